@@ -1,0 +1,23 @@
+// Instruction sets that kernels exist for.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace sluice::kernels {
+
+enum class Isa {
+  kReference,  // plain C++, the twin that every other version is tested against
+  kAvx2,       // AVX2 + FMA + F16C
+  kAvx512,     // AVX-512 F/BW/DQ/VL (+ VNNI and BF16 where present)
+};
+
+std::string_view isa_name(Isa isa);
+Result<Isa> parse_isa(std::string_view name);
+bool isa_supported(Isa isa);        // by this processor
+std::vector<Isa> supported_isas();  // ascending
+Isa best_isa();
+
+}  // namespace sluice::kernels

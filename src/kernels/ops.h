@@ -1,0 +1,101 @@
+// The ops of a forward pass. One table per instruction set; ops(isa) gives it.
+//
+// Shapes: n rows, row-major float32 activations unless said. Every op is deterministic, and a row's
+// result is bit-equal whatever n is, whatever other rows hold, and whatever the team's size:
+// reductions run in an order fixed by the row's own length.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "base/thread_team.h"
+#include "kernels/isa.h"
+#include "kernels/kv_layout.h"
+#include "tensor/view.h"
+
+namespace sluice::kernels {
+
+// A weight matrix {out, in} as the kernels of one ISA want it: the file's bytes or a repacked copy.
+// Immutable after preparation; shared by threads. May point into `view`, which must outlive it.
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  virtual int64_t out() const = 0;
+  virtual int64_t in() const = 0;
+  virtual tensor::DType dtype() const = 0;
+};
+
+// Any of the supported dtypes; `view` is {out, in}.
+Result<std::unique_ptr<Matrix>> prepare_matrix(const tensor::TensorView& view, Isa isa,
+                                               ThreadTeam& team);
+
+// y[n, out] = x[n, in] · wᵀ (+ bias[out] when not empty).
+void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<const float> bias,
+            ThreadTeam& team);
+
+// One expert's share of a mixture: rows[i] names the row of x and of y; y[rows[i]] is overwritten.
+void matmul_rows(const Matrix& w, const float* x, std::span<const int32_t> rows, float* y,
+                 ThreadTeam& team);
+
+// out[n, cols] = rows `ids` of an embedding matrix of any dtype, times scale.
+void embed_rows(const tensor::TensorView& table, std::span<const int32_t> ids, float scale,
+                float* out);
+
+// Any dtype to float32 (small tensors: norms, biases, router weights; tests).
+Result<std::vector<float>> to_float(const tensor::TensorView& view);
+
+struct AttentionShape {
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  float scale = 1.0f;
+  float softcap = 0.0f;  // 0 = none: otherwise softcap * tanh(score / softcap)
+  int window = 0;  // 0 = all earlier positions, else the last `window`, the query's own included
+};
+
+// One sequence's rows in a batch, as attention sees them.
+struct AttentionSlice {
+  const float* q = nullptr;  // [rows, heads, head_dim], already rotated
+  float* out = nullptr;      // [rows, heads, head_dim]
+  int rows = 0;
+  int first_position = 0;
+  std::span<const int32_t> blocks;
+};
+
+// out = softmax(scale · q · Kᵀ) V over the sequence's own blocks; K and V of all positions up to
+// each query's own are read back from the cache in its storage type. Partitions by position only.
+void attention(Isa isa, const AttentionShape& shape, const KvLayer& kv,
+               std::span<const AttentionSlice> slices, ThreadTeam& team);
+
+// Stores K and V ([rows, kv_heads, head_dim] each) of consecutive positions into the sequence's
+// blocks.
+void write_kv(Isa isa, const KvLayer& kv, std::span<const int32_t> blocks, int first_position,
+              int rows, const float* k, const float* v);
+
+// out[n, width] = x / rms(x) * weight. In place allowed.
+void rms_norm(Isa isa, const float* x, int64_t n, int64_t width, std::span<const float> weight,
+              float eps, float* out, ThreadTeam& team);
+
+// x[n, heads, head_dim] rotated in place by the row's angles. cos/sin: [n, dim/2] for the rows'
+// positions.
+void rope_neighbours(Isa isa, float* x, int64_t n, int heads, int head_dim, int dim,
+                     const float* cos, const float* sin);
+void rope_halves(Isa isa, float* x, int64_t n, int heads, int head_dim, int dim, const float* cos,
+                 const float* sin);
+
+// out = activation(gate) * up, elementwise over `count`. In place on gate allowed.
+void silu_mul(Isa isa, const float* gate, const float* up, int64_t count, float* out,
+              ThreadTeam& team);
+void gelu_mul(Isa isa, const float* gate, const float* up, int64_t count, float* out,
+              ThreadTeam& team);
+
+void add(Isa isa, float* x, const float* y, int64_t count);                  // x += y
+void add_scaled(Isa isa, float* x, const float* y, float s, int64_t count);  // x += s·y
+void softcap(Isa isa, float* x, int64_t count, float cap);
+// Softmax of each row of [n, width] in place.
+void softmax(Isa isa, float* x, int64_t n, int64_t width);
+
+}  // namespace sluice::kernels
