@@ -1,0 +1,60 @@
+#include "kernels/isa.h"
+
+#include <fmt/format.h>
+
+namespace sluice::kernels {
+namespace {
+
+constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512};
+
+}  // namespace
+
+std::string_view isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kReference:
+      return "reference";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+Result<Isa> parse_isa(std::string_view name) {
+  for (const Isa isa : kAll) {
+    if (isa_name(isa) == name) return isa;
+  }
+  return invalid(
+      fmt::format("unknown instruction set \"{}\": expected one of reference, avx2, avx512", name));
+}
+
+bool isa_supported(Isa isa) {
+  switch (isa) {
+    case Isa::kReference:
+      return true;
+#if defined(__x86_64__)
+    case Isa::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c");
+    case Isa::kAvx512:
+      return isa_supported(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+#endif
+    default:
+      return false;
+  }
+}
+
+std::vector<Isa> supported_isas() {
+  std::vector<Isa> found;
+  for (const Isa isa : kAll) {
+    if (isa_supported(isa)) found.push_back(isa);
+  }
+  return found;
+}
+
+Isa best_isa() { return supported_isas().back(); }
+
+}  // namespace sluice::kernels
