@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -38,5 +39,13 @@ const DTypeInfo& dtype_info(DType dtype);
 
 // The type with a GGUF id; an unknown id is refused with the list of those known.
 Result<DType> dtype_from_gguf(uint32_t id);
+
+// Dimensions, slowest first (row-major): a weight matrix is {out, in}, a stack of experts {n, out,
+// in}.
+using Shape = std::vector<int64_t>;
+
+// Bytes that a tensor takes. Refused: no dimension, one below 1, rows that do not divide into the
+// type's blocks, and products beyond 63 bits.
+Result<uint64_t> stored_bytes(DType dtype, const Shape& shape);
 
 }  // namespace sluice::tensor

@@ -4,15 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "tensor/dtype.h"
 
 namespace sluice::tensor {
-
-// Dimensions, slowest first (row-major): a weight matrix is {out, in}, a stack of experts {n, out,
-// in}.
-using Shape = std::vector<int64_t>;
 
 // Valid as long as what it points into (a mapped file, an owned buffer) lives. `bytes` holds
 // exactly the tensor; that shape and dtype agree with its size was checked by whoever made the

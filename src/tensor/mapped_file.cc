@@ -1,0 +1,52 @@
+#include "tensor/mapped_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+namespace sluice::tensor {
+namespace {
+
+std::unexpected<Status> os_failure(std::string_view what, const std::filesystem::path& path,
+                                   int error) {
+  const Code code = error == ENOENT                      ? Code::kNotFound
+                    : error == EACCES || error == EPERM  ? Code::kPermissionDenied
+                    : error == ENOTDIR || error == ELOOP ? Code::kInvalidArgument
+                                                         : Code::kUnavailable;
+  return fail(code, fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(error)));
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  // O_NONBLOCK: opening a FIFO would otherwise wait for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return os_failure("open", path, errno);
+  struct stat info{};
+  const int failed = ::fstat(fd, &info) != 0 ? errno : 0;
+  const bool regular = failed == 0 && S_ISREG(info.st_mode);
+  void* address = nullptr;
+  int map_error = 0;
+  if (regular && info.st_size > 0) {
+    address = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED, fd, 0);
+    if (address == MAP_FAILED) map_error = errno;
+  }
+  ::close(fd);
+  if (failed != 0) return os_failure("stat", path, failed);
+  if (!regular) return invalid(fmt::format("{} is not a regular file", path.string()));
+  if (map_error != 0) return os_failure("map", path, map_error);
+  if (address == nullptr) return MappedFile({});
+  return MappedFile({static_cast<const std::byte*>(address), static_cast<size_t>(info.st_size)});
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace sluice::tensor
