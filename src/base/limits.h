@@ -39,7 +39,11 @@ inline constexpr size_t kMaxTokenizeBytes = 4u << 20;
 inline constexpr size_t kMaxTemplateBytes = 256u << 10;
 inline constexpr size_t kMaxTemplateOutput = 16u << 20;
 inline constexpr size_t kMaxTemplateSteps = 20'000'000;
-inline constexpr int kMaxTemplateDepth = 64;
+inline constexpr int kMaxTemplateDepth = 64;              // macros within macros, nesting
+inline constexpr size_t kMaxTemplateMemory = 256u << 20;  // what one render holds at a time
+inline constexpr size_t kMaxTemplateSegments = 1u << 20;  // changes of provenance in a string
+inline constexpr size_t kMaxTemplateItems = 1u << 20;     // items of one list or dict
+inline constexpr size_t kMaxTemplateRange = 100'000;      // as Jinja's sandbox
 
 // Model files
 inline constexpr size_t kMaxTensors = 1u << 20;

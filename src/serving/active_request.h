@@ -1,0 +1,72 @@
+// ActiveRequest: one request under way, from engine outputs to text deltas.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "completion/backend.h"
+#include "completion/request.h"
+#include "completion/stop_strings.h"
+#include "engine/request.h"
+#include "telemetry/serving_metrics.h"
+#include "text/tokenizer.h"
+
+namespace sluice::serving {
+
+// What one request was submitted with.
+struct ActiveRequestSetup {
+  completion::Request request;
+  std::vector<std::vector<int32_t>> prompts;  // token ids
+  std::vector<engine::RequestId> ids;         // per choice, by prompt then n
+  const text::Tokenizer* tokenizer = nullptr;
+  const telemetry::ServingMetrics* metrics = nullptr;
+  std::shared_ptr<completion::ResponseSink> sink;
+  std::function<void(engine::RequestId)> cancel;  // tells the engine that a choice is done
+  TimePoint arrived;
+};
+
+// Touched by the publisher thread only, after construction.
+class ActiveRequest {
+ public:
+  explicit ActiveRequest(ActiveRequestSetup setup);
+
+  // One step's output of one of its choices. True when that choice has ended for the engine.
+  bool publish(const engine::StepOutput& output);
+
+  // Every choice has ended and the sink has heard it.
+  bool done() const { return unfinished_ == 0; }
+
+  const std::vector<engine::RequestId>& ids() const { return setup_.ids; }
+
+ private:
+  struct Choice {
+    text::Detokenizer detokenizer;
+    completion::StopStrings stops;
+    int generated = 0;
+    bool ended = false;         // for the client
+    bool engine_ended = false;  // for the engine
+    TimePoint first_token{};
+    TimePoint last_token{};
+  };
+
+  size_t index_of(engine::RequestId id) const;
+  void publish_prompt(size_t index, const engine::StepOutput& output);
+  void publish_tokens(Choice& choice, const engine::StepOutput& output, completion::Delta& delta);
+  void end_choice(Choice& choice, const engine::StepOutput& output, completion::Delta& delta);
+  completion::LogprobEntry entry_of(const engine::TokenOutput& token) const;
+  void observe_end(const Choice& choice, const engine::StepOutput& output,
+                   completion::FinishReason reason);
+  void finish_if_done(const engine::StepOutput& output);
+
+  ActiveRequestSetup setup_;
+  std::vector<Choice> choices_;
+  std::vector<bool> prompt_told_;
+  completion::Usage usage_;
+  size_t unfinished_;
+  std::optional<Status> failure_;
+};
+
+}  // namespace sluice::serving

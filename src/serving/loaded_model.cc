@@ -1,0 +1,149 @@
+#include "serving/loaded_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/build_info.h"
+#include "base/log.h"
+#include "base/memory_info.h"
+#include "base/prefix_hash.h"
+#include "serving/tokenizer_setup.h"
+
+namespace sluice::serving {
+namespace {
+
+// Unless a size is given, the KV cache may grow to this share of the memory that is free at start.
+// Its pages are taken from the system only when sequences use them.
+constexpr double kKvMemoryShare = 0.5;
+
+std::string_view kv_type_name(model::KvType type) {
+  switch (type) {
+    case model::KvType::kF32:
+      return "f32";
+    case model::KvType::kF16:
+      return "f16";
+    case model::KvType::kInt8:
+      break;
+  }
+  return "int8";
+}
+
+std::string piece_text(const text::Tokenizer& tokenizer, std::optional<int32_t> id) {
+  return id ? std::string(tokenizer.token_piece(*id)) : std::string();
+}
+
+// Blocks of the cache and the longest sequence they are to hold.
+struct KvPlan {
+  int64_t blocks = 0;
+  int max_model_len = 0;
+};
+
+Result<KvPlan> plan_kv(const formats::ModelConfig& config, const ModelSettings& settings) {
+  if (settings.max_model_len > config.context) {
+    return invalid(fmt::format("--max-model-len {} is above the model's context of {}",
+                               settings.max_model_len, config.context),
+                   "max-model-len");
+  }
+  const int wanted = settings.max_model_len > 0 ? settings.max_model_len : config.context;
+  const int64_t block_bytes = model::kv_block_bytes(config, settings.kv_type, settings.block_size);
+  const int64_t budget =
+      settings.kv_cache_bytes > 0
+          ? settings.kv_cache_bytes
+          : static_cast<int64_t>(kKvMemoryShare * static_cast<double>(available_memory_bytes()));
+  const int64_t sequence_blocks = (wanted + settings.block_size - 1) / settings.block_size;
+  const int64_t most = sequence_blocks * settings.max_num_seqs;
+  KvPlan plan;
+  plan.blocks = std::min(most, budget / block_bytes);
+  const int64_t tokens = plan.blocks * settings.block_size;
+  if (settings.max_model_len > 0 && tokens < settings.max_model_len) {
+    return invalid(
+        fmt::format("a sequence of --max-model-len {} needs {} MiB of KV cache; {} MiB "
+                    "are available: lower --max-model-len or raise "
+                    "--kv-cache-memory-bytes",
+                    settings.max_model_len, (sequence_blocks * block_bytes) >> 20, budget >> 20),
+        "max-model-len");
+  }
+  plan.max_model_len = static_cast<int>(std::min<int64_t>(wanted, tokens));
+  if (plan.max_model_len < settings.block_size) {
+    return invalid(fmt::format("{} MiB of KV cache hold no block of {} KiB: raise "
+                               "--kv-cache-memory-bytes",
+                               budget >> 20, block_bytes >> 10),
+                   "kv-cache-memory-bytes");
+  }
+  if (plan.max_model_len < wanted) {
+    log_warn("{}: the KV cache holds {} tokens, less than the model's context of {}", config.name,
+             plan.max_model_len, config.context);
+  }
+  return plan;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LoadedModel>> LoadedModel::load(const ModelPath& path,
+                                                       const ModelSettings& settings,
+                                                       ThreadTeam& team) {
+  std::unique_ptr<LoadedModel> loaded(new LoadedModel());
+  SLUICE_ASSIGN_OR_RETURN(loaded->source_, formats::open_model(path.path));
+  SLUICE_RETURN_IF_ERROR(loaded->set_up_text(path, settings));
+  SLUICE_RETURN_IF_ERROR(loaded->set_up_model(settings, team));
+  const formats::ModelSource* source = loaded->source_.get();
+  loaded->digest_ = std::async(std::launch::async, [source] { return source->weights_digest(); });
+  return loaded;
+}
+
+Outcome LoadedModel::set_up_text(const ModelPath& path, const ModelSettings& settings) {
+  SLUICE_ASSIGN_OR_RETURN(tokenizer_, load_tokenizer(*source_));
+  if (tokenizer_->vocab_size() < source_->config().vocab) {
+    log_debug("{} of {} output rows have no token",
+              source_->config().vocab - tokenizer_->vocab_size(), source_->config().vocab);
+  }
+  std::string_view chosen = source_->chat_template();
+  if (settings.chat_template) chosen = *settings.chat_template;
+  if (chosen.empty()) {
+    log_warn(
+        "{} brings no chat template: chats use the plain one (docs/models.md); give one with "
+        "--chat-template",
+        path.path.filename().string());
+    chosen = text::plain_chat_template();
+  }
+  auto parsed = text::ChatTemplate::parse(chosen);
+  if (!parsed && settings.chat_template)
+    return std::unexpected(parsed.error().at("--chat-template"));
+  if (!parsed) {
+    log_warn("{}: its chat template is not understood, chats use the plain one: {}",
+             path.path.filename().string(), parsed.error().message());
+    parsed = text::ChatTemplate::parse(text::plain_chat_template());
+  }
+  SLUICE_ASSIGN_OR_RETURN(chat_template_, std::move(parsed));
+  end_tokens_ = serving::end_tokens(*source_, *tokenizer_);
+  const text::TokenizerSpec& spec = tokenizer_->spec();
+  text_ = {.tokenizer = tokenizer_.get(),
+           .chat_template = &chat_template_,
+           .bos_text = piece_text(*tokenizer_, spec.bos),
+           .eos_text = piece_text(*tokenizer_, spec.eos)};
+  return {};
+}
+
+Outcome LoadedModel::set_up_model(const ModelSettings& settings, ThreadTeam& team) {
+  SLUICE_ASSIGN_OR_RETURN(const KvPlan plan, plan_kv(source_->config(), settings));
+  kv_blocks_ = plan.blocks;
+  max_model_len_ = plan.max_model_len;
+  const model::ModelOptions options{.isa = settings.isa,
+                                    .kv_type = settings.kv_type,
+                                    .block_size = settings.block_size,
+                                    .kv_blocks = plan.blocks,
+                                    .max_batch_rows = settings.max_num_batched_tokens};
+  SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team));
+  numeric_flags_ = fmt::format("{}|{}|{}", build_description(), kernels::isa_name(settings.isa),
+                               kv_type_name(settings.kv_type));
+  return {};
+}
+
+std::string LoadedModel::fingerprint() const {
+  const PrefixHash id = prefix_salt(fmt::format("{:016x}|{}", digest_.get(), numeric_flags_));
+  return fmt::format("fp_{:016x}", id.low);
+}
+
+}  // namespace sluice::serving

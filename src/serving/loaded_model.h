@@ -1,0 +1,61 @@
+// LoadedModel: everything that one served model consists of, opened and checked.
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "base/thread_team.h"
+#include "completion/prompt_builder.h"
+#include "formats/model_source.h"
+#include "model/model.h"
+#include "serving/options.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace sluice::serving {
+
+// Immutable after load() but for the model's KV cache, which the engine owns. Members point into
+// each other: it stays where it was made.
+class LoadedModel {
+ public:
+  // `team` outlives the model. Errors name the file, what was expected and what was found.
+  static Result<std::unique_ptr<LoadedModel>> load(const ModelPath& path,
+                                                   const ModelSettings& settings, ThreadTeam& team);
+  LoadedModel(const LoadedModel&) = delete;
+  LoadedModel& operator=(const LoadedModel&) = delete;
+
+  const formats::ModelSource& source() const { return *source_; }
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  model::Model& model() { return *model_; }
+  const completion::TextModel& text() const { return text_; }
+  const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
+  int max_model_len() const { return max_model_len_; }
+  int64_t kv_blocks() const { return kv_blocks_; }
+
+  // The numerics id (DESIGN: equal ids give equal tokens): a hash of weights digest, build, ISA, KV
+  // type and every flag that changes numbers. Waits for the digest, which is computed in the
+  // background.
+  std::string fingerprint() const;
+
+ private:
+  LoadedModel() = default;
+  Outcome set_up_text(const ModelPath& path, const ModelSettings& settings);
+  Outcome set_up_model(const ModelSettings& settings, ThreadTeam& team);
+
+  std::unique_ptr<formats::ModelSource> source_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  text::ChatTemplate chat_template_;
+  completion::TextModel text_;
+  std::unique_ptr<model::Model> model_;
+  std::vector<int32_t> end_tokens_;
+  int max_model_len_ = 0;
+  int64_t kv_blocks_ = 0;
+  std::string numeric_flags_;
+  std::shared_future<uint64_t> digest_;
+};
+
+}  // namespace sluice::serving

@@ -1,0 +1,37 @@
+// What a served model is started with. The CLI fills it from flags, environment and file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "kernels/isa.h"
+#include "model/model.h"
+
+namespace sluice::serving {
+
+struct ModelPath {
+  std::filesystem::path path;
+  std::vector<std::string> names;  // what clients may call it; the first is shown
+};
+
+struct ModelSettings {
+  kernels::Isa isa = kernels::best_isa();
+  model::KvType kv_type = model::KvType::kF16;
+  int max_model_len = 0;  // 0 = the model's own context, at most what the KV memory holds
+  int max_num_seqs = limits::kMaxSequences;
+  int max_num_batched_tokens = limits::kMaxBatchedTokens;
+  int block_size = limits::kBlockSize;
+  int64_t kv_cache_bytes = 0;  // 0 = chosen from the context length and the memory at hand
+  bool prefix_caching = true;
+  size_t max_queued_requests = limits::kMaxQueuedRequests;
+  size_t max_queued_tokens = limits::kMaxQueuedTokens;
+  uint64_t seed = 0;  // of requests that bring none, when `seeded`
+  bool seeded = false;
+  std::optional<std::string> chat_template;  // in place of the model's own
+};
+
+}  // namespace sluice::serving
