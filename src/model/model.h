@@ -4,8 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "base/status.h"
 #include "base/thread_team.h"
@@ -24,6 +23,9 @@ struct ModelOptions {
   int block_size = 16;    // positions of a KV block
   int64_t kv_blocks = 0;  // blocks of the cache; see kv_block_bytes()
   int max_batch_rows = 512;
+  // The longest sequence that will be run; 0 = the model's own context. It changes numbers for
+  // longrope models, whose long factors are used when it exceeds their original context.
+  int max_context = 0;
 };
 
 // The forward pass and its KV cache. Not thread-safe: one engine thread owns it. Deterministic: a
@@ -37,15 +39,23 @@ class Model {
   virtual const ModelOptions& options() const = 0;
 
   // Runs the batch: appends K and V of all rows to their blocks, writes logits of batch.output_rows
-  // to `logits` ([output_rows.size(), vocab], row-major).
+  // to `logits` ([output_rows.size(), vocab], row-major). A batch of more than max_batch_rows, a
+  // token outside the vocabulary or a block outside the cache is a bug of the caller and aborts.
   virtual void forward(const Batch& batch, std::span<float> logits) = 0;
 };
 
 // Bytes that one KV block takes over all layers.
 int64_t kv_block_bytes(const formats::ModelConfig& config, KvType type, int block_size);
 
-// `source` and `team` must outlive the model. Fails when a tensor is missing or has an unusable
-// type.
+// Weights of the model, all tensors counted (not its rope factors).
+int64_t parameter_count(const formats::ModelSource& source);
+
+// Canonical names of the architectures that load_model() knows, ascending.
+std::span<const std::string_view> architectures();
+
+// `source` and `team` must outlive the model. Fails with the whole list of tensors that are
+// missing, that have a shape or type which the architecture does not give them, or that it has no
+// use for (a variant of the architecture that would be run wrongly).
 Result<std::unique_ptr<Model>> load_model(const formats::ModelSource& source,
                                           const ModelOptions& options, ThreadTeam& team);
 

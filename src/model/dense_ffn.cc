@@ -1,0 +1,50 @@
+#include "model/dense_ffn.h"
+
+namespace sluice::model {
+namespace {
+
+class DenseFfn final : public FeedForward {
+ public:
+  explicit DenseFfn(GatedUnit unit) : unit_(std::move(unit)) {}
+  void run(Step& step) const override {
+    unit_.run(step, step.work.normed.get(), step.work.output.get());
+  }
+
+ private:
+  GatedUnit unit_;
+};
+
+}  // namespace
+
+void activate(Step& step, formats::Activation activation, float* gate, const float* up,
+              int64_t count) {
+  const auto op = activation == formats::Activation::kSilu ? kernels::silu_mul : kernels::gelu_mul;
+  op(step.isa, gate, up, count, gate, step.team);
+}
+
+void GatedUnit::run(Step& step, const float* x, float* out) const {
+  float* gate = step.work.gate.get();
+  float* up = step.work.up.get();
+  kernels::matmul(*gate_.weight, x, step.rows, gate, gate_.bias, step.team);
+  kernels::matmul(*up_.weight, x, step.rows, up, up_.bias, step.team);
+  activate(step, activation_, gate, up, step.rows * gate_.weight->out());
+  kernels::matmul(*down_.weight, gate, step.rows, out, down_.bias, step.team);
+}
+
+std::unique_ptr<FeedForward> dense_ffn(Loader& load, int layer, GateUp form) {
+  const formats::ModelConfig& c = load.config();
+  Linear gate;
+  Linear up;
+  if (form == GateUp::kFused) {
+    gate = load.linear_rows(layer, "ffn_up", {2 * int64_t{c.ffn}, 0, c.ffn}, c.width);
+    up = load.linear_rows(layer, "ffn_up", {2 * int64_t{c.ffn}, c.ffn, c.ffn}, c.width);
+  } else {
+    gate = load.linear(layer, "ffn_gate", c.ffn, c.width);
+    up = load.linear(layer, "ffn_up", c.ffn, c.width);
+  }
+  Linear down = load.linear(layer, "ffn_down", c.width, c.ffn);
+  return std::make_unique<DenseFfn>(
+      GatedUnit(std::move(gate), std::move(up), std::move(down), c.activation));
+}
+
+}  // namespace sluice::model

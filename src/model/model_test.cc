@@ -1,0 +1,335 @@
+#include "model/model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "kernels/isa.h"
+#include "model/fake_model.h"
+#include "model/naive_forward.h"
+
+namespace sluice::model {
+namespace {
+
+constexpr int kBlockSize = 4;
+constexpr int kBlocks = 64;
+constexpr uint64_t kSeed = 20240;
+
+std::vector<int32_t> random_tokens(Rng& rng, int count, int vocab) {
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  for (int32_t& t : tokens) t = static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab)));
+  return tokens;
+}
+
+// A sequence with its blocks and how far it has been run.
+struct Sequence {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> blocks;
+  int done = 0;
+  std::vector<std::vector<float>> logits;  // by position
+};
+
+// Hands out blocks in a shuffled order, so that no test relies on neighbours.
+class Blocks {
+ public:
+  explicit Blocks(uint64_t seed) : free_(kBlocks) {
+    std::iota(free_.begin(), free_.end(), 0);
+    Rng rng(seed);
+    for (size_t i = free_.size() - 1; i > 0; --i) std::swap(free_[i], free_[rng.below(i + 1)]);
+  }
+  Sequence sequence(std::vector<int32_t> tokens) {
+    Sequence s;
+    s.tokens = std::move(tokens);
+    const size_t count = (s.tokens.size() + kBlockSize - 1) / kBlockSize;
+    s.blocks.assign(free_.end() - static_cast<ptrdiff_t>(count), free_.end());
+    free_.resize(free_.size() - count);
+    return s;
+  }
+
+ private:
+  std::vector<int32_t> free_;
+};
+
+// Runs up to rows[i] further rows of sequences[i], in one batch, with logits of all of them.
+void step(Model& model, std::vector<Sequence*> sequences, const std::vector<int>& rows) {
+  Batch batch;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    Sequence& s = *sequences[i];
+    const int count = std::min(rows[i], static_cast<int>(s.tokens.size()) - s.done);
+    if (count == 0) continue;
+    batch.slices.push_back({.first_row = static_cast<int>(batch.tokens.size()),
+                            .rows = count,
+                            .first_position = s.done,
+                            .blocks = s.blocks});
+    for (int r = 0; r < count; ++r) {
+      batch.output_rows.push_back(static_cast<int32_t>(batch.tokens.size()));
+      batch.tokens.push_back(s.tokens[static_cast<size_t>(s.done + r)]);
+    }
+  }
+  const auto vocab = static_cast<size_t>(model.config().vocab);
+  std::vector<float> logits(batch.output_rows.size() * vocab);
+  model.forward(batch, logits);
+  size_t row = 0;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    Sequence& s = *sequences[i];
+    const int count = std::min(rows[i], static_cast<int>(s.tokens.size()) - s.done);
+    for (int r = 0; r < count; ++r, ++row) {
+      const float* first = logits.data() + row * vocab;
+      s.logits.emplace_back(first, first + vocab);
+    }
+    s.done += count;
+  }
+}
+
+void run_in_chunks(Model& model, Sequence& s, int chunk) {
+  while (s.done < static_cast<int>(s.tokens.size())) step(model, {&s}, {chunk});
+}
+
+std::unique_ptr<Model> load(const FakeSource& source, const FakeModel& fake, ThreadTeam& team,
+                            KvType kv = KvType::kF32, kernels::Isa isa = kernels::best_isa()) {
+  auto model = load_model(source,
+                          {.isa = isa,
+                           .kv_type = kv,
+                           .block_size = kBlockSize,
+                           .kv_blocks = kBlocks,
+                           .max_batch_rows = 64,
+                           .max_context = fake.max_context},
+                          team);
+  EXPECT_TRUE(model) << (model ? "" : model.error().message());
+  return model ? *std::move(model) : nullptr;
+}
+
+class EveryModel : public testing::TestWithParam<FakeModel> {};
+
+INSTANTIATE_TEST_SUITE_P(Models, EveryModel, testing::ValuesIn(fake_models()),
+                         [](const auto& info) { return info.param.name; });
+
+double largest_error(const Sequence& s, const NaiveForward::Rows& expected) {
+  double worst = 0;
+  for (size_t p = 0; p < expected.size(); ++p) {
+    for (size_t i = 0; i < expected[p].size(); ++i) {
+      worst = std::max(worst, std::abs(s.logits[p][i] - expected[p][i]));
+    }
+  }
+  return worst;
+}
+
+TEST_P(EveryModel, AgreesWithTheNaiveForward) {
+  const FakeModel& fake = GetParam();
+  const FakeSource source = fake_source(fake.config, kSeed);
+  ThreadTeam team(1);
+  Rng rng(1);
+  const std::vector<int32_t> tokens = random_tokens(rng, 24, fake.config.vocab);
+  const NaiveForward::Rows expected = NaiveForward(source, fake.max_context).run(tokens);
+  double spread = 0;
+  for (const double v : expected.back()) spread = std::max(spread, std::abs(v));
+  ASSERT_GT(spread, 0.5) << "logits that say nothing would agree by themselves";
+
+  // Bounds over logits of size 1 to 4: float32 rounding through three layers; 11 bits of K and V;
+  // 8 bits of them.
+  const std::pair<KvType, double> bounds[] = {
+      {KvType::kF32, 5e-5}, {KvType::kF16, 1e-2}, {KvType::kInt8, 0.2}};
+  for (const kernels::Isa isa : kernels::supported_isas()) {
+    for (const auto& [kv, bound] : bounds) {
+      const auto model = load(source, fake, team, kv, isa);
+      ASSERT_NE(model, nullptr);
+      Sequence s = Blocks(3).sequence(tokens);
+      run_in_chunks(*model, s, 24);
+      EXPECT_LT(largest_error(s, expected), bound)
+          << kernels::isa_name(isa) << " kv " << static_cast<int>(kv);
+    }
+  }
+}
+
+// The determinism promise: a sequence's logits, bit for bit, however it is run.
+class Determinism {
+ public:
+  Determinism(const FakeModel& fake, KvType kv, kernels::Isa isa)
+      : source_(fake_source(fake.config, kSeed)),
+        one_(load(source_, fake, team1_, kv, isa)),
+        two_(load(source_, fake, team2_, kv, isa)) {
+    Rng rng(7);
+    for (const int length : {22, 9, 30, 17}) {
+      prompts_.push_back(random_tokens(rng, length, fake.config.vocab));
+    }
+    Sequence alone = Blocks(11).sequence(prompts_[0]);
+    run_in_chunks(*one_, alone, 64);
+    expected_ = std::move(alone.logits);
+  }
+
+  void expect_same(const Sequence& s, const std::string& how) const {
+    ASSERT_EQ(s.logits.size(), expected_.size()) << how;
+    for (size_t p = 0; p < expected_.size(); ++p) {
+      ASSERT_EQ(
+          std::memcmp(s.logits[p].data(), expected_[p].data(), expected_[p].size() * sizeof(float)),
+          0)
+          << how << ", position " << p;
+    }
+  }
+
+  void check_chunks() {
+    for (Model* model : {one_.get(), two_.get()}) {
+      for (const int chunk : {1, 3, 7, 16}) {
+        Sequence s = Blocks(100 + static_cast<uint64_t>(chunk)).sequence(prompts_[0]);
+        run_in_chunks(*model, s, chunk);
+        expect_same(s, "chunks of " + std::to_string(chunk));
+      }
+    }
+  }
+
+  void check_company() {
+    for (Model* model : {one_.get(), two_.get()}) {
+      for (const size_t place : {0u, 1u, 3u}) {
+        Blocks blocks(50 + place);
+        std::vector<Sequence> all;
+        for (size_t i = 1; i < prompts_.size(); ++i) all.push_back(blocks.sequence(prompts_[i]));
+        all.insert(all.begin() + static_cast<ptrdiff_t>(place), blocks.sequence(prompts_[0]));
+        std::vector<Sequence*> pointers;
+        for (Sequence& s : all) pointers.push_back(&s);
+        // Decode rows beside chunks of other lengths, another mix at every step.
+        Rng rng(place);
+        while (all[place].done < static_cast<int>(prompts_[0].size())) {
+          std::vector<int> rows;
+          for (size_t i = 0; i < all.size(); ++i) rows.push_back(static_cast<int>(rng.below(8)));
+          rows[place] = std::max(rows[place], 1);
+          step(*model, pointers, rows);
+        }
+        expect_same(all[place], "among others, place " + std::to_string(place));
+      }
+    }
+  }
+
+ private:
+  FakeSource source_;
+  ThreadTeam team1_{1};
+  ThreadTeam team2_{2};
+  std::unique_ptr<Model> one_;
+  std::unique_ptr<Model> two_;
+  std::vector<std::vector<int32_t>> prompts_;
+  std::vector<std::vector<float>> expected_;
+};
+
+TEST_P(EveryModel, LogitsDoNotDependOnBatchChunksBlocksOrThreads) {
+  for (const kernels::Isa isa : kernels::supported_isas()) {
+    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+      SCOPED_TRACE(std::string(kernels::isa_name(isa)) + " kv " +
+                   std::to_string(static_cast<int>(kv)));
+      Determinism test(GetParam(), kv, isa);
+      test.check_chunks();
+      test.check_company();
+    }
+  }
+}
+
+TEST_P(EveryModel, GivesLogitsOfTheRowsAskedForOnly) {
+  const FakeModel& fake = GetParam();
+  const FakeSource source = fake_source(fake.config, kSeed);
+  ThreadTeam team(1);
+  const auto model = load(source, fake, team);
+  ASSERT_NE(model, nullptr);
+  Rng rng(5);
+  Blocks blocks(1);
+  Sequence all = blocks.sequence(random_tokens(rng, 10, fake.config.vocab));
+  run_in_chunks(*model, all, 10);
+
+  Sequence some = blocks.sequence(all.tokens);
+  const auto vocab = static_cast<size_t>(fake.config.vocab);
+  Batch batch{.tokens = {some.tokens.begin(), some.tokens.begin() + 6},
+              .slices = {{.first_row = 0, .rows = 6, .first_position = 0, .blocks = some.blocks}},
+              .output_rows = {}};
+  model->forward(batch, {});  // a chunk that does not end its prompt
+  batch.tokens.assign(some.tokens.begin() + 6, some.tokens.end());
+  batch.slices = {{.first_row = 0, .rows = 4, .first_position = 6, .blocks = some.blocks}};
+  batch.output_rows = {1, 3};
+  std::vector<float> logits(2 * vocab);
+  model->forward(batch, logits);
+  EXPECT_EQ(std::vector(logits.begin(), logits.begin() + fake.config.vocab), all.logits[7]);
+  EXPECT_EQ(std::vector(logits.begin() + fake.config.vocab, logits.end()), all.logits[9]);
+}
+
+TEST(LoadModel, RefusesAnUnknownArchitectureByName) {
+  FakeModel fake = fake_models().front();
+  fake.config.architecture = "rwkv";
+  const FakeSource source = fake_source(fake.config, kSeed);
+  ThreadTeam team(1);
+  const auto model = load_model(source, {.kv_blocks = 1}, team);
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code(), Code::kUnimplemented);
+  for (const std::string_view name : architectures()) {
+    EXPECT_NE(model.error().message().find(name), std::string::npos) << name;
+  }
+  EXPECT_NE(model.error().message().find("rwkv"), std::string::npos);
+}
+
+TEST(LoadModel, ListsAllThatIsMissingWrongOrLeftOver) {
+  const FakeModel fake = fake_models().front();
+  FakeSource source = fake_source(fake.config, kSeed);
+  source.erase("blk.1.attn_k.weight");
+  source.erase("output_norm.weight");
+  source.put_matrix("blk.2.ffn_up.weight", {5, fake.config.width});
+  source.put("blk.0.attn_sinks.weight", {4}, 1.0);
+  ThreadTeam team(1);
+  const auto model = load_model(source, {.kv_blocks = 1}, team);
+  ASSERT_FALSE(model);
+  const std::string& message = model.error().message();
+  for (const char* part :
+       {"blk.1.attn_k.weight is missing", "output_norm.weight is missing",
+        "blk.2.ffn_up.weight is {5, 36}, expected {43, 36}", "blk.0.attn_sinks.weight"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << part << " in: " << message;
+  }
+}
+
+TEST(LoadModel, RequiresTheBiasesOfQwen2) {
+  for (const FakeModel& fake : fake_models()) {
+    if (fake.config.architecture != "qwen2") continue;
+    FakeSource source = fake_source(fake.config, kSeed);
+    source.erase("blk.0.attn_v.bias");
+    ThreadTeam team(1);
+    const auto model = load_model(source, {.kv_blocks = 1}, team);
+    ASSERT_FALSE(model);
+    EXPECT_NE(model.error().message().find("blk.0.attn_v.bias is missing"), std::string::npos);
+  }
+}
+
+TEST(LoadModel, RefusesConfigurationsThatCannotRun) {
+  const std::function<void(formats::ModelConfig&, ModelOptions&)> spoils[] = {
+      [](auto& c, auto&) { c.rope.dim = 7; },
+      [](auto& c, auto&) { c.rope.dim = 10; },
+      [](auto& c, auto&) { c.kv_heads = 3; },
+      [](auto& c, auto&) { c.rope.freq_divisors = {1.0f, 2.0f}; },
+      [](auto& c, auto&) { c.rope.scaling = formats::RopeScaling::kLongRope; },
+      [](auto& c, auto&) { c.rope.factor = 0.0f; },
+      [](auto& c, auto&) { c.window_layers = {true}; },
+      [](auto& c, auto&) { c.moe = {.experts = 2, .used = 3, .ffn = 4}; },
+      [](auto&, auto& o) { o.kv_blocks = 0; },
+      [](auto&, auto& o) { o.kv_blocks = int64_t{1} << 60; },
+      [](auto&, auto& o) { o.kv_blocks = int64_t{1} << 40; },  // beyond the address space
+  };
+  ThreadTeam team(1);
+  for (size_t i = 0; i < std::size(spoils); ++i) {
+    formats::ModelConfig config = fake_models().front().config;
+    const FakeSource tensors = fake_source(config, kSeed);
+    ModelOptions options{.kv_blocks = 4};
+    spoils[i](config, options);
+    FakeSource source(config, kSeed);
+    for (const auto& [name, view] : tensors.tensors()) source.put(name, view.shape, 1.0);
+    EXPECT_FALSE(load_model(source, options, team)) << i;
+  }
+}
+
+TEST(Model, CountsParametersAndBytes) {
+  const FakeModel fake = fake_models().front();
+  FakeSource source = fake_source(fake.config, kSeed);
+  const int64_t block = 36 * 32 + 2 * 36 * 16 + 32 * 36 + 3 * 36 * 43 + 2 * 36;
+  EXPECT_EQ(parameter_count(source), 2 * 61 * 36 + 36 + 3 * block);
+  source.put("rope_freqs.weight", {4}, 1.0);
+  EXPECT_EQ(parameter_count(source), 2 * 61 * 36 + 36 + 3 * block);
+  // 3 layers, K and V, 2 heads of 8 floats, 4 positions.
+  EXPECT_EQ(kv_block_bytes(fake.config, KvType::kF32, 4), 3 * 2 * 2 * 8 * 4 * 4);
+}
+
+}  // namespace
+}  // namespace sluice::model
