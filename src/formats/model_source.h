@@ -40,9 +40,10 @@ struct TokenizerSource {
   std::optional<int32_t> bos, eos, eot, eom, unk, pad;
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
   std::vector<uint8_t> precompiled_charsmap;
-  // Hugging Face folder: the files' texts, unparsed.
+  // Hugging Face folder: the files' texts, unparsed. bos, eos and pad above are config.json's.
   std::string tokenizer_json;
   std::string tokenizer_config_json;
+  std::string sentencepiece_model;  // tokenizer.model, read when there is no tokenizer.json
 };
 
 // Sampling defaults from generation_config.json (GGUF: general.sampling.*, rarely present).
