@@ -1,0 +1,26 @@
+#include "net/server_context.h"
+
+namespace sluice::net {
+
+void ServerContext::count_rejection(std::string_view reason) {
+  const std::lock_guard lock(mutex_);
+  ++rejections_[reason];
+}
+
+std::map<std::string_view, uint64_t> ServerContext::rejections() const {
+  const std::lock_guard lock(mutex_);
+  return rejections_;
+}
+
+void ServerContext::end_busy() {
+  if (--busy_ > 0 || !draining) return;
+  const std::lock_guard lock(mutex_);
+  idle_.notify_all();
+}
+
+bool ServerContext::wait_idle(Duration patience) {
+  std::unique_lock lock(mutex_);
+  return idle_.wait_for(lock, patience, [this] { return busy_ == 0; });
+}
+
+}  // namespace sluice::net
