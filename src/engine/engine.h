@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,20 +13,36 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "engine/request.h"
+#include "engine/runner.h"
 #include "model/model.h"
 
 namespace sluice::engine {
 
+// What one step did, for histograms.
+struct StepInfo {
+  uint64_t step = 0;  // 1, 2, …
+  int sequences = 0;
+  int prefill_rows = 0;  // of prompts, and of what preempted sequences compute again
+  int decode_rows = 0;
+  int preemptions = 0;
+  Duration schedule{};
+  Duration forward{};
+  Duration sample{};
+};
+
 struct EngineOptions {
-  int max_sequences = 256;
+  int max_sequences = 256;  // running at a time; no more than max_batched_tokens run
   int max_batched_tokens = 512;
-  int max_context = 0;  // prompt + output tokens of a sequence
+  // Prompt + output tokens of a sequence; what the KV cache holds is a bound besides.
+  int max_context = 0;
   int block_size = 16;
   int64_t kv_blocks = 0;
   bool prefix_caching = true;
   size_t max_queued_requests = 1024;
   size_t max_queued_tokens = 4u << 20;
   std::vector<int32_t> end_tokens;  // the model's own
+  // Called after each step on the engine thread; must not block. May be empty.
+  std::function<void(const StepInfo&)> on_step;
 };
 
 // A consistent snapshot, taken after each step; read from any thread.
@@ -49,10 +66,11 @@ class Engine {
  public:
   virtual ~Engine() = default;  // cancels what runs and joins the thread
 
-  // Accepted requests get at least one StepOutput with a finish reason. Refused with
-  // resource_exhausted (queue full by requests or tokens), invalid_argument (empty prompt, ids out
-  // of range, prompt + one token over the context, more blocks than the cache has) or unavailable
-  // (draining).
+  // An accepted request gets StepOutputs, the last one (only) with a finish reason. Refused with
+  // resource_exhausted (reason queue_full_requests or queue_full_tokens), invalid_argument
+  // (reason context_length_exceeded: prompt + one token over the context or over what the KV cache
+  // holds; else an empty prompt, ids out of range, parameters without meaning, an id that is live)
+  // or unavailable (reason draining).
   virtual Outcome submit(Request request) = 0;
   // Takes effect before the next step; no effect on an unknown id.
   virtual void cancel(RequestId id) = 0;
@@ -62,8 +80,13 @@ class Engine {
   virtual EngineStats stats() const = 0;
 };
 
-// `model` outlives the engine. The sink is called on the engine thread.
+// `model` outlives the engine. The sink is called on the engine thread. Block size, number of
+// blocks and rows of a batch are the model's where the options leave them 0 or ask for more.
 std::unique_ptr<Engine> start_engine(model::Model& model, const EngineOptions& options,
                                      OutputSink sink, const Clock& clock = system_clock());
+
+// The same over any runner, which outlives the engine; max_context and kv_blocks must be given.
+std::unique_ptr<Engine> start_engine(Runner& runner, const EngineOptions& options, OutputSink sink,
+                                     const Clock& clock = system_clock());
 
 }  // namespace sluice::engine

@@ -1,0 +1,134 @@
+#include "engine/logit_ops.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+namespace sluice::engine {
+namespace {
+
+constexpr size_t kLanes = 16;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// e^x for x in [-87, 0]: x = n ln 2 + r, |r| <= ln 2 / 2, and the Taylor series of e^r, whose
+// first term left out is below 6e-9. No branches, no table: vectorizes.
+inline float exp_nonpositive(float x) {
+  constexpr float kLog2E = 1.44269504f;
+  constexpr float kLn2High = 0.693359375f;  // few bits, so that n * kLn2High is exact
+  constexpr float kLn2Low = -2.12194440e-4f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const float clamped = x < -87.0f ? -87.0f : x;
+  const float n = (clamped * kLog2E + kRound) - kRound;
+  const float r = (clamped - n * kLn2High) - n * kLn2Low;
+  float p = 1.0f / 5040.0f;
+  p = p * r + 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const auto exponent = static_cast<uint32_t>(static_cast<int32_t>(n) + 127) << 23;
+  const float result = p * std::bit_cast<float>(exponent);
+  return x < -87.0f ? 0.0f : result;
+}
+
+}  // namespace
+
+bool all_finite(std::span<const float> row) {
+  uint32_t bad = 0;
+  for (const float x : row) {
+    bad |= (std::bit_cast<uint32_t>(x) & 0x7F800000u) == 0x7F800000u ? 1u : 0u;
+  }
+  return bad == 0;
+}
+
+float greatest(std::span<const float> row) {
+  std::array<float, kLanes> lanes;
+  lanes.fill(-kInfinity);
+  size_t i = 0;
+  for (; i + kLanes <= row.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] = row[i + j] > lanes[j] ? row[i + j] : lanes[j];
+  }
+  float result = -kInfinity;
+  for (; i < row.size(); ++i) result = row[i] > result ? row[i] : result;
+  for (const float x : lanes) result = x > result ? x : result;
+  return result;
+}
+
+int32_t argmax(std::span<const float> row) {
+  const float top = greatest(row);
+  return static_cast<int32_t>(std::ranges::find(row, top) - row.begin());
+}
+
+void exponentiate(std::span<float> row, float top, float scale) {
+  for (float& x : row) x = exp_nonpositive((x - top) * scale);
+}
+
+double log_sum_exp(std::span<const float> row) {
+  const float top = greatest(row);
+  std::array<double, kLanes> lanes{};
+  size_t i = 0;
+  for (; i + kLanes <= row.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) {
+      lanes[j] += static_cast<double>(exp_nonpositive(row[i + j] - top));
+    }
+  }
+  double total = 0.0;
+  for (; i < row.size(); ++i) total += static_cast<double>(exp_nonpositive(row[i] - top));
+  for (const double lane : lanes) total += lane;
+  return static_cast<double>(top) + std::log(total);
+}
+
+double sum(std::span<const float> row) {
+  std::array<double, kLanes> lanes{};
+  size_t i = 0;
+  for (; i + kLanes <= row.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] += static_cast<double>(row[i + j]);
+  }
+  double total = 0.0;
+  for (; i < row.size(); ++i) total += static_cast<double>(row[i]);
+  for (const double lane : lanes) total += lane;
+  return total;
+}
+
+std::vector<int32_t> top_indices(std::span<const float> row, int count) {
+  const auto before = [&](int32_t a, int32_t b) {
+    const float x = row[size_t(a)];
+    const float y = row[size_t(b)];
+    return x > y || (x == y && a < b);
+  };
+  const size_t wanted = std::min(size_t(std::max(count, 0)), row.size());
+  std::vector<int32_t> best;
+  if (wanted == 0) return best;
+  best.reserve(wanted);
+  for (size_t i = 0; i < wanted; ++i) best.push_back(static_cast<int32_t>(i));
+  std::ranges::make_heap(best, before);  // the last in order is at the front
+  // Most stretches hold nothing greater than the last one kept: one vectorized look each.
+  constexpr size_t kStretch = 64;
+  for (size_t start = wanted; start < row.size(); start += kStretch) {
+    const auto stretch = row.subspan(start, std::min(kStretch, row.size() - start));
+    if (greatest(stretch) <= row[size_t(best.front())]) continue;
+    for (size_t i = start; i < start + stretch.size(); ++i) {
+      // Equal values do not replace: the lower id came first.
+      if (row[i] <= row[size_t(best.front())]) continue;
+      std::ranges::pop_heap(best, before);
+      best.back() = static_cast<int32_t>(i);
+      std::ranges::push_heap(best, before);
+    }
+  }
+  std::ranges::sort_heap(best, before);
+  return best;
+}
+
+int rank_of(std::span<const float> row, int32_t token) {
+  const float own = row[size_t(token)];
+  int before = 0;
+  for (const float x : row.first(size_t(token))) before += x >= own ? 1 : 0;
+  for (const float x : row.subspan(size_t(token))) before += x > own ? 1 : 0;
+  return 1 + before;
+}
+
+}  // namespace sluice::engine

@@ -1,0 +1,58 @@
+#include "engine/sequence.h"
+
+#include <algorithm>
+#include <string>
+
+namespace sluice::engine {
+namespace {
+
+bool has_penalties(const SamplingParams& sampling) {
+  return sampling.repetition_penalty != 1.0 || sampling.presence_penalty != 0.0 ||
+         sampling.frequency_penalty != 0.0;
+}
+
+std::vector<TokenCount> distinct_tokens(std::vector<int32_t> tokens) {
+  std::ranges::sort(tokens);
+  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+  std::vector<TokenCount> counts;
+  counts.reserve(tokens.size());
+  for (const int32_t token : tokens) counts.push_back({token, 0});
+  return counts;
+}
+
+// The tenant's length keeps ("ab", "c") and ("a", "bc") apart.
+PrefixHash salt_of(const Request& request) {
+  return prefix_salt(std::to_string(request.tenant.size()) + ':' + request.tenant +
+                     request.cache_salt);
+}
+
+}  // namespace
+
+Sequence make_sequence(Request request, int max_context, TimePoint queued) {
+  Sequence sequence;
+  sequence.id = request.id;
+  sequence.salt = salt_of(request);
+  sequence.sampling = std::move(request.sampling);
+  sequence.priority = request.priority;
+  sequence.tenant = std::move(request.tenant);
+  sequence.deadline = request.deadline;
+  sequence.tokens = std::move(request.prompt);
+  sequence.prompt_size = sequence.size();
+  const int room = max_context - sequence.prompt_size;
+  sequence.max_size = sequence.prompt_size + std::min(sequence.sampling.max_tokens, room);
+  if (has_penalties(sequence.sampling)) sequence.counts = distinct_tokens(sequence.tokens);
+  sequence.queued = queued;
+  return sequence;
+}
+
+void append_token(Sequence& sequence, int32_t token) {
+  sequence.tokens.push_back(token);
+  if (!has_penalties(sequence.sampling)) return;
+  auto at = std::ranges::lower_bound(sequence.counts, token, {}, &TokenCount::token);
+  if (at == sequence.counts.end() || at->token != token) {
+    at = sequence.counts.insert(at, {token, 0});
+  }
+  ++at->in_output;
+}
+
+}  // namespace sluice::engine
