@@ -17,7 +17,16 @@ constexpr int64_t kElementChunk = 8192;
 
 const OpTable& ops(Isa isa) {
   SLUICE_CHECK(isa_supported(isa), "the instruction set was checked before");
-  return reference_ops();
+  switch (isa) {
+#if defined(__x86_64__)
+    case Isa::kAvx2:
+      return avx2_ops();
+    case Isa::kAvx512:
+      return avx512_ops();
+#endif
+    default:
+      return reference_ops();
+  }
 }
 
 void embed_rows(const tensor::TensorView& table, std::span<const int32_t> ids, float scale,

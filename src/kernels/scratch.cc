@@ -1,0 +1,34 @@
+#include "kernels/scratch.h"
+
+#include <cstdlib>
+#include <memory>
+
+#include "base/check.h"
+
+namespace sluice::kernels {
+namespace {
+
+struct Free {
+  void operator()(float* p) const { std::free(p); }
+};
+
+struct Buffer {
+  std::unique_ptr<float, Free> data;
+  size_t floats = 0;
+};
+
+}  // namespace
+
+float* thread_scratch(size_t floats) {
+  thread_local Buffer buffer;
+  if (floats > buffer.floats) {
+    const size_t rounded = (floats + 1023) / 1024 * 1024;
+    buffer.data.reset();
+    buffer.data.reset(static_cast<float*>(std::aligned_alloc(64, rounded * sizeof(float))));
+    SLUICE_CHECK(buffer.data != nullptr, "memory for a kernel's scratch");
+    buffer.floats = rounded;
+  }
+  return buffer.data.get();
+}
+
+}  // namespace sluice::kernels

@@ -1,0 +1,311 @@
+// Products with stored weights. The order of every sum, whatever the number of rows:
+//
+//   one vector accumulator per result, k ascending in steps of kLanes, one fused multiply-add a
+//   step; then sum_lanes().
+//
+// Few rows decode weights into registers and use them at once; many rows decode a panel of columns
+// into scratch and pass over it in tiles of kTileRows rows × 4 columns. Both follow the order above
+// with equal weight values, so their results are equal bit for bit.
+
+constexpr int kTileCols = 4;
+// Elements of k in a panel: four columns of it fit the first-level cache. A multiple of kSuper.
+constexpr int64_t kPanelDepth = 1024;
+
+template <int R>
+struct Tile {
+  V sums[R][kTileCols];
+};
+
+template <int R>
+SLUICE_INLINE void clear(Tile<R>& t) {
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < kTileCols; ++c) t.sums[r][c] = zero();
+  }
+}
+
+// Where a tile's rows come from and go to.
+struct TileRows {
+  const float* x[kTileRows];
+  float* y[kTileRows];
+};
+
+SLUICE_INLINE TileRows tile_rows(const WeightRows& w, const MatmulRows& rows, int64_t first,
+                                 int count) {
+  TileRows t;
+  for (int r = 0; r < kTileRows; ++r) {
+    const int64_t row = rows.row(first + std::min(r, count - 1));
+    t.x[r] = rows.x + row * w.in;
+    t.y[r] = rows.y + row * w.out;
+  }
+  return t;
+}
+
+// Columns [col, col + cols) of the tile's rows; the last ones may repeat and are not stored.
+template <int R>
+SLUICE_INLINE void finish(const Tile<R>& t, const TileRows& rows, const float* bias, int64_t col,
+                          int cols) {
+  alignas(16) float four[kTileCols] = {};
+  if (bias != nullptr) {
+    for (int c = 0; c < cols; ++c) four[c] = bias[col + c];
+  }
+  const __m128 offset = _mm_load_ps(four);
+  for (int r = 0; r < R; ++r) {
+    const __m128 sums =
+        _mm_add_ps(sum_lanes(t.sums[r][0], t.sums[r][1], t.sums[r][2], t.sums[r][3]), offset);
+    if (cols == kTileCols) {
+      _mm_storeu_ps(rows.y[r] + col, sums);
+    } else {
+      _mm_store_ps(four, sums);
+      for (int c = 0; c < cols; ++c) rows.y[r][col + c] = four[c];
+    }
+  }
+}
+
+// The four weight rows of a group of columns, the last one repeated beyond the end.
+struct ColumnGroup {
+  const std::byte* w[kTileCols];
+  int count;
+};
+
+SLUICE_INLINE ColumnGroup column_group(const WeightRows& w, int64_t col, int64_t col_end) {
+  ColumnGroup g;
+  g.count = static_cast<int>(std::min<int64_t>(kTileCols, col_end - col));
+  for (int c = 0; c < kTileCols; ++c) {
+    g.w[c] = w.data + (col + std::min(c, g.count - 1)) * w.row_bytes;
+  }
+  return g;
+}
+
+// Adds the elements after the last whole block: float formats only.
+template <typename F, int R>
+SLUICE_INLINE void add_rest(const ColumnGroup& g, const TileRows& rows, int64_t in, Tile<R>& t) {
+  for (int64_t k = in / F::kSuper * F::kSuper; k < in; k += kLanes) {
+    const int some = static_cast<int>(std::min<int64_t>(kLanes, in - k));
+    for (int c = 0; c < kTileCols; ++c) {
+      const V w = F::decode_some(g.w[c], k, some);
+      for (int r = 0; r < R; ++r) {
+        t.sums[r][c] = fma(load_some(rows.x[r] + k, some), w, t.sums[r][c]);
+      }
+    }
+  }
+}
+
+template <typename F>
+concept HasRest = requires(const std::byte* row) { F::decode_some(row, int64_t{}, int{}); };
+
+// R rows × 4 columns, decoded in registers.
+template <typename F, int R>
+void few_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+  constexpr int kPieces = F::kSuper / F::kPiece, kVectors = F::kPiece / kLanes;
+  const TileRows at = tile_rows(w, rows, tile.row_begin, R);
+  const int64_t supers = w.in / F::kSuper;
+  for (int64_t col = tile.col_begin; col < tile.col_end; col += kTileCols) {
+    const ColumnGroup g = column_group(w, col, tile.col_end);
+    Tile<R> t;
+    clear(t);
+    for (int64_t i = 0; i < supers; ++i) {
+      for (int c = 0; c < kTileCols; ++c) {
+        const typename F::State state = F::open(g.w[c], i);
+        for (int piece = 0; piece < kPieces; ++piece) {
+          const int64_t k = i * F::kSuper + piece * F::kPiece;
+          V decoded[kVectors];
+          F::decode(state, piece, decoded);
+          for (int v = 0; v < kVectors; ++v) {
+            for (int r = 0; r < R; ++r) {
+              t.sums[r][c] = fma(load(at.x[r] + k + v * kLanes), decoded[v], t.sums[r][c]);
+            }
+          }
+        }
+      }
+    }
+    if constexpr (HasRest<F>) add_rest<F, R>(g, at, w.in, t);
+    finish(t, at, rows.bias, col, g.count);
+  }
+}
+
+// Decodes elements [k, k + depth) of a group of columns: for each vector of k, four vectors, one a
+// column. Elements past the end are zero.
+template <typename F>
+void decode_panel(const ColumnGroup& g, int64_t k, int64_t depth, float* panel) {
+  constexpr int kPieces = F::kSuper / F::kPiece, kVectors = F::kPiece / kLanes;
+  constexpr int64_t kStep = kTileCols * kLanes;
+  const int64_t supers = depth / F::kSuper;
+  for (int c = 0; c < kTileCols; ++c) {
+    float* to = panel + c * kLanes;
+    for (int64_t i = 0; i < supers; ++i) {
+      const typename F::State state = F::open(g.w[c], k / F::kSuper + i);
+      for (int piece = 0; piece < kPieces; ++piece) {
+        V decoded[kVectors];
+        F::decode(state, piece, decoded);
+        for (int v = 0; v < kVectors; ++v, to += kStep) store(to, decoded[v]);
+      }
+    }
+    if constexpr (HasRest<F>) {
+      for (int64_t i = supers * F::kSuper; i < depth; i += kLanes, to += kStep) {
+        const int some = static_cast<int>(std::min<int64_t>(kLanes, depth - i));
+        store(to, F::decode_some(g.w[c], k + i, some));
+      }
+    }
+  }
+}
+
+// t += a · the panel's vectors at one step of k.
+template <int R>
+SLUICE_INLINE void multiply_step(const V* a, const float* panel, Tile<R>& t) {
+  V w[kTileCols];
+  for (int c = 0; c < kTileCols; ++c) w[c] = load(panel + c * kLanes);
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < kTileCols; ++c) t.sums[r][c] = fma(a[r], w[c], t.sums[r][c]);
+  }
+}
+
+// t += x[r][0 … depth) · panel.
+template <int R>
+SLUICE_INLINE void multiply(const float* const* x, int64_t depth, const float* panel, Tile<R>& t) {
+  const int64_t whole = depth / kLanes * kLanes;
+  V a[R];
+  for (int64_t k = 0; k < whole; k += kLanes) {
+    for (int r = 0; r < R; ++r) a[r] = load(x[r] + k);
+    multiply_step(a, panel + k * kTileCols, t);
+  }
+  if (whole < depth) {
+    const int some = static_cast<int>(depth - whole);
+    for (int r = 0; r < R; ++r) a[r] = load_some(x[r] + whole, some);
+    multiply_step(a, panel + whole * kTileCols, t);
+  }
+}
+
+// One pass over a panel: all its groups of columns, elements [k, k + depth) of the rows.
+struct PanelPass {
+  const float* panel;
+  int64_t group_floats;  // of the panel
+  int64_t k;
+  int64_t depth;
+  bool is_first;
+  bool is_last;
+  const MatmulTile* tile;
+  const float* bias;
+};
+
+// A tile's accumulators between two passes.
+constexpr int64_t kTileFloats = int64_t{kTileRows} * kTileCols * kLanes;
+
+template <int R>
+void pass_over(const PanelPass& p, const TileRows& at, float* kept) {
+  const float* x[R];
+  for (int r = 0; r < R; ++r) x[r] = at.x[r] + p.k;
+  const float* panel = p.panel;
+  for (int64_t col = p.tile->col_begin; col < p.tile->col_end; col += kTileCols) {
+    Tile<R> t;
+    if (p.is_first) {
+      clear(t);
+    } else {
+      for (int i = 0; i < R * kTileCols; ++i) {
+        t.sums[i / kTileCols][i % kTileCols] = load(kept + i * kLanes);
+      }
+    }
+    multiply<R>(x, p.depth, panel, t);
+    if (p.is_last) {
+      finish(t, at, p.bias, col,
+             static_cast<int>(std::min<int64_t>(kTileCols, p.tile->col_end - col)));
+    } else {
+      for (int i = 0; i < R * kTileCols; ++i) {
+        store(kept + i * kLanes, t.sums[i / kTileCols][i % kTileCols]);
+      }
+    }
+    if (!(p.is_first && p.is_last)) kept += kTileFloats;
+    panel += p.group_floats;
+  }
+}
+
+// Versions by number of rows, 1 … kTileRows, at index rows - 1.
+template <int... R>
+constexpr auto passes_by_rows(std::integer_sequence<int, R...>) {
+  return std::array{&pass_over<R + 1>...};
+}
+constexpr auto kPasses = passes_by_rows(std::make_integer_sequence<int, kTileRows>());
+
+template <typename F, int... R>
+constexpr auto few_by_rows(std::integer_sequence<int, R...>) {
+  return std::array{&few_rows<F, R + 1>...};
+}
+template <typename F>
+constexpr auto kFew = few_by_rows<F>(std::make_integer_sequence<int, kTileRows>());
+
+template <typename F>
+void many_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+  const int64_t count = tile.row_end - tile.row_begin;
+  const int64_t row_tiles = (count + kTileRows - 1) / kTileRows;
+  const int64_t groups = (tile.col_end - tile.col_begin + kTileCols - 1) / kTileCols;
+  const int64_t depth = std::min((w.in + kLanes - 1) / kLanes * kLanes, kPanelDepth);
+  const int64_t group_floats = depth * kTileCols;
+  const int64_t kept_floats = w.in > depth ? row_tiles * groups * kTileFloats : 0;
+  float* panel = thread_scratch(static_cast<size_t>(groups * group_floats + kept_floats));
+  float* kept = panel + groups * group_floats;
+  for (int64_t k = 0; k < w.in; k += depth) {
+    const PanelPass p = {.panel = panel,
+                         .group_floats = group_floats,
+                         .k = k,
+                         .depth = std::min(depth, w.in - k),
+                         .is_first = k == 0,
+                         .is_last = k + depth >= w.in,
+                         .tile = &tile,
+                         .bias = rows.bias};
+    for (int64_t g = 0; g < groups; ++g) {
+      decode_panel<F>(column_group(w, tile.col_begin + g * kTileCols, tile.col_end), k, p.depth,
+                      panel + g * group_floats);
+    }
+    // Tiles of nearly equal height: a last one of one row would waste most of its loads.
+    int64_t row = tile.row_begin;
+    for (int64_t i = 0; i < row_tiles; ++i) {
+      const int height =
+          static_cast<int>((tile.row_end - row + row_tiles - i - 1) / (row_tiles - i));
+      kPasses[static_cast<size_t>(height - 1)](p, tile_rows(w, rows, row, height),
+                                               kept + i * groups * kTileFloats);
+      row += height;
+    }
+  }
+}
+
+template <typename F>
+void matmul_as(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+  const int64_t count = tile.row_end - tile.row_begin;
+  if (count > kTileRows) return many_rows<F>(w, rows, tile);
+  kFew<F>[static_cast<size_t>(count - 1)](w, rows, tile);
+}
+
+void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+  using tensor::DType;
+  switch (w.dtype) {
+    case DType::kF32:
+      return matmul_as<F32Format>(w, rows, tile);
+    case DType::kF16:
+      return matmul_as<F16Format>(w, rows, tile);
+    case DType::kBF16:
+      return matmul_as<BF16Format>(w, rows, tile);
+    case DType::kQ8_0:
+      return matmul_as<Q8_0Format>(w, rows, tile);
+    case DType::kQ4_0:
+      return matmul_as<Q4_0Format>(w, rows, tile);
+    case DType::kQ4_1:
+      return matmul_as<Q4_1Format>(w, rows, tile);
+    case DType::kQ5_0:
+      return matmul_as<Q5_0Format>(w, rows, tile);
+    case DType::kQ5_1:
+      return matmul_as<Q5_1Format>(w, rows, tile);
+    case DType::kQ2_K:
+      return matmul_as<Q2_KFormat>(w, rows, tile);
+    case DType::kQ3_K:
+      return matmul_as<Q3_KFormat>(w, rows, tile);
+    case DType::kQ4_K:
+      return matmul_as<Q4_KFormat>(w, rows, tile);
+    case DType::kQ5_K:
+      return matmul_as<Q5_KFormat>(w, rows, tile);
+    case DType::kQ6_K:
+      return matmul_as<Q6_KFormat>(w, rows, tile);
+    case DType::kIQ4_NL:
+      return matmul_as<IQ4_NLFormat>(w, rows, tile);
+    case DType::kIQ4_XS:
+      return matmul_as<IQ4_XSFormat>(w, rows, tile);
+  }
+}
