@@ -77,15 +77,19 @@ ServedModel::ServedModel(const ModelPath& path, const ModelSettings& settings,
 
 void ServedModel::start_engine() {
   publisher_ = std::jthread([this] { publish_loop(); });
-  const engine::EngineOptions options{.max_sequences = settings_.max_num_seqs,
-                                      .max_batched_tokens = settings_.max_num_batched_tokens,
-                                      .max_context = loaded_->max_model_len(),
-                                      .block_size = settings_.block_size,
-                                      .kv_blocks = loaded_->kv_blocks(),
-                                      .prefix_caching = settings_.prefix_caching,
-                                      .max_queued_requests = settings_.max_queued_requests,
-                                      .max_queued_tokens = settings_.max_queued_tokens,
-                                      .end_tokens = loaded_->end_tokens()};
+  const engine::EngineOptions options{
+      .max_sequences = settings_.max_num_seqs,
+      .max_batched_tokens = settings_.max_num_batched_tokens,
+      .max_context = loaded_->max_model_len(),
+      .block_size = settings_.block_size,
+      .kv_blocks = loaded_->kv_blocks(),
+      .prefix_caching = settings_.prefix_caching,
+      .max_queued_requests = settings_.max_queued_requests,
+      .max_queued_tokens = settings_.max_queued_tokens,
+      .end_tokens = loaded_->end_tokens(),
+      .on_step = [this](const engine::StepInfo& step) {
+        metrics_.step_tokens.observe(step.prefill_rows + step.decode_rows);
+      }};
   engine_ = engine::start_engine(
       loaded_->model(), options,
       [this](std::vector<engine::StepOutput>&& outputs) {

@@ -1,0 +1,24 @@
+// Secrets that callers present: kept and compared as SHA-256 digests, in constant time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+class SecretDigest {
+ public:
+  explicit SecretDigest(std::string_view secret);
+
+  // Takes the same time wherever the digests differ.
+  bool matches(const SecretDigest& other) const;
+  // The first 48 bits in hex: names a key in labels and logs without telling it.
+  std::string short_name() const;
+
+ private:
+  std::array<uint8_t, 32> bytes_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,125 @@
+#include "cli/commands.h"
+
+#include <CLI/CLI.hpp>
+
+#include "base/build_info.h"
+#include "cli/serve.h"
+
+namespace sluice::cli {
+namespace {
+
+void add_model_options(CLI::App& app, ServeOptions& o) {
+  app.add_option("MODEL", o.models,
+                 "GGUF file, Hugging Face folder or cached name; MODEL=name names it")
+      ->required();
+  app.add_option("--served-model-name", o.served_model_names, "Names of the first model")
+      ->envname("SLUICE_SERVED_MODEL_NAME");
+  app.add_option("--max-model-len", o.max_model_len,
+                 "Longest prompt plus answer, in tokens (0: the model's context)")
+      ->envname("SLUICE_MAX_MODEL_LEN")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--chat-template", o.chat_template, "Jinja file, or the template itself")
+      ->envname("SLUICE_CHAT_TEMPLATE");
+  app.add_option("--seed", o.seed, "Seed of the requests that bring none (-1: from the system)")
+      ->envname("SLUICE_SEED")
+      ->check(CLI::Range(-1L, std::numeric_limits<long>::max()))
+      ->capture_default_str();
+}
+
+void add_engine_options(CLI::App& app, ServeOptions& o) {
+  app.add_option("--max-num-seqs", o.max_num_seqs, "Sequences in one batch")
+      ->envname("SLUICE_MAX_NUM_SEQS")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--max-num-batched-tokens", o.max_num_batched_tokens,
+                 "Tokens of one step, prompts and answers together")
+      ->envname("SLUICE_MAX_NUM_BATCHED_TOKENS")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--block-size", o.block_size, "Tokens of one KV block")
+      ->envname("SLUICE_BLOCK_SIZE")
+      ->check(CLI::IsMember({8, 16, 32, 64, 128}))
+      ->capture_default_str();
+  app.add_option("--kv-cache-dtype", o.kv_cache_dtype,
+                 "Type of K and V: auto (f16), f16, f32, int8")
+      ->envname("SLUICE_KV_CACHE_DTYPE")
+      ->capture_default_str();
+  app.add_option(
+         "--kv-cache-memory-bytes", o.kv_cache_memory,
+         "Most memory for K and V, such as 2G (default: what the sequences need, at most half "
+         "of the free memory)")
+      ->envname("SLUICE_KV_CACHE_MEMORY_BYTES");
+  app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", o.prefix_caching,
+               "Reuse K and V of equal prompt beginnings (default: on)")
+      ->envname("SLUICE_ENABLE_PREFIX_CACHING");
+  app.add_option("--threads", o.threads, "Compute threads (0: one per core)")
+      ->envname("SLUICE_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--isa", o.isa, "Kernels to use: auto, reference, avx2, avx512")
+      ->envname("SLUICE_ISA")
+      ->capture_default_str();
+  app.add_option("--max-num-queued-reqs", o.max_queued_requests, "Requests that may wait")
+      ->envname("SLUICE_MAX_NUM_QUEUED_REQS")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--max-num-queued-tokens", o.max_queued_tokens, "Prompt tokens that may wait")
+      ->envname("SLUICE_MAX_NUM_QUEUED_TOKENS")
+      ->check(CLI::Range(1L, 1L << 40))
+      ->capture_default_str();
+}
+
+void add_server_options(CLI::App& app, ServeOptions& o) {
+  app.add_option("--host", o.host, "Address to listen on")
+      ->envname("SLUICE_HOST")
+      ->capture_default_str();
+  app.add_option("--port", o.port, "Port to listen on (0: any free one)")
+      ->envname("SLUICE_PORT")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  app.add_option("--api-key", o.api_keys, "Key that callers must send; repeat it for several")
+      ->envname("SLUICE_API_KEY");
+  app.add_option("--internal-token", o.internal_token,
+                 "Token of the internal routes; without it they do not exist")
+      ->envname("SLUICE_INTERNAL_TOKEN");
+  app.add_flag("--metrics-public", o.metrics_public, "Answer /metrics without a key")
+      ->envname("SLUICE_METRICS_PUBLIC");
+  app.add_option("--request-timeout", o.request_timeout_seconds,
+                 "Seconds until a request is given up")
+      ->envname("SLUICE_REQUEST_TIMEOUT")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
+  app.add_option("--shutdown-timeout", o.shutdown_timeout_seconds,
+                 "Seconds that requests under way have to end after SIGTERM")
+      ->envname("SLUICE_SHUTDOWN_TIMEOUT")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  app.add_option("--log-level", o.log_level, "debug, info, warn, error or off")
+      ->envname("SLUICE_LOG_LEVEL")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  CLI::App app("Sluice serves large language models.", "sluice");
+  app.set_version_flag("--version", build_description());
+  app.require_subcommand(1);
+
+  ServeOptions serve;
+  CLI::App* serve_command = app.add_subcommand("serve", "Serve models over HTTP");
+  add_model_options(*serve_command, serve);
+  add_server_options(*serve_command, serve);
+  add_engine_options(*serve_command, serve);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    const int status = app.exit(e);
+    return status == 0 ? 0 : 2;
+  }
+  return run_serve(serve);
+}
+
+}  // namespace sluice::cli

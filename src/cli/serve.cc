@@ -1,0 +1,216 @@
+#include "cli/serve.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "base/build_info.h"
+#include "base/files.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/thread_team.h"
+#include "base/worker_pool.h"
+#include "cli/model_path.h"
+#include "cli/signals.h"
+#include "cli/sizes.h"
+#include "endpoint/endpoints.h"
+#include "net/server.h"
+#include "serving/local_backend.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::cli {
+namespace {
+
+constexpr int kWorkerThreads = 2;
+constexpr size_t kWorkerQueue = 1024;
+
+int default_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+Result<model::KvType> parse_kv_type(const std::string& name) {
+  if (name == "auto" || name == "f16" || name == "fp16") return model::KvType::kF16;
+  if (name == "f32" || name == "fp32") return model::KvType::kF32;
+  if (name == "int8") return model::KvType::kInt8;
+  return invalid(fmt::format("--kv-cache-dtype must be auto, f16, f32 or int8, not '{}'", name));
+}
+
+// A template given as text has a brace; anything else names a file.
+Result<std::string> read_template(const std::string& given) {
+  if (given.find('{') != std::string::npos) return given;
+  return read_file(given, limits::kMaxTemplateBytes);
+}
+
+Result<serving::ModelSettings> model_settings(const ServeOptions& options) {
+  serving::ModelSettings settings;
+  if (options.isa != "auto") {
+    SLUICE_ASSIGN_OR_RETURN(settings.isa, kernels::parse_isa(options.isa));
+    if (!kernels::isa_supported(settings.isa)) {
+      return invalid(fmt::format("--isa {}: this processor does not have it", options.isa));
+    }
+  }
+  SLUICE_ASSIGN_OR_RETURN(settings.kv_type, parse_kv_type(options.kv_cache_dtype));
+  settings.max_model_len = options.max_model_len;
+  settings.max_num_seqs = options.max_num_seqs;
+  settings.max_num_batched_tokens = options.max_num_batched_tokens;
+  settings.block_size = options.block_size;
+  if (!options.kv_cache_memory.empty()) {
+    SLUICE_ASSIGN_OR_RETURN(settings.kv_cache_bytes, parse_size(options.kv_cache_memory));
+  }
+  settings.prefix_caching = options.prefix_caching;
+  settings.max_queued_requests = static_cast<size_t>(options.max_queued_requests);
+  settings.max_queued_tokens = static_cast<size_t>(options.max_queued_tokens);
+  settings.seeded = options.seed >= 0;
+  settings.seed = static_cast<uint64_t>(options.seed);
+  if (!options.chat_template.empty()) {
+    SLUICE_ASSIGN_OR_RETURN(settings.chat_template, read_template(options.chat_template));
+  }
+  return settings;
+}
+
+Result<std::vector<serving::ModelPath>> model_paths(const ServeOptions& options) {
+  std::vector<serving::ModelPath> paths;
+  for (const std::string& given : options.models) {
+    SLUICE_ASSIGN_OR_RETURN(auto path, resolve_model(given));
+    if (paths.empty() && !options.served_model_names.empty()) {
+      path.names = options.served_model_names;
+    }
+    paths.push_back(std::move(path));
+  }
+  return paths;
+}
+
+// The parts of a running server, in the order in which they depend on each other.
+class Server {
+ public:
+  static Result<std::unique_ptr<Server>> start(const ServeOptions& options) {
+    SLUICE_ASSIGN_OR_RETURN(const auto settings, model_settings(options));
+    SLUICE_ASSIGN_OR_RETURN(const auto paths, model_paths(options));
+    std::unique_ptr<Server> server(new Server(options));
+    for (const serving::ModelPath& path : paths) {
+      const Outcome added = server->backend_.add_model(path, settings);
+      if (!added) return std::unexpected(added.error().at(path.path.string()));
+    }
+    net::ServerOptions http;
+    http.host = options.host;
+    http.port = static_cast<uint16_t>(options.port);
+    http.error_body = endpoint::Endpoints::error_page;
+    SLUICE_ASSIGN_OR_RETURN(server->http_, net::HttpServer::start(http, server->endpoints_));
+    server->count_http();
+    return server;
+  }
+
+  ~Server() {
+    http_.reset();
+    workers_.reset();  // their tasks refer to the endpoints
+  }
+
+  uint16_t port() const { return http_->port(); }
+  std::vector<completion::ModelCard> models() const { return backend_.models(); }
+
+  // New requests are refused with 503 from here on; true when all others were answered in time.
+  bool drain(Duration patience) {
+    backend_.drain();
+    return http_->drain(patience);
+  }
+
+ private:
+  explicit Server(const ServeOptions& options)
+      : team_(options.threads > 0 ? options.threads : default_threads()),
+        backend_(team_, metrics_),
+        workers_(std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue)),
+        endpoints_(std::make_shared<endpoint::Endpoints>(
+            backend_, metrics_, *workers_,
+            endpoint::EndpointOptions{
+                .api_keys = options.api_keys,
+                .metrics_public = options.metrics_public,
+                .internal_token = options.internal_token,
+                .request_timeout = std::chrono::seconds(options.request_timeout_seconds)})) {}
+
+  // The HTTP server's own numbers.
+  void count_http() {
+    using telemetry::View;
+    auto& open = metrics_.gauge(View::kNative, "sluice_http_connections", "Open connections.");
+    auto& in_flight =
+        metrics_.gauge(View::kNative, "sluice_http_requests_in_flight", "Requests being answered.");
+    metrics_.before_scrape([this, &open, &in_flight] {
+      const net::ServerStats stats = http_->stats();
+      open.Set(static_cast<double>(stats.connections_open));
+      in_flight.Set(static_cast<double>(stats.requests_in_flight));
+      for (const auto& [reason, count] : stats.rejected) {
+        auto& counter = metrics_.counter(View::kNative, "sluice_http_rejected_total",
+                                         "Requests that broke the protocol or a limit, by reason.",
+                                         {{"reason", reason}});
+        counter.Increment(static_cast<double>(count) - counter.Value());
+      }
+    });
+  }
+
+  ThreadTeam team_;
+  telemetry::Metrics metrics_;
+  serving::LocalBackend backend_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::shared_ptr<endpoint::Endpoints> endpoints_;
+  std::unique_ptr<net::HttpServer> http_;
+};
+
+// Drains on another thread, so that a second signal can end it at once.
+int drain(Server& server, const Signals& signals, int shutdown_timeout_seconds) {
+  std::atomic<bool> done{false};
+  std::atomic<bool> complete{false};
+  const std::jthread drainer([&] {
+    complete = server.drain(std::chrono::seconds(shutdown_timeout_seconds));
+    done = true;
+  });
+  while (!done) {
+    if (signals.wait_for(std::chrono::milliseconds(50)) != 0) {
+      log_warn("second signal: exiting without waiting for the requests under way");
+      std::_Exit(1);
+    }
+  }
+  if (!complete) {
+    log_warn("requests under way after {} s were cut (--shutdown-timeout)",
+             shutdown_timeout_seconds);
+    return 1;
+  }
+  log_info("drained, exiting");
+  return 0;
+}
+
+}  // namespace
+
+ServeOptions::ServeOptions()
+    : max_num_seqs(limits::kMaxSequences),
+      max_num_batched_tokens(limits::kMaxBatchedTokens),
+      block_size(limits::kBlockSize),
+      max_queued_requests(static_cast<int>(limits::kMaxQueuedRequests)),
+      max_queued_tokens(static_cast<int64_t>(limits::kMaxQueuedTokens)) {}
+
+int run_serve(const ServeOptions& options) {
+  const auto level = parse_log_level(options.log_level);
+  if (!level) {
+    log_error("{}", level.error().message());
+    return 2;
+  }
+  set_log_level(*level);
+  const Signals signals;
+  auto server = Server::start(options);
+  if (!server) {
+    log_error("{}", server.error().message());
+    return 1;
+  }
+  for (const completion::ModelCard& card : (*server)->models()) {
+    log_info("model '{}' from {}, context {}", card.id, card.root, card.max_model_len);
+  }
+  const std::string shown = options.host.find(':') == std::string::npos
+                                ? options.host
+                                : fmt::format("[{}]", options.host);
+  log_info("sluice {} serves on http://{}:{}", kVersion, shown, (*server)->port());
+  const int signal = signals.wait();
+  log_info("signal {}: draining", signal);
+  return drain(**server, signals, options.shutdown_timeout_seconds);
+}
+
+}  // namespace sluice::cli
