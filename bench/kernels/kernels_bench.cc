@@ -38,10 +38,10 @@ struct Shape {
   int64_t in;
 };
 
-constexpr DType kDTypes[] = {DType::kF32,    DType::kBF16,  DType::kF16,   DType::kQ8_0,
-                             DType::kQ4_0,   DType::kQ4_1,  DType::kQ5_0,  DType::kQ5_1,
-                             DType::kIQ4_NL, DType::kQ2_K,  DType::kQ3_K,  DType::kQ4_K,
-                             DType::kQ5_K,   DType::kQ6_K,  DType::kIQ4_XS};
+constexpr DType kDTypes[] = {DType::kF32,    DType::kBF16, DType::kF16,   DType::kQ8_0,
+                             DType::kQ4_0,   DType::kQ4_1, DType::kQ5_0,  DType::kQ5_1,
+                             DType::kIQ4_NL, DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,
+                             DType::kQ5_K,   DType::kQ6_K, DType::kIQ4_XS};
 constexpr int64_t kRowCounts[] = {1, 2, 4, 8, 16, 64, 512};
 constexpr int64_t kStreamBytes = int64_t{128} << 20;
 
@@ -95,11 +95,14 @@ void bench_matmul(const Options& o, DType dtype, Shape shape, ThreadTeam& team) 
     size_t next = 0;
     // Few rows: all copies in a run, as a run of one would be too short to time.
     const int64_t each = std::max<int64_t>(1, std::min<int64_t>(copies, 64 / n));
-    const double s = median_seconds(o.seconds, [&] {
-      for (int64_t i = 0; i < each; ++i) {
-        matmul(*matrices[next++ % matrices.size()], x.data(), n, y.data(), {}, team);
-      }
-    }) / static_cast<double>(each);
+    const double s = median_seconds(o.seconds,
+                                    [&] {
+                                      for (int64_t i = 0; i < each; ++i) {
+                                        matmul(*matrices[next++ % matrices.size()], x.data(), n,
+                                               y.data(), {}, team);
+                                      }
+                                    }) /
+                     static_cast<double>(each);
     fmt::print("{:8} {:7} {:6}x{:<5} n={:<4} {:9.4f} ms {:7.1f} GB/s {:7.1f} GFLOP/s\n",
                isa_name(o.isa), info.name, shape.out, shape.in, n, s * 1e3,
                static_cast<double>(bytes) / s / 1e9,
@@ -113,8 +116,8 @@ void bench_attention(const Options& o, int context, int rows, int slices, KvElem
                      ThreadTeam& team) {
   constexpr int kHeads = 14, kKvHeads = 2, kDim = 64, kBlock = 16;
   const int blocks = (context + kBlock - 1) / kBlock;
-  std::vector<std::byte> slab(static_cast<size_t>(
-      blocks * slices * kv_layer_block_bytes(element, kKvHeads, kDim, kBlock)));
+  std::vector<std::byte> slab(
+      static_cast<size_t>(blocks * slices * kv_layer_block_bytes(element, kKvHeads, kDim, kBlock)));
   const KvLayer kv{element, kKvHeads, kDim, kBlock, slab.data()};
   const std::vector<float> k(static_cast<size_t>(context * kKvHeads * kDim), 0.1F);
   const std::vector<float> q(static_cast<size_t>(rows * kHeads * kDim), 0.1F);
@@ -125,17 +128,18 @@ void bench_attention(const Options& o, int context, int rows, int slices, KvElem
     auto& mine = ids[static_cast<size_t>(i)];
     for (int b = 0; b < blocks; ++b) mine.push_back(b * slices + i);
     write_kv(o.isa, kv, mine, 0, context, k.data(), k.data());
-    batch.push_back({q.data(), out.data() + static_cast<size_t>(i) * q.size(), rows,
-                     context - rows, mine});
+    batch.push_back(
+        {q.data(), out.data() + static_cast<size_t>(i) * q.size(), rows, context - rows, mine});
   }
   const AttentionShape shape{kHeads, kKvHeads, kDim, 0.125F, 0, 0};
-  const double s =
-      median_seconds(o.seconds, [&] { attention(o.isa, shape, kv, batch, team); });
+  const double s = median_seconds(o.seconds, [&] { attention(o.isa, shape, kv, batch, team); });
   const double pairs = slices * (double(rows) * (context - rows) + 0.5 * rows * (rows + 1.0));
-  const char* name = element == KvElement::kF16 ? "f16" : element == KvElement::kF32 ? "f32" : "int8";
-  fmt::print("{:8} attention {:4} context={:<5} rows={:<4} slices={:<3} {:9.4f} ms {:7.1f} GFLOP/s\n",
-             isa_name(o.isa), name, context, rows, slices, s * 1e3,
-             4e-9 * pairs * kHeads * kDim / s);
+  const char* name = element == KvElement::kF16   ? "f16"
+                     : element == KvElement::kF32 ? "f32"
+                                                  : "int8";
+  fmt::print(
+      "{:8} attention {:4} context={:<5} rows={:<4} slices={:<3} {:9.4f} ms {:7.1f} GFLOP/s\n",
+      isa_name(o.isa), name, context, rows, slices, s * 1e3, 4e-9 * pairs * kHeads * kDim / s);
 }
 
 int run(const Options& o) {
