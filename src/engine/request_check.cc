@@ -52,13 +52,13 @@ Outcome check_tokens(const SamplingParams& s, int vocab) {
   return check_ids(s.allowed_tokens, vocab, "allowed_tokens");
 }
 
-Outcome check_counts(const SamplingParams& s, int vocab) {
-  SLUICE_RETURN_IF_ERROR(
-      check_range(s.max_tokens, 0, std::numeric_limits<int>::max(), "max_tokens"));
+Outcome check_counts(const SamplingParams& s) {
+  constexpr double kMost = std::numeric_limits<int>::max();
+  SLUICE_RETURN_IF_ERROR(check_range(s.max_tokens, 0, kMost, "max_tokens"));
   SLUICE_RETURN_IF_ERROR(check_range(s.min_tokens, 0, s.max_tokens, "min_tokens"));
-  SLUICE_RETURN_IF_ERROR(check_range(s.top_k, 0, std::numeric_limits<int>::max(), "top_k"));
-  SLUICE_RETURN_IF_ERROR(check_range(s.logprobs, -1, vocab, "logprobs"));
-  return check_range(s.prompt_logprobs, -1, vocab, "prompt_logprobs");
+  SLUICE_RETURN_IF_ERROR(check_range(s.top_k, 0, kMost, "top_k"));
+  SLUICE_RETURN_IF_ERROR(check_range(s.logprobs, -1, kMost, "logprobs"));
+  return check_range(s.prompt_logprobs, -1, kMost, "prompt_logprobs");
 }
 
 Outcome check_prompt(const Request& request, const RequestBounds& bounds) {
@@ -86,7 +86,7 @@ Outcome check_prompt(const Request& request, const RequestBounds& bounds) {
 Outcome check_request(const Request& request, const RequestBounds& bounds) {
   SLUICE_RETURN_IF_ERROR(check_prompt(request, bounds));
   SLUICE_RETURN_IF_ERROR(check_probabilities(request.sampling));
-  SLUICE_RETURN_IF_ERROR(check_counts(request.sampling, bounds.vocab));
+  SLUICE_RETURN_IF_ERROR(check_counts(request.sampling));
   return check_tokens(request.sampling, bounds.vocab);
 }
 

@@ -35,6 +35,7 @@ void Scheduler::remove(Sequence& sequence) {
   cache_.release(sequence);
   fair_share_.leave(*sequence.share);
   std::erase(sequence.state == SequenceState::kRunning ? running_ : waiting_, &sequence);
+  if (elder_ == &sequence) elder_ = nullptr;
   sequences_.erase(RequestId(sequence.id));
 }
 

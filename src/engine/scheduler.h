@@ -80,7 +80,7 @@ class Scheduler {
   uint64_t prefix_queries() const { return prefix_queries_; }
   uint64_t prefix_hits() const { return prefix_hits_; }
 
-  // The oldest live sequence, nullptr without any.
+  // The oldest sequence as of the latest schedule(); nullptr once it was removed.
   const Sequence* elder() const { return elder_; }
   // Aborts unless sequences, shares and blocks agree. Between steps only.
   void check_integrity() const;
