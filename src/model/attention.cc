@@ -22,7 +22,7 @@ Attention::Attention(Loader& load, int layer, AttentionForm form) : layer_(layer
 
   const int64_t q_width = int64_t{c.heads} * c.head_dim;
   const int64_t kv_width = int64_t{c.kv_heads} * c.head_dim;
-  if (form.fused_qkv) {
+  if (form.fused_qkv && load.has(layer_tensor(layer, "attn_qkv"))) {
     const int64_t all = q_width + 2 * kv_width;
     q_ = load.linear_rows(layer, "attn_qkv", {all, 0, q_width}, c.width);
     k_ = load.linear_rows(layer, "attn_qkv", {all, q_width, kv_width}, c.width);

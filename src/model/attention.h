@@ -11,7 +11,7 @@ namespace sluice::model {
 
 // How a family's attention differs from llama's.
 struct AttentionForm {
-  bool fused_qkv = false;   // q, k and v are rows of one matrix (phi3)
+  bool fused_qkv = false;   // q, k and v may be rows of one matrix (phi3)
   bool qkv_bias = false;    // must have biases (qwen2); others may
   bool head_norms = false;  // RMS norm of each head's q and k, before rotation (qwen3, gemma3)
 };
