@@ -16,10 +16,7 @@ namespace {
 constexpr std::array<std::string_view, 7> kMethods = {"GET",   "HEAD",   "POST",   "PUT",
                                                       "PATCH", "DELETE", "OPTIONS"};
 constexpr size_t kMaxMethodBytes = 16;
-constexpr size_t kVersionBytes = 8;  // "HTTP/1.1"
-constexpr size_t kMaxChunkLineBytes = 256;
-constexpr size_t kMaxChunkSizeDigits = 12;
-constexpr size_t kMaxTrailerBytes = 4096;
+constexpr size_t kVersionBytes = 8;         // "HTTP/1.1"
 constexpr size_t kReservedBody = 1u << 20;  // more is reserved only as it arrives
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -36,103 +33,56 @@ size_t RequestParser::feed(std::string_view bytes) {
   while (consumed < bytes.size() && (state_ == State::kHead || state_ == State::kBody)) {
     begun_ = true;
     const std::string_view rest = bytes.substr(consumed);
-    const bool data = part_ == Part::kFixedBody || part_ == Part::kChunkData;
-    consumed += data ? feed_data(rest) : feed_line(rest);
+    consumed += state_ == State::kBody ? feed_body(rest) : feed_line(rest);
   }
   return consumed;
 }
 
-// Longest line that is taken now, its line feed included.
-size_t RequestParser::line_limit() const {
-  switch (part_) {
-    case Part::kRequestLine:
-      return kMaxMethodBytes + limits_.target_bytes + kVersionBytes + 4;
-    case Part::kFields:
-      return limits_.header_bytes - std::min(section_bytes_, limits_.header_bytes);
-    case Part::kTrailer:
-      return kMaxTrailerBytes - std::min(section_bytes_, kMaxTrailerBytes);
-    case Part::kChunkEnd:
-      return 2;
-    default:
-      return kMaxChunkLineBytes;
-  }
-}
-
-// `prefix` is the first line_limit() bytes of a line that goes on behind them.
-void RequestParser::line_too_long(std::string_view prefix) {
-  switch (part_) {
-    case Part::kRequestLine:
-      if (prefix.substr(0, kMaxMethodBytes + 1).find(' ') == std::string_view::npos) {
-        return set_fault(501, "method", "the request's method is not supported");
-      }
-      return set_fault(
-          414, "target_too_long",
-          fmt::format("the request target is longer than {} bytes", limits_.target_bytes));
-    case Part::kFields:
-    case Part::kTrailer:
-      return set_fault(431, "header_too_large",
-                       fmt::format("the header is larger than {} bytes", limits_.header_bytes));
-    case Part::kChunkEnd:
-      return set_fault(400, "bad_chunk", "a chunk's data must be followed by CR LF");
-    default:
-      return set_fault(400, "bad_chunk", "a chunk's size line is too long");
-  }
-}
-
 size_t RequestParser::feed_line(std::string_view bytes) {
-  const size_t room = line_limit() - std::min(line_.size(), line_limit());
-  const size_t end = bytes.substr(0, room).find('\n');
-  if (end == std::string_view::npos) {
-    const size_t taken = std::min(room, bytes.size());
-    line_.append(bytes.substr(0, taken));
-    if (line_.size() >= line_limit()) line_too_long(line_);
-    return taken;
+  const size_t limit = in_fields_
+                           ? limits_.header_bytes - std::min(head_bytes_, limits_.header_bytes)
+                           : kMaxMethodBytes + limits_.target_bytes + kVersionBytes + 4;
+  const size_t taken = lines_.feed(bytes, limit);
+  switch (lines_.state()) {
+    case LineReader::State::kMore:
+      break;
+    case LineReader::State::kLine:
+      on_line(lines_.line());
+      break;
+    case LineReader::State::kTooLong:
+      line_too_long(lines_.line());
+      break;
+    case LineReader::State::kBareLf:
+      set_fault(400, "bad_line_end", "a line must end in CR LF; a bare LF was found");
+      break;
   }
-  std::string_view line = bytes.substr(0, end);
-  std::string whole;
-  if (!line_.empty()) {
-    whole = std::exchange(line_, {});
-    whole.append(line);
-    line = whole;
+  return taken;
+}
+
+// `prefix` is as much of the line as is taken at all.
+void RequestParser::line_too_long(std::string_view prefix) {
+  if (in_fields_) {
+    return set_fault(431, "header_too_large",
+                     fmt::format("the header is larger than {} bytes", limits_.header_bytes));
   }
-  if (part_ == Part::kFields || part_ == Part::kTrailer) section_bytes_ += line.size() + 1;
-  if (!line.ends_with('\r')) {
-    set_fault(400, "bad_line_end", "a line must end in CR LF; a bare LF was found");
-  } else {
-    line.remove_suffix(1);
-    on_line(line);
+  if (prefix.substr(0, kMaxMethodBytes + 1).find(' ') == std::string_view::npos) {
+    return set_fault(501, "method", "the request's method is not supported");
   }
-  return end + 1;
+  set_fault(414, "target_too_long",
+            fmt::format("the request target is longer than {} bytes", limits_.target_bytes));
 }
 
 void RequestParser::on_line(std::string_view line) {
-  switch (part_) {
-    case Part::kRequestLine:
-      if (line.empty() && !skipped_empty_line_) {
-        skipped_empty_line_ = true;  // some clients send one CR LF too many behind a body
-        begun_ = false;
-        return;
-      }
-      return on_request_line(line);
-    case Part::kFields:
-      return line.empty() ? on_head_end() : on_field(line);
-    case Part::kChunkSize:
-      return on_chunk_size(line);
-    case Part::kChunkEnd:
-      part_ = Part::kChunkSize;
-      if (!line.empty()) set_fault(400, "bad_chunk", "a chunk's data must be followed by CR LF");
-      return;
-    case Part::kTrailer:
-      // Trailers are checked and dropped: nothing in them may change what the head has said.
-      if (line.empty()) {
-        state_ = State::kDone;
-      } else if (!parse_field_line(line)) {
-        set_fault(400, "bad_header", "a trailer field is malformed");
-      }
-      return;
-    default:
-      return;
+  if (in_fields_) {
+    head_bytes_ += line.size() + 2;
+    return line.empty() ? on_head_end() : on_field(line);
   }
+  if (line.empty() && !skipped_empty_line_) {
+    skipped_empty_line_ = true;  // some clients send one CR LF too many behind a body
+    begun_ = false;
+    return;
+  }
+  on_request_line(line);
 }
 
 void RequestParser::on_request_line(std::string_view line) {
@@ -174,7 +124,7 @@ void RequestParser::on_request_line(std::string_view line) {
   request_.path = std::move(parsed->path);
   request_.query = std::move(parsed->query);
   authority_ = std::move(parsed->authority);
-  part_ = Part::kFields;
+  in_fields_ = true;
 }
 
 void RequestParser::on_field(std::string_view line) {
@@ -270,42 +220,46 @@ void RequestParser::accept_body() {
     return;
   }
   state_ = State::kBody;
-  part_ = chunked_ ? Part::kChunkSize : Part::kFixedBody;
-  section_bytes_ = 0;
+  if (chunked_) chunks_.emplace(limits_.body_bytes);
   request_.body.reserve(std::min<size_t>(body_left_, kReservedBody));
 }
 
-void RequestParser::on_chunk_size(std::string_view line) {
-  size_t digits = 0;
-  uint64_t size = 0;
-  while (digits < line.size() && hex_digit(line[digits]) >= 0 && digits <= kMaxChunkSizeDigits) {
-    size = size * 16 + static_cast<uint64_t>(hex_digit(line[digits++]));
+// Takes the next piece of the body.
+size_t RequestParser::feed_body(std::string_view bytes) {
+  if (!chunks_) {
+    const auto taken = static_cast<size_t>(std::min<uint64_t>(bytes.size(), body_left_));
+    request_.body.append(bytes.substr(0, taken));
+    body_left_ -= taken;
+    if (body_left_ == 0) state_ = State::kDone;
+    return taken;
   }
-  const std::string_view extension = line.substr(digits);
-  const bool extension_ok =
-      extension.empty() || (extension.front() == ';' && is_field_value(extension));
-  if (digits == 0 || digits > kMaxChunkSizeDigits || !extension_ok) {
-    return set_fault(400, "bad_chunk", "a chunk must begin with its size in hex digits");
-  }
-  if (size > limits_.body_bytes - request_.body.size()) {
-    return set_fault(413, "body_too_large",
-                     fmt::format("the body has more than {} bytes", limits_.body_bytes));
-  }
-  body_left_ = size;
-  part_ = size == 0 ? Part::kTrailer : Part::kChunkData;
+  std::string_view data;
+  const size_t taken = chunks_->feed(bytes, data);
+  request_.body.append(data);
+  on_chunk_state(chunks_->state());
+  return taken;
 }
 
-size_t RequestParser::feed_data(std::string_view bytes) {
-  const auto taken = static_cast<size_t>(std::min<uint64_t>(bytes.size(), body_left_));
-  request_.body.append(bytes.substr(0, taken));
-  body_left_ -= taken;
-  if (body_left_ > 0) return taken;
-  if (part_ == Part::kChunkData) {
-    part_ = Part::kChunkEnd;
-  } else {
-    state_ = State::kDone;
+void RequestParser::on_chunk_state(ChunkDecoder::State chunks) {
+  switch (chunks) {
+    case ChunkDecoder::State::kMore:
+      return;
+    case ChunkDecoder::State::kDone:
+      state_ = State::kDone;
+      return;
+    case ChunkDecoder::State::kBadLine:
+      return set_fault(400, "bad_chunk",
+                       "a chunk must begin with its size in hex digits and CR LF");
+    case ChunkDecoder::State::kBadEnd:
+      return set_fault(400, "bad_chunk", "a chunk's data must be followed by CR LF");
+    case ChunkDecoder::State::kBadTrailer:
+      return set_fault(400, "bad_header", "a trailer field is malformed");
+    case ChunkDecoder::State::kTrailersTooLong:
+      return set_fault(431, "header_too_large", "the trailer fields are too large");
+    case ChunkDecoder::State::kTooLarge:
+      return set_fault(413, "body_too_large",
+                       fmt::format("the body has more than {} bytes", limits_.body_bytes));
   }
-  return taken;
 }
 
 void RequestParser::reset() { *this = RequestParser(limits_); }

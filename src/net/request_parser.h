@@ -10,10 +10,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "net/chunk_decoder.h"
 #include "net/http.h"
+#include "net/line_reader.h"
 
 namespace sluice::net {
 
@@ -76,8 +79,7 @@ class RequestParser {
   };
 
   size_t feed_line(std::string_view bytes);
-  size_t feed_data(std::string_view bytes);
-  size_t line_limit() const;
+  size_t feed_body(std::string_view bytes);
   void line_too_long(std::string_view prefix);
   void on_line(std::string_view line);
   void on_request_line(std::string_view line);
@@ -86,20 +88,21 @@ class RequestParser {
   void on_content_length(std::string_view value);
   void on_transfer_encoding(std::string_view value);
   void on_connection(std::string_view value);
-  void on_chunk_size(std::string_view line);
+  void on_chunk_state(ChunkDecoder::State chunks);
   void on_head_end();
   void set_fault(int status, std::string_view reason, std::string message);
 
   RequestLimits limits_;
   State state_ = State::kHead;
-  Part part_ = Part::kRequestLine;
   HttpRequest request_;
   RequestFault fault_;
-  std::string line_;          // an unfinished line
-  std::string authority_;     // of an absolute target
-  size_t section_bytes_ = 0;  // of the head, or of the trailers, so far
-  uint64_t body_left_ = 0;    // of a fixed body, or of the current chunk
+  LineReader lines_;
+  std::optional<ChunkDecoder> chunks_;
+  std::string authority_;   // of an absolute target
+  size_t head_bytes_ = 0;   // of the fields so far
+  uint64_t body_left_ = 0;  // of a body with a length
   bool begun_ = false;
+  bool in_fields_ = false;  // behind the request line
   bool skipped_empty_line_ = false;
   bool http10_ = false;
   bool keep_alive_ = true;

@@ -25,7 +25,7 @@ class PathParams {
     values_.emplace_back(std::move(name), std::move(value));
   }
   // Empty when the pattern has no such parameter.
-  std::string_view get(std::string_view name) const;
+  std::string get(std::string_view name) const;
 
  private:
   std::vector<std::pair<std::string, std::string>> values_;
