@@ -20,17 +20,19 @@ namespace sluice::net {
 
 struct ClientRequest {
   std::string method = "GET";
-  std::string url;  // http://host[:port]/path?query
-  Headers headers;  // Host, Content-Length and Connection are added
-  std::string body;
+  std::string url;       // http://host[:port]/path?query
+  Headers headers = {};  // Host, Content-Length and Connection are added
+  std::string body = {};
+  Duration timeout{};  // for the whole exchange, however much it moves; 0: none
 };
 
 // Called on the client's loop thread: must not block. on_end is called exactly once, last, also
-// after a cancel (kCancelled). Unset members are skipped.
+// after a cancel (kCancelled); for a request that cannot be begun (a bad URL, an unknown host) on
+// the caller's thread, before request() returns. Unset members are skipped.
 struct ClientCallbacks {
-  std::function<void(int status, const Headers& headers)> on_head;
-  std::function<void(std::string_view bytes)> on_data;  // transfer coding removed
-  std::function<void(Outcome outcome)> on_end;
+  std::function<void(int status, const Headers& headers)> on_head = {};
+  std::function<void(std::string_view bytes)> on_data = {};  // transfer coding removed
+  std::function<void(Outcome outcome)> on_end = {};
 };
 
 struct ClientOptions {
@@ -71,6 +73,7 @@ class HttpClient {
 
  private:
   struct Impl;
+  ClientCall launch(ClientRequest request, ClientCallbacks callbacks, size_t max_body_bytes);
   std::shared_ptr<Impl> impl_;
 };
 

@@ -39,8 +39,8 @@ struct HttpResponse {
   // The server adds Content-Length, Transfer-Encoding, Date and Connection itself and drops those
   // given here, except "Connection: close", which it honours. Control characters in values are
   // replaced by blanks.
-  Headers headers;
-  std::string body;
+  Headers headers = {};
+  std::string body = {};
 };
 
 // "Not Found" for 404; "Unknown" for a code that has no name.

@@ -97,7 +97,7 @@ TEST_F(ServerAbuse, AHandlersRefusalComesBeforeTheBody) {
   server_.handler->on_head = [](const HttpRequest& head) -> std::optional<HttpResponse> {
     EXPECT_NE(head.peer, "");
     if (!head.header("authorization").empty()) return std::nullopt;
-    return HttpResponse{.status = 401, .headers = {}, .body = "key?"};
+    return HttpResponse{.status = 401, .body = "key?"};
   };
   const std::string answer = server_.talk(
       "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
@@ -155,7 +155,7 @@ TEST_F(ServerAbuse, MethodsOfRandomBytesMakeNoNewCounters) {
 TEST_F(ServerAbuse, ErrorsSpeakThePathsDialect) {
   ServerOptions options;
   options.error_body = [](int status, std::string_view, std::string_view path) {
-    return HttpResponse{.status = status, .headers = {}, .body = "dialect of " + std::string(path)};
+    return HttpResponse{.status = status, .body = "dialect of " + std::string(path)};
   };
   const TestServer server(std::move(options));
   EXPECT_TRUE(server.talk("POST /v2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
@@ -226,7 +226,7 @@ TEST(ServerTimeouts, AnAnswerThatTakesLongIsNoTimeout) {
     idle.read_answer();
     EXPECT_TRUE(idle.at_end());
   }
-  arrived.responder->send({.status = 200, .headers = {}, .body = "late"});
+  arrived.responder->send({.status = 200, .body = "late"});
   EXPECT_TRUE(client.read_answer().ends_with("late"));
 }
 

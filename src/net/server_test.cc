@@ -232,7 +232,7 @@ TEST(HttpServer, NoCloseCallbackAfterTheAnswer) {
   client.send(kHold);
   auto arrived = server.handler->take();
   arrived.responder->on_close([&] { gone.set(); });
-  arrived.responder->send({.status = 200, .headers = {}, .body = "done"});
+  arrived.responder->send({.status = 200, .body = "done"});
   EXPECT_EQ(status_of(client.read_answer()), 200);
   client.close();
   server.server->drain(testing::kPatience);
@@ -280,7 +280,7 @@ TEST(HttpServer, SendsALargeBodyWhole) {
   RawClient client(server.server->port(), 4096);
   client.send(kHold);
   const std::string body(6u << 20, 'y');
-  server.handler->take().responder->send({.status = 200, .headers = {}, .body = body});
+  server.handler->take().responder->send({.status = 200, .body = body});
   EXPECT_TRUE(client.read_answer().ends_with("\r\n\r\n" + body));
 }
 
@@ -295,8 +295,7 @@ TEST(HttpServer, DrainWaitsForAnswersAndClosesIdleConnections) {
   EXPECT_FALSE(server.server->drain(std::chrono::milliseconds(1)));
   EXPECT_TRUE(idle.at_end());
   EXPECT_FALSE(server.connect().connected());
-  std::thread answer(
-      [&] { arrived.responder->send({.status = 200, .headers = {}, .body = "last"}); });
+  std::thread answer([&] { arrived.responder->send({.status = 200, .body = "last"}); });
   EXPECT_TRUE(server.server->drain(testing::kPatience));
   answer.join();
   const std::string last = busy.read_to_end();
@@ -313,7 +312,7 @@ TEST(HttpServer, DestructionCutsWhatIsOpenAndResponderOutlivesIt) {
   arrived.responder->on_close([&] { gone.set(); });
   server.server.reset();
   EXPECT_EQ(gone.count(), 1);
-  arrived.responder->send({.status = 200, .headers = {}, .body = "nobody"});
+  arrived.responder->send({.status = 200, .body = "nobody"});
   EXPECT_TRUE(client.at_end());
 }
 

@@ -1,0 +1,240 @@
+#include "net/client.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <latch>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "net/client_connection.h"
+#include "net/event_loop.h"
+#include "net/syntax.h"
+#include "net/url.h"
+
+namespace sluice::net {
+
+namespace {
+
+constexpr std::chrono::seconds kNamesKept{60};
+constexpr size_t kMaxNames = 1024;
+
+Result<std::string> request_bytes(const ClientRequest& request, const Url& url) {
+  if (!is_token(request.method)) return invalid("the request's method is no HTTP token");
+  std::string bytes =
+      fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, url.target, url.authority);
+  for (const auto& [name, value] : request.headers) {
+    if (!is_token(name) || !is_field_value(value)) {
+      return invalid(fmt::format("the header field '{}' holds a character that none may", name));
+    }
+    bytes.append(name).append(": ").append(value).append("\r\n");
+  }
+  if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
+    bytes += fmt::format("Content-Length: {}\r\n", request.body.size());
+  }
+  bytes.append("\r\n").append(request.body);
+  return bytes;
+}
+
+}  // namespace
+
+struct HttpClient::Impl final : ClientConnection::Pool {
+  explicit Impl(ClientOptions client_options) : options(client_options) {}
+
+  const ClientOptions options;
+  std::shared_ptr<EventLoop> loop;
+  Status unusable{Code::kUnavailable, ""};  // why, when `loop` is null
+  std::thread thread;
+  std::atomic<bool> stopping{false};
+
+  std::mutex names_mutex;
+  std::map<std::string, std::pair<TimePoint, std::vector<SocketAddress>>> names;
+
+  // Loop's thread only.
+  std::unordered_map<ClientConnection*, std::shared_ptr<ClientConnection>> connections;
+  std::map<std::string, std::vector<ClientConnection*>> idle;
+
+  Result<std::vector<SocketAddress>> addresses_of(const std::string& origin, const Url& url);
+  Result<std::shared_ptr<ClientExchange>> prepare(ClientRequest& request);
+  void start(std::shared_ptr<ClientExchange> exchange);
+  void cancel(const std::shared_ptr<ClientExchange>& exchange);
+  void close_all();
+  bool make_room();
+
+  void on_idle(ClientConnection* connection) override;
+  void on_closed(ClientConnection* connection) override;
+  void on_stale(std::shared_ptr<ClientExchange> exchange) override;
+};
+
+Result<std::vector<SocketAddress>> HttpClient::Impl::addresses_of(const std::string& origin,
+                                                                  const Url& url) {
+  const TimePoint now = EventLoop::now();
+  {
+    const std::lock_guard lock(names_mutex);
+    const auto known = names.find(origin);
+    if (known != names.end() && known->second.first > now) return known->second.second;
+  }
+  SLUICE_ASSIGN_OR_RETURN(auto addresses, resolve(url.host, url.port));
+  const std::lock_guard lock(names_mutex);
+  if (names.size() >= kMaxNames) names.clear();
+  names[origin] = {now + kNamesKept, addresses};
+  return addresses;
+}
+
+Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest& request) {
+  if (!loop) return std::unexpected(unusable);
+  SLUICE_ASSIGN_OR_RETURN(const Url url, parse_url(request.url));
+  if (url.scheme != "http") {
+    return fail(Code::kUnimplemented, "this client speaks http:// only; put a TLS proxy before it");
+  }
+  auto exchange = std::make_shared<ClientExchange>();
+  exchange->origin = fmt::format("{}:{}", url.host, url.port);
+  SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
+  SLUICE_ASSIGN_OR_RETURN(exchange->addresses, addresses_of(exchange->origin, url));
+  exchange->head_only = request.method == "HEAD";
+  exchange->may_repeat = request.method != "POST" && request.method != "PATCH";
+  return exchange;
+}
+
+// An idle connection to elsewhere gives way to a new one. False when all are in use.
+bool HttpClient::Impl::make_room() {
+  if (connections.size() < options.max_connections) return true;
+  for (const auto& [origin, waiting] : idle) {
+    if (waiting.empty()) continue;
+    waiting.front()->fail({Code::kCancelled, "closed"});
+    return true;
+  }
+  return false;
+}
+
+void HttpClient::Impl::start(std::shared_ptr<ClientExchange> exchange) {
+  if (exchange->ended) return;
+  const auto waiting = idle.find(exchange->origin);
+  if (waiting != idle.end() && !waiting->second.empty()) {
+    ClientConnection* connection = waiting->second.back();
+    waiting->second.pop_back();
+    return connection->reuse(std::move(exchange));
+  }
+  if (!make_room()) {
+    return exchange->end(fail(
+        Code::kResourceExhausted,
+        fmt::format("{} connections are in use; wait for one to end", options.max_connections)));
+  }
+  auto connection = std::make_shared<ClientConnection>(*loop, options, *this);
+  connections.emplace(connection.get(), connection);
+  connection->begin(std::move(exchange));
+}
+
+void HttpClient::Impl::cancel(const std::shared_ptr<ClientExchange>& exchange) {
+  if (exchange->ended) return;
+  for (const auto& [raw, connection] : connections) {
+    if (connection->exchange() != exchange.get()) continue;
+    const std::shared_ptr<ClientConnection> kept = connection;
+    return kept->fail({Code::kCancelled, "the request was cancelled"});
+  }
+  exchange->end(fail(Code::kCancelled, "the request was cancelled"));
+}
+
+void HttpClient::Impl::close_all() {
+  while (!connections.empty()) {
+    const std::shared_ptr<ClientConnection> connection = connections.begin()->second;
+    connection->fail({Code::kCancelled, "the client was closed"});
+  }
+}
+
+void HttpClient::Impl::on_idle(ClientConnection* connection) {
+  idle[connection->origin()].push_back(connection);
+}
+
+void HttpClient::Impl::on_closed(ClientConnection* connection) {
+  const auto waiting = idle.find(connection->origin());
+  if (waiting != idle.end()) {
+    std::erase(waiting->second, connection);
+    if (waiting->second.empty()) idle.erase(waiting);
+  }
+  auto node = connections.extract(connection);
+  if (!node.empty()) loop->retire(std::move(node.mapped()));
+}
+
+void HttpClient::Impl::on_stale(std::shared_ptr<ClientExchange> exchange) {
+  start(std::move(exchange));
+}
+
+HttpClient::HttpClient(ClientOptions options) : impl_(std::make_shared<Impl>(options)) {
+  auto loop = EventLoop::create();
+  if (!loop) {
+    impl_->unusable = loop.error();
+    return;
+  }
+  impl_->loop = std::move(*loop);
+  impl_->thread = std::thread([events = impl_->loop] { events->run(); });
+}
+
+HttpClient::~HttpClient() {
+  if (!impl_->loop) return;
+  impl_->stopping = true;
+  impl_->loop->post([impl = impl_] { impl->close_all(); });
+  impl_->loop->stop();
+  impl_->thread.join();
+}
+
+ClientCall HttpClient::request(ClientRequest request, ClientCallbacks callbacks) {
+  return launch(std::move(request), std::move(callbacks), SIZE_MAX);
+}
+
+ClientCall HttpClient::launch(ClientRequest request, ClientCallbacks callbacks,
+                              size_t max_body_bytes) {
+  auto prepared = impl_->prepare(request);
+  if (prepared && impl_->stopping) prepared = fail(Code::kCancelled, "the client was closed");
+  if (!prepared) {
+    if (callbacks.on_end) callbacks.on_end(std::unexpected(prepared.error()));
+    return {};
+  }
+  const std::shared_ptr<ClientExchange> exchange = *std::move(prepared);
+  exchange->callbacks = std::move(callbacks);
+  exchange->body_left = max_body_bytes;
+  if (request.timeout > Duration::zero()) exchange->deadline = EventLoop::now() + request.timeout;
+  impl_->loop->post([impl = impl_, exchange] { impl->start(exchange); });
+  ClientCall call;
+  call.cancel_ = [weak_impl = std::weak_ptr(impl_), weak_exchange = std::weak_ptr(exchange)] {
+    const auto impl = weak_impl.lock();
+    if (!impl) return;
+    impl->loop->post([weak_impl, weak_exchange] {
+      const auto owner = weak_impl.lock();
+      const auto target = weak_exchange.lock();
+      if (owner && target) owner->cancel(target);
+    });
+  };
+  return call;
+}
+
+void ClientCall::cancel() {
+  if (cancel_) cancel_();
+}
+
+Result<HttpResponse> HttpClient::fetch(ClientRequest request) {
+  HttpResponse response;
+  Outcome outcome;
+  std::latch done(1);
+  const auto on_head = [&](int status, const Headers& headers) {
+    response.status = status;
+    response.headers = headers;
+  };
+  const auto on_data = [&](std::string_view bytes) { response.body += bytes; };
+  const auto on_end = [&](Outcome ended) {
+    outcome = std::move(ended);
+    done.count_down();
+  };
+  launch(std::move(request), {.on_head = on_head, .on_data = on_data, .on_end = on_end},
+         impl_->options.max_body_bytes);
+  done.wait();
+  if (!outcome) return std::unexpected(outcome.error());
+  return response;
+}
+
+}  // namespace sluice::net

@@ -1,0 +1,89 @@
+// One connection of HttpClient: connects, sends a request, reads its answer, waits in the pool.
+//
+// Belongs to the client's loop; every method is for the loop's thread.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/client.h"
+#include "net/event_loop.h"
+#include "net/response_parser.h"
+
+namespace sluice::net {
+
+// A request under way. Made on the caller's thread, then the loop's.
+struct ClientExchange {
+  ClientCallbacks callbacks;
+  std::string origin;  // "host:port", the pool's key
+  std::vector<SocketAddress> addresses;
+  std::string bytes;  // head and body
+  bool head_only = false;
+  bool may_repeat = false;  // the method promises that a second try does no harm
+  bool ended = false;
+  size_t body_left = 0;  // of what the caller takes
+  TimePoint deadline = TimePoint::max();
+
+  // Also from the destructor: an exchange that is dropped with its loop was cancelled.
+  void end(Outcome outcome);
+  ~ClientExchange();
+};
+
+class ClientConnection final : public EventLoop::Watcher {
+ public:
+  // What the pool does when an exchange is over: takes the connection back, drops it, or tries the
+  // exchange again on another connection.
+  struct Pool {
+    virtual void on_idle(ClientConnection* connection) = 0;
+    virtual void on_closed(ClientConnection* connection) = 0;
+    virtual void on_stale(std::shared_ptr<ClientExchange> exchange) = 0;
+
+   protected:
+    ~Pool() = default;
+  };
+
+  ClientConnection(EventLoop& loop, const ClientOptions& options, Pool& pool);
+
+  void begin(std::shared_ptr<ClientExchange> exchange);  // connects first
+  void reuse(std::shared_ptr<ClientExchange> exchange);
+  void fail(Status status);  // ends the exchange with it and closes
+  void on_events(uint32_t events) override;
+
+  const ClientExchange* exchange() const { return exchange_.get(); }
+  const std::string& origin() const { return origin_; }
+
+ private:
+  void connect_next();
+  void on_connected();
+  void send_more();
+  void receive();
+  void consume(std::string_view bytes);
+  void answer_done();
+  void close();
+  void set_interest(uint32_t events);
+  void on_deadline();
+  void set_deadline(Duration patience);
+
+  EventLoop& loop_;
+  const ClientOptions& options_;
+  Pool& pool_;
+  std::string origin_;
+  Fd socket_;
+  uint32_t interest_ = 0;
+  std::shared_ptr<ClientExchange> exchange_;
+  std::optional<ResponseParser> parser_;
+  size_t next_address_ = 0;
+  size_t sent_ = 0;
+  bool connecting_ = false;
+  bool reused_ = false;
+  bool surplus_ = false;  // bytes came behind an answer: not to be used again
+  bool closed_ = false;
+  std::string connect_error_;
+  EventLoop::Timer deadline_;
+};
+
+}  // namespace sluice::net
