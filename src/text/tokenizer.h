@@ -15,7 +15,7 @@
 namespace sluice::text {
 
 // A piece of a rendered prompt. Text that came from a caller (`trusted` false) never yields special
-// tokens, however it is spelled; text of the template does.
+// tokens (AddedToken::trusted_only), however it is spelled; text of the template does.
 struct Segment {
   std::string text;
   bool trusted = false;
@@ -28,8 +28,9 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Builds the tokenizer that `spec` describes; refuses contradictions (ids out of range, merges
-  // that name missing tokens, no byte fallback where one is needed, patterns that do not compile).
+  // Builds the tokenizer that `spec` describes, after complete_spec(); refuses contradictions (ids
+  // out of range, merges that name missing tokens, no byte fallback where one is needed, patterns
+  // that do not compile).
   static Result<std::unique_ptr<Tokenizer>> create(TokenizerSpec spec);
 
   // Invalid UTF-8 is read as U+FFFD per maximal subpart (as the Unicode standard recommends).
@@ -54,6 +55,9 @@ class Tokenizer {
 
 struct DetokenizeOptions {
   bool skip_special = true;
+  // The ids go on from a prompt: a leading space that SentencePiece puts before a text is then
+  // real.
+  bool continues = false;
 };
 
 // Turns a stream of token ids into text. Never emits half a UTF-8 character: bytes that may still
@@ -72,6 +76,7 @@ class Detokenizer {
   DetokenizeOptions options_;
   std::string pending_;
   bool at_start_ = true;
+  int strip_left_ = 0;  // spaces still to be dropped at the start
 };
 
 // All of `ids` at once.

@@ -1,0 +1,36 @@
+// Normalizer: runs the normalize::Steps of a pipeline. Immutable; callable from any thread at once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "text/charsmap.h"
+#include "text/regex.h"
+#include "text/tokenizer_spec.h"
+
+namespace sluice::text {
+
+class Normalizer {
+ public:
+  // Compiles patterns and character maps; refuses those that are malformed.
+  static Result<Normalizer> create(const std::vector<normalize::Step>& steps);
+
+  bool does_nothing() const { return steps_.empty(); }
+
+  // `fragment`: valid UTF-8. `first`: it begins where the whole text begins.
+  std::string apply(std::string_view fragment, bool first) const;
+
+ private:
+  struct CompiledStep {
+    normalize::Step step;
+    std::shared_ptr<const Regex> regex;
+    std::shared_ptr<const Charsmap> charsmap;
+  };
+  std::vector<CompiledStep> steps_;
+};
+
+}  // namespace sluice::text
