@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "formats/architecture.h"
 #include "kernels/isa.h"
 #include "model/fake_model.h"
 #include "model/naive_forward.h"
@@ -274,6 +275,13 @@ TEST(LoadModel, RefusesAnUnknownArchitectureByName) {
     EXPECT_NE(model.error().message().find(name), std::string::npos) << name;
   }
   EXPECT_NE(model.error().message().find("rwkv"), std::string::npos);
+}
+
+TEST(LoadModel, KnowsEveryArchitectureThatIsRead) {
+  std::vector<std::string_view> read;
+  for (const formats::Architecture& a : formats::architectures()) read.push_back(a.name);
+  std::ranges::sort(read);
+  EXPECT_TRUE(std::ranges::equal(read, architectures()));
 }
 
 TEST(LoadModel, ListsAllThatIsMissingWrongOrLeftOver) {
