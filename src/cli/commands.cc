@@ -3,6 +3,9 @@
 #include <CLI/CLI.hpp>
 
 #include "base/build_info.h"
+#include "cli/bench.h"
+#include "cli/chat.h"
+#include "cli/inspect.h"
 #include "cli/serve.h"
 
 namespace sluice::cli {
@@ -100,6 +103,76 @@ void add_server_options(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
 }
 
+void add_output_option(CLI::App& app, std::string& output) {
+  app.add_option("-o,--output", output, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+void add_chat_options(CLI::App& app, ChatOptions& o) {
+  app.add_option("PROMPT", o.prompt, "Asked once, without a conversation");
+  app.add_option("--url", o.url, "Server to talk to")->envname("SLUICE_URL")->capture_default_str();
+  app.add_option("--api-key", o.api_key, "Key to send")->envname("SLUICE_API_KEY");
+  app.add_option("--model", o.model, "Model to ask (default: the server's first)");
+  app.add_option("--system", o.system, "System message");
+  app.add_option("--temperature", o.temperature, "Sampling temperature");
+  app.add_option("--top-p", o.top_p, "Nucleus sampling");
+  app.add_option("--max-tokens", o.max_tokens, "Longest answer");
+  add_output_option(app, o.output);
+}
+
+void add_bench_options(CLI::App& app, BenchOptions& o) {
+  app.add_option("--url", o.url, "Server to load")->envname("SLUICE_URL")->capture_default_str();
+  app.add_option("--api-key", o.api_key, "Key to send")->envname("SLUICE_API_KEY");
+  app.add_option("--model", o.model, "Model to ask (default: the server's first)");
+  app.add_option("--route", o.route, "completions or chat")
+      ->check(CLI::IsMember({"completions", "chat"}))
+      ->capture_default_str();
+  app.add_option("--num-prompts", o.requests, "Requests in all")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  app.add_option("--request-rate", o.request_rate,
+                 "Requests a second (open loop); 0: one after another, --max-concurrency at a time")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--burstiness", o.burstiness, "Shape of the gaps between arrivals; 1: Poisson")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-concurrency", o.concurrency, "Most requests at a time")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--input-words", o.input_words, "Words of each prompt")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--prefix-words", o.prefix_words, "Words that all prompts begin with")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--output-tokens", o.output_tokens, "max_tokens of each request")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_flag("--ignore-eos", o.ignore_eos, "Generate up to max_tokens whatever the model says");
+  app.add_option("--seed", o.seed, "Of prompts and arrivals")->capture_default_str();
+  app.add_option("--goodput-ttft-ms", o.goodput_ttft_ms, "Bound of TTFT for goodput");
+  app.add_option("--goodput-tpot-ms", o.goodput_tpot_ms, "Bound of TPOT for goodput");
+  app.add_option("--goodput-e2el-ms", o.goodput_e2el_ms, "Bound of E2EL for goodput");
+  add_output_option(app, o.output);
+}
+
+void add_inspect_options(CLI::App& app, InspectOptions& o) {
+  app.add_option("MODEL", o.model, "GGUF file, Hugging Face folder or cached name")->required();
+  app.add_flag("--tensors", o.tensors, "List the tensors too");
+  add_output_option(app, o.output);
+}
+
+void add_tokenize_options(CLI::App& app, TokenizeOptions& o) {
+  app.add_option("MODEL", o.model, "GGUF file, Hugging Face folder or cached name")->required();
+  app.add_option("TEXT", o.text, "Text, or ids with --decode (default: standard input)");
+  app.add_flag("--special,!--no-special", o.special,
+               "Add BOS and EOS as the model wants them, and read special tokens in the text");
+  app.add_flag("--decode", o.decode, "Turn token ids into text");
+  add_output_option(app, o.output);
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
@@ -113,12 +186,32 @@ int run(int argc, char** argv) {
   add_server_options(*serve_command, serve);
   add_engine_options(*serve_command, serve);
 
+  ChatOptions chat;
+  CLI::App* chat_command = app.add_subcommand("chat", "Talk to a served model");
+  add_chat_options(*chat_command, chat);
+
+  BenchOptions bench;
+  CLI::App* bench_command = app.add_subcommand("bench", "Load a server and measure it");
+  add_bench_options(*bench_command, bench);
+
+  InspectOptions inspect;
+  CLI::App* inspect_command = app.add_subcommand("inspect", "Show what a model file holds");
+  add_inspect_options(*inspect_command, inspect);
+
+  TokenizeOptions tokenize;
+  CLI::App* tokenize_command = app.add_subcommand("tokenize", "Show how a model reads text");
+  add_tokenize_options(*tokenize_command, tokenize);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     const int status = app.exit(e);
     return status == 0 ? 0 : 2;
   }
+  if (chat_command->parsed()) return run_chat(chat);
+  if (bench_command->parsed()) return run_bench(bench);
+  if (inspect_command->parsed()) return run_inspect(inspect);
+  if (tokenize_command->parsed()) return run_tokenize(tokenize);
   return run_serve(serve);
 }
 
