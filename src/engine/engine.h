@@ -40,9 +40,9 @@ struct EngineOptions {
   bool prefix_caching = true;
   size_t max_queued_requests = 1024;
   size_t max_queued_tokens = 4u << 20;
-  std::vector<int32_t> end_tokens;  // the model's own
+  std::vector<int32_t> end_tokens{};  // the model's own
   // Called after each step on the engine thread; must not block. May be empty.
-  std::function<void(const StepInfo&)> on_step;
+  std::function<void(const StepInfo&)> on_step{};
 };
 
 // A consistent snapshot, taken after each step; read from any thread.

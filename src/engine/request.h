@@ -26,16 +26,16 @@ struct SamplingParams {
   double repetition_penalty = 1.0;  // over prompt and output, as vLLM has it
   double presence_penalty = 0.0;    // over the output
   double frequency_penalty = 0.0;
-  std::vector<std::pair<int32_t, float>> logit_bias;
-  std::vector<std::vector<int32_t>> bad_words;  // token sequences that must not appear
-  std::vector<int32_t> allowed_tokens;          // empty = all
+  std::vector<std::pair<int32_t, float>> logit_bias{};
+  std::vector<std::vector<int32_t>> bad_words{};  // token sequences that must not appear
+  std::vector<int32_t> allowed_tokens{};          // empty = all
   uint64_t seed = 0;
   int max_tokens = 16;
   int min_tokens = 0;
   bool ignore_eos = false;
-  std::vector<int32_t> stop_tokens;  // besides the model's own end tokens
-  int logprobs = -1;                 // -1 = none; 0 = the chosen token's; k = and the k likeliest
-  int prompt_logprobs = -1;          // the same for the prompt's tokens
+  std::vector<int32_t> stop_tokens{};  // besides the model's own end tokens
+  int logprobs = -1;                   // -1 = none; 0 = the chosen token's; k = and the k likeliest
+  int prompt_logprobs = -1;            // the same for the prompt's tokens
 };
 
 struct TokenLogprob {
@@ -46,8 +46,8 @@ struct TokenLogprob {
 
 struct TokenOutput {
   int32_t token = 0;
-  std::optional<TokenLogprob> logprob;
-  std::vector<TokenLogprob> top;
+  std::optional<TokenLogprob> logprob{};
+  std::vector<TokenLogprob> top{};
 };
 
 enum class FinishReason { kNone, kStop, kLength, kCancelled, kDeadline, kError };
@@ -55,23 +55,23 @@ enum class FinishReason { kNone, kStop, kLength, kCancelled, kDeadline, kError }
 // What one request got in one step. prompt_logprobs entries are per prompt position from 1 on.
 struct StepOutput {
   RequestId id = 0;
-  std::vector<TokenOutput> tokens;
-  std::vector<TokenOutput> prompt_logprobs;
+  std::vector<TokenOutput> tokens{};
+  std::vector<TokenOutput> prompt_logprobs{};
   FinishReason finish = FinishReason::kNone;
-  std::optional<int32_t> stop_token;             // the token that ended it, not part of `tokens`
-  int cached_tokens = 0;                         // prompt tokens that came from the prefix cache
-  TimePoint queued, scheduled, first_token, at;  // scheduled: most recently
-  std::string error;
+  std::optional<int32_t> stop_token{};  // the token that ended it, not part of `tokens`
+  int cached_tokens = 0;                // prompt tokens that came from the prefix cache
+  TimePoint queued{}, scheduled{}, first_token{}, at{};  // scheduled: most recently
+  std::string error{};
 };
 
 struct Request {
   RequestId id = 0;
-  std::vector<int32_t> prompt;  // not empty, all ids below the vocabulary
+  std::vector<int32_t> prompt{};  // not empty, all ids below the vocabulary
   SamplingParams sampling;
-  int priority = 0;    // lower runs first
-  std::string tenant;  // fair share is between tenants of one priority
-  std::string cache_salt;
-  std::optional<TimePoint> deadline;
+  int priority = 0;      // lower runs first
+  std::string tenant{};  // fair share is between tenants of one priority
+  std::string cache_salt{};
+  std::optional<TimePoint> deadline{};
 };
 
 // Receives all outputs of a step at once, on the engine thread: must only hand them on, never

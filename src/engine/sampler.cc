@@ -24,7 +24,7 @@ Status not_finite() {
 Result<TokenOutput> Sampler::sample(const Sequence& sequence, std::span<const float> logits) {
   if (!all_finite(logits)) return std::unexpected(not_finite());
   SLUICE_ASSIGN_OR_RETURN(const int32_t token, choose(sequence, logits));
-  if (sequence.sampling.logprobs < 0) return TokenOutput{token, {}, {}};
+  if (sequence.sampling.logprobs < 0) return TokenOutput{.token = token};
   return score(token, sequence.sampling.logprobs, logits);
 }
 
@@ -35,7 +35,7 @@ Result<TokenOutput> Sampler::score(int32_t token, int top, std::span<const float
     const double logprob = static_cast<double>(logits[size_t(id)]) - total;
     return TokenLogprob{id, static_cast<float>(logprob), rank};
   };
-  TokenOutput output{token, {}, {}};
+  TokenOutput output{.token = token};
   output.logprob = entry(token, rank_of(logits, token));
   int rank = 0;
   for (const int32_t id : top_indices(logits, top)) output.top.push_back(entry(id, ++rank));

@@ -46,8 +46,8 @@ bool Scheduler::runs_before(const Sequence& a, const Sequence& b) const {
 }
 
 bool Scheduler::is_served_before(const Sequence& a, const Sequence& b) const {
-  return std::tuple(a.priority, a.share->clock, a.tenant, a.arrival) <
-         std::tuple(b.priority, b.share->clock, b.tenant, b.arrival);
+  return std::tuple(a.priority, a.share->clock, a.arrival) <
+         std::tuple(b.priority, b.share->clock, b.arrival);
 }
 
 void Scheduler::find_elder() {

@@ -255,9 +255,7 @@ Scenario realistic_scenario(uint64_t seed) {
                       .max_batched_tokens = 256,
                       .max_context = 2048,
                       .block_size = 16,
-                      .kv_blocks = 1024,
-                      .end_tokens = {},
-                      .on_step = {}};
+                      .kv_blocks = 1024};
   scenario.model.vocab = 16;
   for (RequestId id = 1; id <= 80; ++id) {
     Request request;
