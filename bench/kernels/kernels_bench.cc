@@ -1,10 +1,10 @@
 // Times products of a weight matrix with 1 … 512 rows, by format and instruction set, and
-// attention. One line a case: milliseconds, GB/s of weights read, GFLOP/s.
+// attention. One line a case: milliseconds, GB/s of weights read, GFLOP/s; median and best run.
 //
 //   kernels_bench [--isa avx512] [--threads 2] [--dtype BF16] [--rows 1] [--seconds 0.3]
 //
 // The matrices of a case are rotated through 128 MiB or more, so that one row streams from memory
-// as decoding does. A case's figure is the median of its repetitions.
+// as decoding does. On a machine with busy neighbours only the best run says something.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -50,9 +50,14 @@ double now() {
   return std::chrono::duration<double>(t).count();
 }
 
-// Median seconds of f() over the given time, at least five runs.
+struct Seconds {
+  double median;
+  double best;
+};
+
+// Seconds of one f() over the given time, at least five runs.
 template <typename F>
-double median_seconds(double seconds, F f) {
+Seconds measure(double seconds, F f) {
   f();
   std::vector<double> runs;
   const double end = now() + seconds;
@@ -61,8 +66,8 @@ double median_seconds(double seconds, F f) {
     f();
     runs.push_back(now() - start);
   }
-  std::nth_element(runs.begin(), runs.begin() + static_cast<int64_t>(runs.size() / 2), runs.end());
-  return runs[runs.size() / 2];
+  std::sort(runs.begin(), runs.end());
+  return {runs[runs.size() / 2], runs.front()};
 }
 
 // Bytes that are small numbers in every format: each half-width word is a modest float16.
@@ -93,20 +98,16 @@ void bench_matmul(const Options& o, DType dtype, Shape shape, ThreadTeam& team) 
     const std::vector<float> x(static_cast<size_t>(n * shape.in), 0.5F);
     std::vector<float> y(static_cast<size_t>(n * shape.out));
     size_t next = 0;
-    // Few rows: all copies in a run, as a run of one would be too short to time.
-    const int64_t each = std::max<int64_t>(1, std::min<int64_t>(copies, 64 / n));
-    const double s = median_seconds(o.seconds,
-                                    [&] {
-                                      for (int64_t i = 0; i < each; ++i) {
-                                        matmul(*matrices[next++ % matrices.size()], x.data(), n,
-                                               y.data(), {}, team);
-                                      }
-                                    }) /
-                     static_cast<double>(each);
-    fmt::print("{:8} {:7} {:6}x{:<5} n={:<4} {:9.4f} ms {:7.1f} GB/s {:7.1f} GFLOP/s\n",
-               isa_name(o.isa), info.name, shape.out, shape.in, n, s * 1e3,
-               static_cast<double>(bytes) / s / 1e9,
-               2e-9 * static_cast<double>(n * shape.out * shape.in) / s);
+    const Seconds s = measure(o.seconds, [&] {
+      matmul(*matrices[next++ % matrices.size()], x.data(), n, y.data(), {}, team);
+    });
+    const double flops = 2e-9 * static_cast<double>(n * shape.out * shape.in);
+    fmt::print(
+        "{:8} {:7} {:5}x{:<5} n={:<4} {:8.4f} ms {:6.1f} GB/s {:6.1f} GFLOP/s, best {:6.1f} GB/s "
+        "{:6.1f} GFLOP/s\n",
+        isa_name(o.isa), info.name, shape.out, shape.in, n, s.median * 1e3,
+        static_cast<double>(bytes) / s.median / 1e9, flops / s.median,
+        static_cast<double>(bytes) / s.best / 1e9, flops / s.best);
     std::fflush(stdout);
   }
 }
@@ -132,25 +133,29 @@ void bench_attention(const Options& o, int context, int rows, int slices, KvElem
         {q.data(), out.data() + static_cast<size_t>(i) * q.size(), rows, context - rows, mine});
   }
   const AttentionShape shape{kHeads, kKvHeads, kDim, 0.125F, 0, 0};
-  const double s = median_seconds(o.seconds, [&] { attention(o.isa, shape, kv, batch, team); });
+  const Seconds s = measure(o.seconds, [&] { attention(o.isa, shape, kv, batch, team); });
   const double pairs = slices * (double(rows) * (context - rows) + 0.5 * rows * (rows + 1.0));
   const char* name = element == KvElement::kF16   ? "f16"
                      : element == KvElement::kF32 ? "f32"
                                                   : "int8";
+  const double flops = 4e-9 * pairs * kHeads * kDim;
   fmt::print(
-      "{:8} attention {:4} context={:<5} rows={:<4} slices={:<3} {:9.4f} ms {:7.1f} GFLOP/s\n",
-      isa_name(o.isa), name, context, rows, slices, s * 1e3, 4e-9 * pairs * kHeads * kDim / s);
+      "{:8} attention {:4} context={:<5} rows={:<4} slices={:<3} {:8.4f} ms {:6.1f} GFLOP/s, best "
+      "{:6.1f} GFLOP/s\n",
+      isa_name(o.isa), name, context, rows, slices, s.median * 1e3, flops / s.median,
+      flops / s.best);
 }
 
 int run(const Options& o) {
   ThreadTeam team(o.threads);
   int calls = 0;
-  const double call = median_seconds(o.seconds, [&] {
+  const Seconds call = measure(o.seconds, [&] {
     for (int i = 0; i < 1000; ++i) {
       team.parallel_for(4, 1, [&](int64_t begin, int64_t) { calls += begin == 0 ? 1 : 0; });
     }
   });
-  fmt::print("{} thread(s): parallel_for of 4 empty chunks {:.2f} us\n", o.threads, call * 1e3);
+  fmt::print("{} thread(s): parallel_for of 4 empty chunks {:.2f} us, best {:.2f} us\n", o.threads,
+             call.median * 1e3, call.best * 1e3);
   for (const DType dtype : kDTypes) {
     if (!o.dtype.empty() && o.dtype != tensor::dtype_info(dtype).name) continue;
     const bool superblocks = tensor::dtype_info(dtype).block_elements == 256;

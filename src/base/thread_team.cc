@@ -7,9 +7,9 @@
 namespace sluice {
 namespace {
 
-// About 20 µs: longer than the gap between two ops of a step, shorter than a scheduler's time
-// slice.
+// Some 50 µs: longer than the gap between two loops of a step, shorter than a scheduler's slice.
 constexpr int kSpins = 4000;
+constexpr uint32_t kOpen = uint32_t{1} << 31;
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -30,12 +30,25 @@ void wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen) {
 
 }  // namespace
 
+struct ThreadTeam::Loop {
+  int64_t count;
+  int64_t chunk;
+  FunctionRef<void(int64_t, int64_t)> fn;
+  alignas(64) std::atomic<int64_t> next{0};
+
+  void take_chunks() {
+    while (true) {
+      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+      if (begin >= count) return;
+      fn(begin, std::min(begin + chunk, count));
+    }
+  }
+};
+
 ThreadTeam::ThreadTeam(int threads) {
   SLUICE_CHECK(threads >= 1, "a team has at least the calling thread");
   workers_.reserve(static_cast<size_t>(threads) - 1);
-  for (int member = 1; member < threads; ++member) {
-    workers_.emplace_back([this, member] { work(member); });
-  }
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
 }
 
 ThreadTeam::~ThreadTeam() {
@@ -44,38 +57,50 @@ ThreadTeam::~ThreadTeam() {
   generation_.notify_all();
 }
 
-void ThreadTeam::work(int member) {
-  uint32_t seen = 0;
+void ThreadTeam::work() {
   while (true) {
-    wait_for_change(generation_, seen);
+    const uint32_t seen = generation_.load(std::memory_order_acquire);
     if (stopping_.load()) return;
-    ++seen;
-    (*job_)(member);
-    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    if (enter()) {
+      loop_->take_chunks();
+      leave();
+    }
+    wait_for_change(generation_, seen);
   }
 }
 
-void ThreadTeam::run(const std::function<void(int)>& fn) {
-  if (workers_.empty()) {
-    fn(0);
-    return;
+// Joins the loop of the moment, unless it has been closed.
+bool ThreadTeam::enter() {
+  uint32_t gate = gate_.load(std::memory_order_relaxed);
+  while ((gate & kOpen) != 0) {
+    if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire,
+                                    std::memory_order_relaxed)) {
+      return true;
+    }
   }
-  const std::lock_guard lock(run_mutex_);
-  job_ = &fn;
-  unfinished_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  fn(0);
-  while (true) {
-    const uint32_t left = unfinished_.load(std::memory_order_acquire);
-    if (left == 0) break;
-    wait_for_change(unfinished_, left);
+  return false;
+}
+
+void ThreadTeam::leave() {
+  if (gate_.fetch_sub(1, std::memory_order_release) == 1) gate_.notify_one();
+}
+
+// Lets nobody in any more and waits for those inside.
+void ThreadTeam::close() {
+  uint32_t inside = gate_.fetch_and(~kOpen, std::memory_order_acquire) & ~kOpen;
+  while (inside != 0) {
+    wait_for_change(gate_, inside);
+    inside = gate_.load(std::memory_order_acquire);
   }
-  job_ = nullptr;
+}
+
+void ThreadTeam::run(FunctionRef<void(int)> fn) {
+  parallel_for(size(), 1, [&](int64_t member, int64_t) { fn(static_cast<int>(member)); });
 }
 
 void ThreadTeam::parallel_for(int64_t count, int64_t chunk,
-                              const std::function<void(int64_t, int64_t)>& fn) {
+                              FunctionRef<void(int64_t, int64_t)> fn) {
+  SLUICE_CHECK(chunk > 0, "a chunk holds something");
   if (count <= 0) return;
   if (workers_.empty() || count <= chunk) {
     for (int64_t begin = 0; begin < count; begin += chunk) {
@@ -83,14 +108,14 @@ void ThreadTeam::parallel_for(int64_t count, int64_t chunk,
     }
     return;
   }
-  std::atomic<int64_t> next{0};
-  run([&](int) {
-    while (true) {
-      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= count) return;
-      fn(begin, std::min(begin + chunk, count));
-    }
-  });
+  const std::lock_guard lock(caller_mutex_);
+  Loop loop{.count = count, .chunk = chunk, .fn = fn};
+  loop_ = &loop;
+  gate_.store(kOpen, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  loop.take_chunks();
+  close();
 }
 
 }  // namespace sluice

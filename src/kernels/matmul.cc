@@ -34,8 +34,8 @@ class PlainMatrix final : public Matrix {
 constexpr int64_t kTaskWork = int64_t{1} << 16;
 // Rows of a task: their activations stay in the second-level cache while columns pass by.
 constexpr int64_t kRowBlock = 96;
-// Columns of a task: a multiple of every kernel's column group.
-constexpr int64_t kColumnStep = 16;
+// Columns of a task: a multiple of every kernel's panel.
+constexpr int64_t kColumnStep = 32;
 constexpr int64_t kMostColumns = 256;
 
 int64_t columns_per_task(const WeightRows& w, int64_t rows) {

@@ -96,10 +96,12 @@ template <int R>
 void score(const AttentionScratch& s, int first, Span span) {
   const float* q[R];
   for (int r = 0; r < R; ++r) q[r] = s.q + int64_t{first + r} * s.width;
+  const auto* here = reinterpret_cast<const std::byte*>(s.keys);
+  const Ahead nothing = {{here, here}, 0};
   for (int i = span.begin / 4 * 4; i < span.end; i += 4) {
     Tile<R> t;
     clear(t);
-    multiply<R>(q, s.width, s.keys + int64_t{i} * s.width, t);
+    multiply<R>(q, s.width, s.keys + int64_t{i} * s.width, nothing, t);
     for (int r = 0; r < R; ++r) {
       _mm_storeu_ps(s.scores + int64_t{first + r} * kTilePositions + i,
                     sum_lanes(t.sums[r][0], t.sums[r][1], t.sums[r][2], t.sums[r][3]));

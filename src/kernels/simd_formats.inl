@@ -1,5 +1,6 @@
 // Vectorized decoders of the weight formats, one struct each:
 //   kSuper   elements of a block as stored
+//   kSuperBytes, its bytes
 //   kPiece   elements that decode() yields at once, a divisor of kSuper
 //   open()   what is common to a block: its scales, as floats
 //   decode() piece i of a block as kPiece / kLanes vectors
@@ -51,6 +52,7 @@ SLUICE_INLINE void scales_of(__m128i bytes, float d, float* out) {
 template <typename Derived, int kBytes>
 struct FloatFormat {
   static constexpr int kSuper = 32;
+  static constexpr int kSuperBytes = kSuper * kBytes;
   static constexpr int kPiece = 32;
   using State = const std::byte*;
   SLUICE_INLINE static State open(const std::byte* row, int64_t i) {
@@ -85,6 +87,7 @@ template <typename BlockType, int kSuperElements, int kPieceElements>
 struct BlockFormat {
   using Block = BlockType;
   static constexpr int kSuper = kSuperElements;
+  static constexpr int kSuperBytes = sizeof(BlockType);
   static constexpr int kPiece = kPieceElements;
   SLUICE_INLINE static const Block& block(const std::byte* row, int64_t i) {
     return reinterpret_cast<const Block*>(row)[i];

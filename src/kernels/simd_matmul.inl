@@ -3,13 +3,26 @@
 //   one vector accumulator per result, k ascending in steps of kLanes, one fused multiply-add a
 //   step; then sum_lanes().
 //
-// Few rows decode weights into registers and use them at once; many rows decode a panel of columns
-// into scratch and pass over it in tiles of kTileRows rows × 4 columns. Both follow the order above
-// with equal weight values, so their results are equal bit for bit.
+// Few rows decode weights into registers and use them at once; many decode a panel of columns into
+// scratch and pass over it in tiles of kTileRows rows × 4 columns. Both follow the order above with
+// equal weight values, so their results are equal bit for bit.
 
 constexpr int kTileCols = 4;
-// Elements of k in a panel: four columns of it fit the first-level cache. A multiple of kSuper.
-constexpr int64_t kPanelDepth = 1024;
+// Up to this many rows stay in the second-level cache while weights pass by once.
+constexpr int64_t kFewRows = 24;
+
+// Decoded weights that tiles of rows pass over: a thin panel for a few tiles, and for many a wide
+// and flat one that stays in the first-level cache beside a tile's rows. Depths are multiples of
+// every kSuper.
+struct PanelSize {
+  int64_t cols;
+  int64_t depth;
+};
+constexpr PanelSize kThinPanel = {4, 1024};
+constexpr PanelSize kWidePanel = {8, 512};
+
+// How far ahead of its use a weight is asked for when few rows stream through memory.
+constexpr int64_t kPrefetchBytes = 6144;
 
 template <int R>
 struct Tile {
@@ -93,33 +106,76 @@ SLUICE_INLINE void add_rest(const ColumnGroup& g, const TileRows& rows, int64_t 
 template <typename F>
 concept HasRest = requires(const std::byte* row) { F::decode_some(row, int64_t{}, int{}); };
 
-// R rows × 4 columns, decoded in registers.
+// Asks for memory that is needed soon; any address will do.
+SLUICE_INLINE void prefetch(const std::byte* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(p + i, _MM_HINT_T0);
+}
+
+// R rows × 4 columns, decoded in registers. Meanwhile the columns `ahead` bytes on are fetched.
 template <typename F, int R>
-void few_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+void group_times_rows(const ColumnGroup& g, const TileRows& at, int64_t in, const float* bias,
+                      int64_t col, int64_t ahead) {
   constexpr int kPieces = F::kSuper / F::kPiece, kVectors = F::kPiece / kLanes;
-  const TileRows at = tile_rows(w, rows, tile.row_begin, R);
-  const int64_t supers = w.in / F::kSuper;
-  for (int64_t col = tile.col_begin; col < tile.col_end; col += kTileCols) {
-    const ColumnGroup g = column_group(w, col, tile.col_end);
-    Tile<R> t;
-    clear(t);
-    for (int64_t i = 0; i < supers; ++i) {
-      for (int c = 0; c < kTileCols; ++c) {
-        const typename F::State state = F::open(g.w[c], i);
-        for (int piece = 0; piece < kPieces; ++piece) {
-          const int64_t k = i * F::kSuper + piece * F::kPiece;
-          V decoded[kVectors];
-          F::decode(state, piece, decoded);
-          for (int v = 0; v < kVectors; ++v) {
-            for (int r = 0; r < R; ++r) {
-              t.sums[r][c] = fma(load(at.x[r] + k + v * kLanes), decoded[v], t.sums[r][c]);
-            }
+  constexpr int64_t kSuperBytes = F::kSuperBytes;
+  const int64_t supers = in / F::kSuper;
+  Tile<R> t;
+  clear(t);
+  for (int64_t i = 0; i < supers; ++i) {
+    for (int c = 0; c < kTileCols; ++c) {
+      const typename F::State state = F::open(g.w[c], i);
+      prefetch(g.w[c] + ahead + i * kSuperBytes, kSuperBytes);
+      for (int piece = 0; piece < kPieces; ++piece) {
+        const int64_t k = i * F::kSuper + piece * F::kPiece;
+        V decoded[kVectors];
+        F::decode(state, piece, decoded);
+        for (int v = 0; v < kVectors; ++v) {
+          for (int r = 0; r < R; ++r) {
+            t.sums[r][c] = fma(load(at.x[r] + k + v * kLanes), decoded[v], t.sums[r][c]);
           }
         }
       }
     }
-    if constexpr (HasRest<F>) add_rest<F, R>(g, at, w.in, t);
-    finish(t, at, rows.bias, col, g.count);
+  }
+  if constexpr (HasRest<F>) add_rest<F, R>(g, at, in, t);
+  finish(t, at, bias, col, g.count);
+}
+
+// Versions by number of rows, 1 … kTileRows, at index rows - 1.
+template <typename F, int... R>
+constexpr auto groups_by_rows(std::integer_sequence<int, R...>) {
+  return std::array{&group_times_rows<F, R + 1>...};
+}
+template <typename F>
+constexpr auto kGroupTimesRows = groups_by_rows<F>(std::make_integer_sequence<int, kTileRows>());
+
+// Cuts rows into tiles of nearly equal height: a last one of one row would waste most of its loads.
+struct RowTiles {
+  int64_t begin;
+  int64_t rows;
+  int64_t count;
+
+  SLUICE_INLINE int64_t first(int64_t i) const { return begin + rows * i / count; }
+  SLUICE_INLINE int height(int64_t i) const { return static_cast<int>(first(i + 1) - first(i)); }
+};
+
+SLUICE_INLINE RowTiles row_tiles(const MatmulTile& tile) {
+  const int64_t rows = tile.row_end - tile.row_begin;
+  return {tile.row_begin, rows, (rows + kTileRows - 1) / kTileRows};
+}
+
+template <typename F>
+void few_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+  // The next groups of columns, far enough ahead for memory's latency.
+  const int64_t group_bytes = kTileCols * w.row_bytes;
+  const int64_t ahead = (kPrefetchBytes / group_bytes + 1) * group_bytes;
+  const RowTiles tiles = row_tiles(tile);
+  for (int64_t col = tile.col_begin; col < tile.col_end; col += kTileCols) {
+    const ColumnGroup g = column_group(w, col, tile.col_end);
+    for (int64_t i = 0; i < tiles.count; ++i) {
+      const int height = tiles.height(i);
+      kGroupTimesRows<F>[static_cast<size_t>(height - 1)](
+          g, tile_rows(w, rows, tiles.first(i), height), w.in, rows.bias, col, ahead);
+    }
   }
 }
 
@@ -159,12 +215,23 @@ SLUICE_INLINE void multiply_step(const V* a, const float* panel, Tile<R>& t) {
   }
 }
 
+// Two columns of weights that the next panel will decode: fetched a little at every step.
+struct Ahead {
+  const std::byte* columns[2];
+  int64_t step_bytes;
+};
+
 // t += x[r][0 … depth) · panel.
 template <int R>
-SLUICE_INLINE void multiply(const float* const* x, int64_t depth, const float* panel, Tile<R>& t) {
+SLUICE_INLINE void multiply(const float* const* x, int64_t depth, const float* panel, Ahead ahead,
+                            Tile<R>& t) {
   const int64_t whole = depth / kLanes * kLanes;
   V a[R];
   for (int64_t k = 0; k < whole; k += kLanes) {
+    for (const std::byte*& column : ahead.columns) {
+      _mm_prefetch(column, _MM_HINT_T1);
+      column += ahead.step_bytes;
+    }
     for (int r = 0; r < R; ++r) a[r] = load(x[r] + k);
     multiply_step(a, panel + k * kTileCols, t);
   }
@@ -183,19 +250,31 @@ struct PanelPass {
   int64_t depth;
   bool is_first;
   bool is_last;
-  const MatmulTile* tile;
+  int64_t col_begin;
+  int64_t col_end;
   const float* bias;
+  const std::byte* next;  // the next panel's first column
+  int64_t row_bytes;
+  int64_t step_bytes;  // weight bytes of kLanes elements
+
+  // Row tiles 0 and 1 fetch two columns of each group for the next panel; later ones find nothing
+  // left to do and ask for what is there.
+  SLUICE_INLINE Ahead ahead(int64_t row_tile, int64_t col) const {
+    const int64_t column = col - col_begin + row_tile % 2 * 2;
+    const std::byte* first = next + column * row_bytes;
+    return row_tile < 2 ? Ahead{{first, first + row_bytes}, step_bytes} : Ahead{{first, first}, 0};
+  }
 };
 
 // A tile's accumulators between two passes.
 constexpr int64_t kTileFloats = int64_t{kTileRows} * kTileCols * kLanes;
 
 template <int R>
-void pass_over(const PanelPass& p, const TileRows& at, float* kept) {
+void pass_over(const PanelPass& p, const TileRows& at, int64_t row_tile, float* kept) {
   const float* x[R];
   for (int r = 0; r < R; ++r) x[r] = at.x[r] + p.k;
   const float* panel = p.panel;
-  for (int64_t col = p.tile->col_begin; col < p.tile->col_end; col += kTileCols) {
+  for (int64_t col = p.col_begin; col < p.col_end; col += kTileCols) {
     Tile<R> t;
     if (p.is_first) {
       clear(t);
@@ -204,10 +283,9 @@ void pass_over(const PanelPass& p, const TileRows& at, float* kept) {
         t.sums[i / kTileCols][i % kTileCols] = load(kept + i * kLanes);
       }
     }
-    multiply<R>(x, p.depth, panel, t);
+    multiply<R>(x, p.depth, panel, p.ahead(row_tile, col), t);
     if (p.is_last) {
-      finish(t, at, p.bias, col,
-             static_cast<int>(std::min<int64_t>(kTileCols, p.tile->col_end - col)));
+      finish(t, at, p.bias, col, static_cast<int>(std::min<int64_t>(kTileCols, p.col_end - col)));
     } else {
       for (int i = 0; i < R * kTileCols; ++i) {
         store(kept + i * kLanes, t.sums[i / kTileCols][i % kTileCols]);
@@ -218,60 +296,71 @@ void pass_over(const PanelPass& p, const TileRows& at, float* kept) {
   }
 }
 
-// Versions by number of rows, 1 … kTileRows, at index rows - 1.
 template <int... R>
 constexpr auto passes_by_rows(std::integer_sequence<int, R...>) {
   return std::array{&pass_over<R + 1>...};
 }
 constexpr auto kPasses = passes_by_rows(std::make_integer_sequence<int, kTileRows>());
 
-template <typename F, int... R>
-constexpr auto few_by_rows(std::integer_sequence<int, R...>) {
-  return std::array{&few_rows<F, R + 1>...};
-}
+// Weight bytes of kLanes elements, rounded down: a rate of fetching ahead.
 template <typename F>
-constexpr auto kFew = few_by_rows<F>(std::make_integer_sequence<int, kTileRows>());
+constexpr int64_t kStepBytes = int64_t{F::kSuperBytes} * kLanes / F::kSuper;
 
+// All rows against the columns [p.col_begin, p.col_end), whose depth fits one panel.
 template <typename F>
-void many_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
-  const int64_t count = tile.row_end - tile.row_begin;
-  const int64_t row_tiles = (count + kTileRows - 1) / kTileRows;
-  const int64_t groups = (tile.col_end - tile.col_begin + kTileCols - 1) / kTileCols;
-  const int64_t depth = std::min((w.in + kLanes - 1) / kLanes * kLanes, kPanelDepth);
-  const int64_t group_floats = depth * kTileCols;
-  const int64_t kept_floats = w.in > depth ? row_tiles * groups * kTileFloats : 0;
-  float* panel = thread_scratch(static_cast<size_t>(groups * group_floats + kept_floats));
-  float* kept = panel + groups * group_floats;
-  for (int64_t k = 0; k < w.in; k += depth) {
-    const PanelPass p = {.panel = panel,
-                         .group_floats = group_floats,
-                         .k = k,
-                         .depth = std::min(depth, w.in - k),
-                         .is_first = k == 0,
-                         .is_last = k + depth >= w.in,
-                         .tile = &tile,
-                         .bias = rows.bias};
-    for (int64_t g = 0; g < groups; ++g) {
-      decode_panel<F>(column_group(w, tile.col_begin + g * kTileCols, tile.col_end), k, p.depth,
-                      panel + g * group_floats);
-    }
-    // Tiles of nearly equal height: a last one of one row would waste most of its loads.
-    int64_t row = tile.row_begin;
-    for (int64_t i = 0; i < row_tiles; ++i) {
-      const int height =
-          static_cast<int>((tile.row_end - row + row_tiles - i - 1) / (row_tiles - i));
-      kPasses[static_cast<size_t>(height - 1)](p, tile_rows(w, rows, row, height),
-                                               kept + i * groups * kTileFloats);
-      row += height;
-    }
+void panel_times_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile,
+                      const PanelPass& p, float* panel, float* kept) {
+  const int64_t groups = (p.col_end - p.col_begin + kTileCols - 1) / kTileCols;
+  for (int64_t g = 0; g < groups; ++g) {
+    decode_panel<F>(column_group(w, p.col_begin + g * kTileCols, p.col_end), p.k, p.depth,
+                    panel + g * p.group_floats);
+  }
+  const RowTiles tiles = row_tiles(tile);
+  for (int64_t i = 0; i < tiles.count; ++i) {
+    const int height = tiles.height(i);
+    kPasses[static_cast<size_t>(height - 1)](p, tile_rows(w, rows, tiles.first(i), height), i,
+                                             kept + i * groups * kTileFloats);
   }
 }
 
 template <typename F>
+void many_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
+  const int64_t count = tile.row_end - tile.row_begin;
+  const PanelSize size = count <= kFewRows ? kThinPanel : kWidePanel;
+  const int64_t depth = std::min((w.in + kLanes - 1) / kLanes * kLanes, size.depth);
+  const int64_t group_floats = depth * kTileCols, groups = size.cols / kTileCols;
+  const int64_t kept_floats = w.in > depth ? row_tiles(tile).count * groups * kTileFloats : 0;
+  float* panel = thread_scratch(static_cast<size_t>(groups * group_floats + kept_floats));
+  for (int64_t col = tile.col_begin; col < tile.col_end; col += size.cols) {
+    for (int64_t k = 0; k < w.in; k += depth) {
+      const bool is_last = k + depth >= w.in;
+      const int64_t next_col = is_last ? col + size.cols : col;
+      const int64_t next_k = is_last ? 0 : k + depth;
+      panel_times_rows<F>(
+          w, rows, tile,
+          {.panel = panel,
+           .group_floats = group_floats,
+           .k = k,
+           .depth = std::min(depth, w.in - k),
+           .is_first = k == 0,
+           .is_last = is_last,
+           .col_begin = col,
+           .col_end = std::min(col + size.cols, tile.col_end),
+           .bias = rows.bias,
+           .next = w.data + next_col * w.row_bytes + next_k / F::kSuper * F::kSuperBytes,
+           .row_bytes = w.row_bytes,
+           .step_bytes = kStepBytes<F>},
+          panel, panel + groups * group_floats);
+    }
+  }
+}
+
+// Floats cost little to decode, so that a few tiles do it each for themselves.
+template <typename F>
 void matmul_as(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
   const int64_t count = tile.row_end - tile.row_begin;
-  if (count > kTileRows) return many_rows<F>(w, rows, tile);
-  kFew<F>[static_cast<size_t>(count - 1)](w, rows, tile);
+  if (count <= (HasRest<F> ? kFewRows : kTileRows)) return few_rows<F>(w, rows, tile);
+  many_rows<F>(w, rows, tile);
 }
 
 void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
