@@ -1,8 +1,10 @@
-// ChatTemplate: the Jinja subset that models' chat templates are written in.
+// ChatTemplate: the Jinja subset that models' chat templates are written in, as Hugging Face
+// Transformers runs it (immutable sandbox, trim_blocks, lstrip_blocks, loop controls, tojson
+// without HTML escapes).
 //
 // Rendering keeps track of where text came from: literals of the template are trusted, strings from
 // the caller's values (message contents, names, tool definitions) are not, whatever filters they
-// pass. See text::Segment.
+// pass. See text::Segment; the rules stand in template_text.h.
 #pragma once
 
 #include <memory>
@@ -25,19 +27,28 @@ class ChatTemplate {
   static Result<ChatTemplate> parse(std::string_view source);
 
   // `inputs`: an object with messages, tools, add_generation_prompt, bos_token, eos_token, … as the
-  // template's variables. `trusted_names`: those of them whose strings count as the template's own
-  // (bos_token, eos_token). Steps, depth and output size are bounded. raise_exception() becomes an
-  // invalid_argument with its message. `unix_seconds` feeds strftime_now.
+  // template's variables. Strings in it are untrusted, but those of the names that is_model_name()
+  // tells. Steps, depth, memory and output size are bounded (kTooLarge past them).
+  // raise_exception() becomes an invalid_argument with its message; every other error reads "chat
+  // template line L column C: what". `unix_seconds` feeds strftime_now.
   Result<std::vector<Segment>> render(const json::object& inputs, double unix_seconds) const;
 
-  // What the template refers to: whether it mentions `tools`, `enable_thinking`, … .
+  // Whether a variable is the model's own (bos_token, eos_token, …), so that its text counts as the
+  // template's. Whoever merges a caller's variables into `inputs` must refuse these names.
+  static bool is_model_name(std::string_view name);
+
+  // Whether the template refers to `name`, as a variable, an attribute or a key: tools,
+  // enable_thinking, … .
   bool mentions(std::string_view name) const;
 
  private:
   std::shared_ptr<const TemplateProgram> program_;
 };
 
-// The documented plain template for models that bring none.
+// The plain template for models that bring none. Each message is a line "Role: text" and an empty
+// line, where Role is System (also for developer), User, Assistant or Tool; of content in parts the
+// text parts are joined; with add_generation_prompt it ends in "Assistant:". Tools and tool calls
+// are left out, as such a model was not trained on a form for them. No token of it is special.
 std::string_view plain_chat_template();
 
 }  // namespace sluice::text
