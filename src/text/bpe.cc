@@ -24,7 +24,7 @@ class Bpe : public WordModel {
       : vocabulary_(vocabulary),
         over_bytes_(spec.kind == TokenizerKind::kByteBpe),
         by_score_(!over_bytes_ && spec.merges.empty()),
-        byte_fallback_(spec.pipeline->byte_fallback && vocabulary.has_byte_tokens()),
+        byte_fallback_(spec.pipeline->byte_fallback),
         fuse_unk_(spec.pipeline->fuse_unk),
         ignore_merges_(spec.pipeline->ignore_merges),
         unk_(spec.unk.value_or(-1)),
@@ -148,17 +148,17 @@ void Bpe::emit(std::string_view word, const std::vector<Symbol>& symbols,
                std::vector<int32_t>& out) const {
   bool after_unknown = false;
   for (const Symbol& symbol : symbols) {
-    const bool unknown = symbol.id < 0;
-    if (!unknown) {
+    const std::string_view text = word.substr(symbol.begin, symbol.length);
+    const bool spelled = symbol.id < 0 && byte_fallback_ && vocabulary_.can_spell(text);
+    const bool unknown = symbol.id < 0 && !spelled;
+    if (symbol.id >= 0) {
       out.push_back(symbol.id);
-    } else if (byte_fallback_) {
-      for (const char byte : word.substr(symbol.begin, symbol.length)) {
-        out.push_back(vocabulary_.byte_id(static_cast<uint8_t>(byte)));
-      }
+    } else if (spelled) {
+      for (const char c : text) out.push_back(vocabulary_.byte_id(static_cast<uint8_t>(c)));
     } else if (unk_ >= 0 && !(after_unknown && fuse_unk_)) {
       out.push_back(unk_);
     }
-    after_unknown = unknown && !byte_fallback_;
+    after_unknown = unknown;
   }
 }
 

@@ -164,19 +164,11 @@ Outcome read_word_piece(const json::object& model, TokenizerSpec& spec) {
   return {};
 }
 
-// Bytes are byte tokens only where all 256 are there; a partial set is ordinary pieces.
 void type_byte_pieces(TokenizerSpec& spec) {
-  Pipeline& pipeline = *spec.pipeline;
-  if (!pipeline.byte_fallback && !pipeline.decoder.byte_fallback) return;
-  std::vector<size_t> found;
+  if (!spec.pipeline->byte_fallback && !spec.pipeline->decoder.byte_fallback) return;
   for (size_t i = 0; i < spec.pieces.size(); ++i) {
-    if (parse_byte_piece(spec.pieces[i])) found.push_back(i);
+    if (parse_byte_piece(spec.pieces[i])) spec.types[i] = TokenType::kByte;
   }
-  if (found.size() != 256) {
-    pipeline.byte_fallback = false;
-    return;
-  }
-  for (const size_t i : found) spec.types[i] = TokenType::kByte;
 }
 
 // Old files do not say the type.

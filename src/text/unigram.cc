@@ -20,7 +20,7 @@ class Unigram : public WordModel {
   Unigram(const TokenizerSpec& spec, const Vocabulary& vocabulary)
       : vocabulary_(vocabulary),
         scores_(spec.scores),
-        byte_fallback_(spec.pipeline->byte_fallback && vocabulary.has_byte_tokens()),
+        byte_fallback_(spec.pipeline->byte_fallback),
         fuse_unk_(spec.pipeline->fuse_unk),
         float_scores_(spec.pipeline->float_scores),
         unk_(spec.unk.value_or(-1)) {
@@ -87,7 +87,7 @@ void Unigram::encode(std::string_view word, std::vector<int32_t>& out) const {
     const Step& step = best[end];
     if (step.id >= 0) {
       out.push_back(step.id);
-    } else if (byte_fallback_) {
+    } else if (byte_fallback_ && vocabulary_.can_spell(word.substr(step.begin, end - step.begin))) {
       for (size_t i = end; i > step.begin; --i) {
         out.push_back(vocabulary_.byte_id(static_cast<uint8_t>(word[i - 1])));
       }

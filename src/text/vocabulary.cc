@@ -110,8 +110,11 @@ Outcome Vocabulary::add_pieces(const TokenizerSpec& spec) {
       return invalid(fmt::format("token {} is not valid UTF-8", i));
     }
     match_[i] = output_[i] = piece;
+    bool reachable = may_be_produced(type) && !piece.empty();
     if (spec.kind == TokenizerKind::kByteBpe && !is_literal(type)) {
-      if (auto bytes = from_byte_alphabet(piece)) match_[i] = output_[i] = own(*std::move(bytes));
+      auto bytes = from_byte_alphabet(piece);
+      reachable = reachable && bytes;  // else no bytes are spelled like this
+      if (bytes) match_[i] = output_[i] = own(*std::move(bytes));
     } else if (!is_literal(type) && decoder.words && piece.starts_with(decoder.continuing_prefix) &&
                !decoder.continuing_prefix.empty()) {
       output_[i] = piece.substr(decoder.continuing_prefix.size());
@@ -125,7 +128,7 @@ Outcome Vocabulary::add_pieces(const TokenizerSpec& spec) {
       output_[i] = own(replace_space(piece, decoder.space));
     }
     by_piece_.insert(piece, id);
-    if (!may_be_produced(type) || piece.empty()) continue;
+    if (!reachable) continue;
     if (!matches_.insert(match_[i], id) && type == TokenType::kNormal) {
       return invalid(fmt::format("tokens {} and {} are spelled the same: \"{}\"",
                                  matches_.find(match_[i]), i, shown(piece)));
@@ -170,16 +173,12 @@ Outcome Vocabulary::add_bytes(const TokenizerSpec& spec) {
     output_[i] = std::string_view(&kBytes[*byte], 1);
     ++count;
   }
-  if (count != 0 && count != 256) {
-    return invalid(fmt::format(
-        "{} of the 256 byte tokens <0x00> to <0xFF> are there; expected all or none", count));
-  }
-  has_byte_tokens_ = count == 256;
-  const bool falls_back = has_byte_tokens_ && spec.pipeline->byte_fallback;
-  if (!falls_back && !spec.unk) {
+  const size_t spelled = spec.pipeline->byte_fallback ? count : 0;
+  if (spelled < 256 && !spec.unk) {
     return invalid(
-        "the tokenizer has neither byte tokens <0x00> to <0xFF> nor an unknown token; characters "
-        "outside its vocabulary could not be encoded");
+        fmt::format("{} of the 256 byte tokens <0x00> to <0xFF> can be used and there is no "
+                    "unknown token; characters outside the vocabulary could not be encoded",
+                    spelled));
   }
   return {};
 }

@@ -2,6 +2,7 @@
 // from any thread at once. Views stay valid as long as it lives.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -20,7 +21,7 @@ class Vocabulary {
   // `spec` must be complete, its `pieces` must outlive the vocabulary. Refuses what no tokenizer
   // can mean: numbers of types or scores that differ from that of the pieces, pieces that are not
   // UTF-8 or longer than limits::kMaxTokenBytes, two normal pieces with the same spelling, byte
-  // tokens that are not all there, special ids out of range.
+  // tokens that are not all there where there is no unknown token, special ids out of range.
   static Result<Vocabulary> create(const TokenizerSpec& spec);
 
   int32_t size() const { return static_cast<int32_t>(types_.size()); }
@@ -40,7 +41,10 @@ class Vocabulary {
 
   // The token of a byte (byte-level: the one-byte piece; else the "<0xNN>" token). -1: none.
   int32_t byte_id(uint8_t byte) const { return byte_ids_[byte]; }
-  bool has_byte_tokens() const { return has_byte_tokens_; }
+  // Whether every byte of `text` has a token. (Gemma's vocabulary has none for the tab.)
+  bool can_spell(std::string_view text) const {
+    return std::ranges::all_of(text, [&](char c) { return byte_id(static_cast<uint8_t>(c)) >= 0; });
+  }
 
  private:
   Outcome add_pieces(const TokenizerSpec& spec);
@@ -51,7 +55,6 @@ class Vocabulary {
   std::vector<std::string> owned_;  // storage of views that are not spec.pieces themselves
   PieceTable matches_, by_piece_;
   std::array<int32_t, 256> byte_ids_{};
-  bool has_byte_tokens_ = false;
 };
 
 }  // namespace sluice::text

@@ -3,8 +3,9 @@
 //   tokenizer_parity KIND MODEL CORPUS EXPECTED [DECODED]
 //
 // KIND: json (tokenizer.json), gguf (a JSON object with the fields of GgufTokenizerFields),
-// proto (SentencePiece's tokenizer.model). CORPUS: one JSON string a line. EXPECTED: one JSON array
-// of ids a line, made from the same corpus with special tokens recognised. DECODED: what those ids
+// proto (SentencePiece's tokenizer.model). CORPUS: as tools/tokenizers/make_corpus.py writes it;
+// broken UTF-8 is encoded as it is, the expected ids are those of its repaired text. EXPECTED: one
+// JSON array of ids a line, made with special tokens recognised and added. DECODED: what those ids
 // decode to, one JSON string a line. Prints "N lines, D differences, …"; exits 1 if D > 0.
 //
 //   tokenizer_parity encode KIND MODEL CORPUS     prints the ids instead
@@ -24,6 +25,7 @@
 #include "text/sentencepiece_proto.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json.h"
+#include "text/utf8.h"
 
 namespace {
 
@@ -82,8 +84,19 @@ std::vector<json::value> read_lines(const std::string& path) {
   return lines;
 }
 
+// The bytes of a corpus line.
+std::string text_of(const json::value& line) {
+  if (line.is_string()) return std::string(line.get_string());
+  const std::string hex(line.at("hex").as_string());
+  std::string bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
 std::string shown(std::string_view text) {
-  return json::serialize(json::value(std::string(text.substr(0, 240))));
+  return json::serialize(json::value(text::repair_utf8(text.substr(0, 240))));
 }
 
 std::string pieces(const text::Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
@@ -105,7 +118,7 @@ int compare(const text::Tokenizer& tokenizer, int argc, char** argv) {
   size_t decoded_different = 0;
   size_t tokens = 0;
   for (size_t i = 0; i < corpus.size(); ++i) {
-    const std::string line(corpus[i].as_string());
+    const std::string line = text_of(corpus[i]);
     const auto ids = tokenizer.encode(line, text::SpecialTokens::kAdd, true);
     const auto want = json::value_to<std::vector<int32_t>>(expected[i]);
     tokens += want.size();
@@ -128,7 +141,7 @@ int compare(const text::Tokenizer& tokenizer, int argc, char** argv) {
 int print_ids(const text::Tokenizer& tokenizer, const std::string& corpus) {
   for (const json::value& line : read_lines(corpus)) {
     const auto ids =
-        tokenizer.encode(std::string(line.as_string()), text::SpecialTokens::kAdd, true);
+        tokenizer.encode(text_of(line), text::SpecialTokens::kAdd, true);
     std::cout << json::serialize(json::value_from(ids)) << "\n";
   }
   return 0;
@@ -136,7 +149,7 @@ int print_ids(const text::Tokenizer& tokenizer, const std::string& corpus) {
 
 int bench(const text::Tokenizer& tokenizer, const std::string& corpus) {
   std::string all;
-  for (const json::value& line : read_lines(corpus)) all += std::string(line.as_string()) + "\n";
+  for (const json::value& line : read_lines(corpus)) all += text_of(line) + "\n";
   double best = 1e9;
   size_t tokens = 0;
   for (int i = 0; i < 5; ++i) {
