@@ -15,18 +15,6 @@
 namespace sluice::engine {
 namespace {
 
-class ModelRunner : public Runner {
- public:
-  explicit ModelRunner(model::Model& model) : model_(model) {}
-  int vocab() const override { return model_.config().vocab; }
-  void forward(const model::Batch& batch, std::span<float> logits) override {
-    model_.forward(batch, logits);
-  }
-
- private:
-  model::Model& model_;
-};
-
 // The core on a thread of its own. What crosses threads is the inbox and a snapshot of the
 // statistics, both under one mutex that is never held during a step.
 class ThreadedEngine : public Engine {
@@ -220,9 +208,10 @@ std::unique_ptr<Engine> start_engine(model::Model& model, const EngineOptions& o
   fitted.kv_blocks =
       options.kv_blocks > 0 ? std::min(options.kv_blocks, given.kv_blocks) : given.kv_blocks;
   fitted.max_batched_tokens = std::min(options.max_batched_tokens, given.max_batch_rows);
-  fitted.max_context = options.max_context > 0
-                           ? std::min(options.max_context, model.config().context)
-                           : model.config().context;
+  fitted.max_context = model.config().context;
+  for (const int bound : {given.max_context, options.max_context}) {
+    if (bound > 0) fitted.max_context = std::min(fitted.max_context, bound);
+  }
   auto runner = std::make_unique<ModelRunner>(model);
   Runner& seam = *runner;
   return std::make_unique<ThreadedEngine>(std::move(runner), seam, fitted, std::move(sink), clock);

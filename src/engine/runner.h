@@ -1,10 +1,11 @@
-// Runner: what the engine needs of a model. The scheduler simulation runs without a model behind
-// this seam; start_engine() wraps a model::Model in one.
+// Runner: what the engine needs of a model; ModelRunner puts a model::Model behind it. The
+// scheduler simulation runs without a model.
 #pragma once
 
 #include <span>
 
 #include "model/batch.h"
+#include "model/model.h"
 
 namespace sluice::engine {
 
@@ -19,6 +20,20 @@ class Runner {
   // Appends K and V of the batch's rows to their blocks and writes the logits of
   // batch.output_rows, [output_rows.size(), vocab()] row-major.
   virtual void forward(const model::Batch& batch, std::span<float> logits) = 0;
+};
+
+// The model outlives its runner.
+class ModelRunner final : public Runner {
+ public:
+  explicit ModelRunner(model::Model& model) : model_(model) {}
+
+  int vocab() const override { return model_.config().vocab; }
+  void forward(const model::Batch& batch, std::span<float> logits) override {
+    model_.forward(batch, logits);
+  }
+
+ private:
+  model::Model& model_;
 };
 
 }  // namespace sluice::engine
