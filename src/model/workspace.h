@@ -77,7 +77,7 @@ template <typename Fn>
 void for_rows(const Step& step, Fn&& fn) {
   constexpr int64_t kRowsPerPiece = 8;
   const auto piece = [&fn](int64_t begin, int64_t end) { fn(begin, end - begin); };
-  step.team.parallel_for(step.rows, kRowsPerPiece, std::cref(piece));
+  step.team.parallel_for(step.rows, kRowsPerPiece, piece);
 }
 
 }  // namespace sluice::model
