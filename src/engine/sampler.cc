@@ -1,8 +1,10 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
+#include <tuple>
 
 #include "base/rng.h"
 #include "engine/logit_ops.h"
@@ -18,6 +20,9 @@ Status not_finite() {
           {},
           "logits_not_finite"};
 }
+
+// Bits that order as the values do, which are not negative.
+uint32_t ordered_bits(float x) { return std::bit_cast<uint32_t>(x); }
 
 }  // namespace
 
@@ -112,82 +117,88 @@ double Sampler::candidate_mass() const {
   return mass;
 }
 
-// Fills candidates_ with what min_p and top_k leave, likeliest first if top_p is to follow, and
-// returns their mass. Candidates that top_p is sure to drop may be left out, not their mass.
+// Fills candidates_ with what min_p and top_k leave and returns their mass. Candidates that top_p
+// is sure to drop may be left out; their mass is not.
 double Sampler::collect(const SamplingParams& sampling) {
-  candidates_.clear();
-  const auto least = static_cast<float>(sampling.min_p);
   if (sampling.top_k > 0 && size_t(sampling.top_k) < weights_.size()) {
+    candidates_.clear();
     for (const int32_t token : top_indices(weights_, sampling.top_k)) {
       const float weight = weights_[size_t(token)];
-      if (weight > 0.0f && weight >= least) candidates_.push_back({token, weight});
+      if (weight > 0.0f && weight >= static_cast<float>(sampling.min_p)) {
+        candidates_.push_back({token, weight, 0});
+      }
     }
     return candidate_mass();
   }
-  if (least > 0.0f || sampling.top_p >= 1.0) {
-    collect_at_least(least);
-    if (sampling.top_p < 1.0) sort_candidates();
-    return candidate_mass();
-  }
-  // The likeliest tokens that together reach top_p are nearly always a few: look at those above a
-  // falling threshold instead of sorting the vocabulary.
-  const double mass = sum(weights_);
-  for (const float threshold : {1e-2f, 1e-4f, 0.0f}) {
-    collect_at_least(threshold);
+  if (sampling.min_p == 0.0 && sampling.top_p < 1.0) {
+    // Most often a few hundred tokens are enough.
+    const double mass = sum(weights_);
+    collect_at_least(1e-4f);
     // A hair more than top_p, because sums in another order round differently.
-    if (candidate_mass() > mass * (sampling.top_p + 1e-9)) break;
+    if (candidate_mass() > mass * (sampling.top_p + 1e-9)) return mass;
   }
-  sort_candidates();
-  return mass;
+  collect_at_least(static_cast<float>(sampling.min_p));
+  return candidate_mass();
 }
 
-void Sampler::collect_at_least(float weight) {
+void Sampler::collect_at_least(float least) {
   candidates_.clear();
   for (size_t i = 0; i < weights_.size(); ++i) {
-    if (weights_[i] > 0.0f && weights_[i] >= weight) {
-      candidates_.push_back({static_cast<int32_t>(i), weights_[i]});
+    if (weights_[i] > 0.0f && weights_[i] >= least) {
+      candidates_.push_back({static_cast<int32_t>(i), weights_[i], 0});
     }
   }
 }
 
-void Sampler::sort_candidates() {
-  std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
-    return a.weight > b.weight || (a.weight == b.weight && a.token < b.token);
-  });
-}
-
-// Keeps the fewest of the sorted candidates that reach the mass, at least one.
 void Sampler::keep_top_p(double goal) {
-  double reached = 0.0;
-  size_t kept = 0;
-  while (kept < candidates_.size() && (kept == 0 || reached < goal)) {
-    reached += static_cast<double>(candidates_[kept++].weight);
-  }
-  candidates_.resize(kept);
+  for (Candidate& c : candidates_) c.key = ~ordered_bits(c.weight);
+  keep_mass(goal);
 }
 
 void Sampler::keep_typical(double typical_p) {
   const double mass = candidate_mass();
+  const double log_mass = std::log(mass);
+  // The key holds the surprise first, then its distance from the expected one.
   double entropy = 0.0;
-  for (const Candidate& c : candidates_) {
-    const double p = static_cast<double>(c.weight) / mass;
-    entropy -= p * std::log(p);
+  for (Candidate& c : candidates_) {
+    const auto weight = static_cast<double>(c.weight);
+    const auto surprise = static_cast<float>(log_mass - std::log(weight));
+    c.key = std::bit_cast<uint32_t>(surprise);
+    entropy += weight / mass * static_cast<double>(surprise);
   }
-  const auto distance = [&](const Candidate& c) {
-    return std::abs(-std::log(static_cast<double>(c.weight) / mass) - entropy);
-  };
-  std::vector<std::pair<double, size_t>> order;
-  order.reserve(candidates_.size());
-  for (size_t i = 0; i < candidates_.size(); ++i) order.emplace_back(distance(candidates_[i]), i);
-  std::ranges::sort(order);
-  std::vector<Candidate> kept;
+  for (Candidate& c : candidates_) {
+    const auto surprise = static_cast<double>(std::bit_cast<float>(c.key));
+    c.key = ordered_bits(static_cast<float>(std::abs(surprise - entropy)));
+  }
+  keep_mass(mass * typical_p);
+}
+
+// Keeps the fewest candidates, at least one, by key and then by token, whose weights reach `goal`.
+// One pass finds the stretch of keys in which that happens; only there the order matters, so the
+// vocabulary is never sorted.
+void Sampler::keep_mass(double goal) {
+  constexpr int kShift = 19;
+  masses_.assign(size_t{1} << (32 - kShift), 0.0);
+  for (const Candidate& c : candidates_) masses_[c.key >> kShift] += static_cast<double>(c.weight);
   double reached = 0.0;
-  for (const auto& [unused, i] : order) {
-    if (!kept.empty() && reached >= mass * typical_p) break;
-    kept.push_back(candidates_[i]);
-    reached += static_cast<double>(candidates_[i].weight);
+  size_t stretch = 0;
+  while (stretch + 1 < masses_.size() &&
+         (masses_[stretch] == 0.0 || reached + masses_[stretch] < goal)) {
+    reached += masses_[stretch++];
   }
-  candidates_ = std::move(kept);
+  std::vector<Candidate> undecided;
+  std::erase_if(candidates_, [&](const Candidate& c) {
+    if (c.key >> kShift == stretch) undecided.push_back(c);
+    return c.key >> kShift >= stretch;
+  });
+  std::ranges::sort(undecided, [](const Candidate& a, const Candidate& b) {
+    return std::tuple(a.key, a.token) < std::tuple(b.key, b.token);
+  });
+  for (const Candidate& c : undecided) {
+    if (!candidates_.empty() && reached >= goal) break;
+    candidates_.push_back(c);
+    reached += static_cast<double>(c.weight);
+  }
 }
 
 }  // namespace sluice::engine

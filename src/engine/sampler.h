@@ -46,21 +46,23 @@ class Sampler {
   struct Candidate {
     int32_t token = 0;
     float weight = 0.0f;  // proportional to the probability; the likeliest token has 1
+    uint32_t key = 0;     // less is kept first, see keep_mass()
   };
 
   Result<int32_t> choose(const Sequence& sequence, std::span<const float> logits);
   int32_t draw_from_all(double uniform) const;
   int32_t draw_from_candidates(double uniform) const;
   double collect(const SamplingParams& sampling);
-  void collect_at_least(float weight);
-  void sort_candidates();
+  void collect_at_least(float least);
   void keep_top_p(double goal);
   void keep_typical(double typical_p);
+  void keep_mass(double goal);
   double candidate_mass() const;
 
   std::span<const int32_t> end_tokens_;
   std::vector<float> weights_;         // scratch, one per token
   std::vector<Candidate> candidates_;  // scratch
+  std::vector<double> masses_;         // scratch
 };
 
 }  // namespace sluice::engine
