@@ -163,6 +163,7 @@ TEST(HttpClient, ManyRequestsAtOnce) {
 TEST(HttpClient, EndsEveryRequestWhenItIsDestroyed) {
   TestServer server;
   Signal ended;
+  testing::Arrived held;
   {
     HttpClient client;
     for (int i = 0; i < 3; ++i) {
@@ -171,7 +172,7 @@ TEST(HttpClient, EndsEveryRequestWhenItIsDestroyed) {
                        ended.set();
                      }});
     }
-    server.handler->take();
+    held = server.handler->take();
   }
   EXPECT_EQ(ended.count(), 3);
 }

@@ -313,7 +313,8 @@ void Connection::after_answer() {
 void Connection::next_request() {
   parser_.reset();
   set_phase(Phase::kIdle);
-  read_timer_.set(EventLoop::now() + context_->limits.idle_timeout);
+  idle_since_ = EventLoop::now();
+  read_timer_.set(idle_since_ + context_->limits.idle_timeout);
 }
 
 // Half closed, then read on for a while: closing with unread bytes would reset the connection and

@@ -44,6 +44,10 @@ class Connection final : public EventLoop::Watcher,
   void drain();
   void close();
 
+  // No byte of a request has come.
+  bool idle() const { return phase_ == Phase::kIdle && input_.empty(); }
+  TimePoint idle_since() const { return idle_since_; }
+
  private:
   friend class Exchange;
   enum class Phase { kIdle, kReading, kAnswering, kLingering, kClosed };
@@ -88,6 +92,7 @@ class Connection final : public EventLoop::Watcher,
   size_t progress_ = 0;  // bytes taken by the client since its deadline was last moved
   size_t counted_body_ = 0;
   TimePoint reading_since_{};
+  TimePoint idle_since_ = EventLoop::now();
   uint32_t interest_ = 0;
   bool in_process_ = false;
   bool end_of_input_ = false;

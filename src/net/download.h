@@ -1,6 +1,7 @@
 // Downloads from elsewhere by libcurl: redirects, TLS, resume, limits, address policy.
 //
-// Callable from any thread; blocks until done.
+// Callable from any thread; blocks until done. The process must ignore SIGPIPE, which TLS libraries
+// raise when a peer leaves.
 #pragma once
 
 #include <chrono>

@@ -76,7 +76,7 @@ class Listener final : public EventLoop::Watcher {
     }
     ++context_->accepted;
     const uint64_t open = context_->open;
-    const bool refuse = open >= context_->limits.connections;
+    const bool full = open >= context_->limits.connections;
     if (open >= context_->limits.connections + kRefusingConnections) {
       context_->count_rejection("too_many_connections");
       return true;
@@ -85,8 +85,10 @@ class Listener final : public EventLoop::Watcher {
     const auto& loop = loops_[next_++ % loops_.size()];
     auto connection =
         std::make_shared<Connection>(context_, loop, std::move(fd), address_text(address));
-    const auto begin = [connection, refuse] {
-      refuse ? connection->begin_refusing() : connection->begin();
+    const auto begin = [connection, full, raw = loop.get(), context = context_] {
+      if (full && !raw->close_longest_idle()) return connection->begin_refusing();
+      if (full) context->count_rejection("idle_evicted");
+      connection->begin();
     };
     loop->events->on_thread() ? begin() : loop->events->post(begin);
     return true;

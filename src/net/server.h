@@ -74,6 +74,7 @@ struct ServerLimits {
   size_t header_bytes = limits::kMaxHeaderBytes;
   size_t headers = limits::kMaxHeaders;
   size_t target_bytes = limits::kMaxTargetBytes;
+  // One more takes the place of the longest idle one; if none is idle it is answered 503.
   size_t connections = limits::kMaxConnections;
   size_t unsent_bytes = limits::kMaxUnsentBytes;
   size_t buffered_body_bytes = 512u << 20;            // bodies being read, all connections together

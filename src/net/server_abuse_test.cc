@@ -242,20 +242,41 @@ TEST(ServerTimeouts, AClientThatGoesOnBehindOurErrorIsClosedAfterAll) {
 
 TEST(ServerLimits, ConnectionsBeyondTheLimitAreTold) {
   ServerOptions options;
-  options.limits.connections = 8;
+  options.limits.connections = 4;
   const TestServer server(std::move(options));
-  std::vector<std::unique_ptr<RawClient>> idle;
-  for (int i = 0; i < 8; ++i) {
-    idle.push_back(std::make_unique<RawClient>(server.server->port()));
-    idle.back()->send(kGet);
-    ASSERT_EQ(status_of(idle.back()->read_answer()), 200);
+  std::vector<std::unique_ptr<RawClient>> clients;
+  std::vector<testing::Arrived> held;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(std::make_unique<RawClient>(server.server->port()));
+    clients.back()->send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    held.push_back(server.handler->take());
   }
   RawClient one_more = server.connect();
   one_more.send(kGet);
   EXPECT_EQ(status_of(one_more.read_to_end()), 503);
   EXPECT_EQ(server.rejected("too_many_connections"), 1u);
-  idle[0]->send(kGet);
-  EXPECT_EQ(status_of(idle[0]->read_answer()), 200);
+  held[0].responder->send({.status = 200, .body = "still served"});
+  EXPECT_EQ(status_of(clients[0]->read_answer()), 200);
+}
+
+TEST(ServerLimits, TheLongestIdleConnectionGivesWay) {
+  ServerOptions options;
+  options.limits.connections = 4;
+  const TestServer server(std::move(options));
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(std::make_unique<RawClient>(server.server->port()));
+    clients.back()->send(kGet);
+    ASSERT_EQ(status_of(clients.back()->read_answer()), 200);
+  }
+  clients[0]->send(kGet);
+  ASSERT_EQ(status_of(clients[0]->read_answer()), 200);
+  RawClient one_more = server.connect();
+  one_more.send(kGet);
+  EXPECT_EQ(status_of(one_more.read_answer()), 200);
+  EXPECT_TRUE(clients[1]->at_end());
+  clients[0]->send(kGet);
+  EXPECT_EQ(status_of(clients[0]->read_answer()), 200);
 }
 
 TEST(ServerLimits, BodiesOfAllConnectionsTogether) {

@@ -1,5 +1,7 @@
 #include "net/server_context.h"
 
+#include "net/connection.h"
+
 namespace sluice::net {
 
 void ServerContext::count_rejection(std::string_view reason) {
@@ -21,6 +23,19 @@ void ServerContext::end_busy() {
 bool ServerContext::wait_idle(Duration patience) {
   std::unique_lock lock(mutex_);
   return idle_.wait_for(lock, patience, [this] { return busy_ == 0; });
+}
+
+bool ServerLoop::close_longest_idle() {
+  Connection* longest = nullptr;
+  for (const auto& [connection, owner] : connections) {
+    if (!connection->idle()) continue;
+    if (longest == nullptr || connection->idle_since() < longest->idle_since()) {
+      longest = connection;
+    }
+  }
+  if (longest == nullptr) return false;
+  longest->close();
+  return true;
 }
 
 }  // namespace sluice::net

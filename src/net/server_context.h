@@ -60,6 +60,10 @@ class ServerContext {
 struct ServerLoop {
   explicit ServerLoop(std::shared_ptr<EventLoop> events) : events(std::move(events)) {}
 
+  // Makes room for a new connection: the client that has asked for nothing the longest is the one
+  // that will miss its connection least. False when every connection has a request.
+  bool close_longest_idle();
+
   std::shared_ptr<EventLoop> events;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
 };
