@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <map>
 #include <numeric>
 #include <string>
@@ -106,11 +107,19 @@ class Run {
   std::vector<float> logits_;
 };
 
+// Wall time, and processor time of all threads: the second says more on a busy machine.
+struct Times {
+  double wall = 0;
+  double processor = 0;
+};
+
 template <typename Fn>
-double seconds_of(Fn&& fn) {
+Times times_of(Fn&& fn) {
   const auto start = std::chrono::steady_clock::now();
+  const std::clock_t processor = std::clock();
   fn();
-  return Seconds(std::chrono::steady_clock::now() - start).count();
+  return {.wall = Seconds(std::chrono::steady_clock::now() - start).count(),
+          .processor = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC};
 }
 
 Result<Options> parse(int argc, char** argv) {
@@ -158,7 +167,7 @@ Outcome bench(int argc, char** argv) {
   const int most = std::ranges::max(o.streams);
   const int64_t blocks = int64_t{most} * ((o.prompt + o.tokens) / kBlockSize + 1);
   std::unique_ptr<model::Model> model;
-  const double load = seconds_of([&] {
+  const Times load = times_of([&] {
     auto loaded = model::load_model(*source,
                                     {.isa = o.isa,
                                      .kv_type = o.kv,
@@ -174,14 +183,16 @@ Outcome bench(int argc, char** argv) {
   });
   if (model == nullptr) return invalid("the model was not loaded");
   fmt::print("{}: {} parameters, {}, {} threads, loaded in {:.3f} s\n", o.model,
-             model::parameter_count(*source), kernels::isa_name(o.isa), o.threads, load);
+             model::parameter_count(*source), kernels::isa_name(o.isa), o.threads, load.wall);
   for (const int streams : o.streams) {
     Run run(*model, o, streams);
-    const double reading = seconds_of([&] { run.read(); });
-    const double writing = seconds_of([&] { run.generate(o.tokens); });
-    fmt::print("{:3} streams: prompt {:8.1f} tok/s, generation {:8.1f} tok/s ({:.2f} ms a step)\n",
-               streams, streams * o.prompt / reading, streams * o.tokens / writing,
-               1e3 * writing / o.tokens);
+    const Times reading = times_of([&] { run.read(); });
+    const Times writing = times_of([&] { run.generate(o.tokens); });
+    fmt::print(
+        "{:3} streams: prompt {:.1f} tok/s, generation {:.1f} tok/s; a step {:.2f} ms, "
+        "{:.2f} ms of processor time\n",
+        streams, streams * o.prompt / reading.wall, streams * o.tokens / writing.wall,
+        1e3 * writing.wall / o.tokens, 1e3 * writing.processor / o.tokens);
   }
   return {};
 }
