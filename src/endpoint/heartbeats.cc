@@ -37,7 +37,7 @@ void Heartbeats::beat() {
     const uint64_t step = backend_.steps(stream.model);
     if (step != stream.last_step) {
       stream.last_step = step;
-      responder->write(net::sse_comment(fmt::format("step {}", step)));
+      responder->write(net::sse_comment(fmt::format(" step {}", step)));
     }
     return false;
   });
