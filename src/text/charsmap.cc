@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "text/unicode.h"
 #include "text/utf8.h"
 
 namespace sluice::text {
@@ -40,7 +41,7 @@ Result<Charsmap> Charsmap::parse(std::string_view bytes) {
   return map;
 }
 
-Charsmap::Match Charsmap::longest(std::string_view text) const {
+Charsmap::Match Charsmap::find(std::string_view text, bool shortest) const {
   Match match;
   size_t node = unit_offset(units_[0]);
   for (size_t i = 0; i < text.size(); ++i) {
@@ -53,6 +54,7 @@ Charsmap::Match Charsmap::longest(std::string_view text) const {
     if (unit & kHasValue) {
       const size_t value = units_[node] & 0x7FFFFFFF;
       if (value < replacements_.size()) match = {i + 1, value};
+      if (shortest) break;
     }
   }
   return match;
@@ -62,7 +64,7 @@ std::string Charsmap::apply(std::string_view text) const {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    const Match match = longest(text);
+    const Match match = find(text, /*shortest=*/false);
     if (match.length > 0) {
       out += replacements_.c_str() + match.replacement;
       text.remove_prefix(match.length);
@@ -73,6 +75,29 @@ std::string Charsmap::apply(std::string_view text) const {
     }
   }
   // A foreign map may cut characters apart.
+  return is_valid_utf8(out) ? out : repair_utf8(out);
+}
+
+bool Charsmap::map(std::string_view text, std::string& out) const {
+  const Match match = find(text, /*shortest=*/true);
+  if (match.length > 0) out += replacements_.c_str() + match.replacement;
+  return match.length > 0;
+}
+
+std::string Charsmap::apply_by_grapheme(std::string_view text) const {
+  constexpr size_t kWholeBytes = 5;
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    std::string_view grapheme = text.substr(0, grapheme_length(text));
+    text.remove_prefix(grapheme.size());
+    if (grapheme.size() <= kWholeBytes && map(grapheme, out)) continue;
+    while (!grapheme.empty()) {
+      const std::string_view c = grapheme.substr(0, char_length(grapheme[0]));
+      if (!map(c, out)) out += c;
+      grapheme.remove_prefix(c.size());
+    }
+  }
   return is_valid_utf8(out) ? out : repair_utf8(out);
 }
 

@@ -21,13 +21,18 @@ class Charsmap {
 
   // Replaces the longest mapped sequence at each place, from left to right; the rest stays.
   std::string apply(std::string_view text) const;
+  // As normalize::Precompiled::by_grapheme says.
+  std::string apply_by_grapheme(std::string_view text) const;
 
  private:
   struct Match {
     size_t length = 0;  // 0: none
     size_t replacement = 0;
   };
-  Match longest(std::string_view text) const;
+  // The longest or the shortest key that `text` begins with.
+  Match find(std::string_view text, bool shortest) const;
+  // Appends what `text` is mapped to; false if it is not.
+  bool map(std::string_view text, std::string& out) const;
 
   std::vector<uint32_t> units_;
   std::string replacements_;  // ends with a zero byte

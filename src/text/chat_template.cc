@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "text/template_eval.h"
 #include "text/template_parser.h"
+#include "text/utf8.h"
 
 namespace sluice::text {
 namespace {
@@ -27,7 +28,7 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source) {
     return fail(Code::kTooLarge, fmt::format("chat template of {} bytes; at most {} are accepted",
                                              source.size(), limits::kMaxTemplateBytes));
   }
-  if (!jinja::valid_utf8(source)) return invalid("the chat template is not valid UTF-8");
+  if (!is_valid_utf8(source)) return invalid("the chat template is not valid UTF-8");
   SLUICE_ASSIGN_OR_RETURN(auto tokens, jinja::tokenize(source));
   SLUICE_ASSIGN_OR_RETURN(auto program, jinja::Parser(std::move(tokens)).run());
   ChatTemplate made;

@@ -31,7 +31,8 @@ Outcome fill_byte_bpe(const TokenizerSpec& spec, Pipeline& pipeline) {
 
 void fill_sentence_piece(const TokenizerSpec& spec, Pipeline& pipeline) {
   if (!spec.precompiled_charsmap.empty()) {
-    pipeline.normalizers.emplace_back(normalize::Precompiled{spec.precompiled_charsmap});
+    pipeline.normalizers.emplace_back(
+        normalize::Precompiled{.charsmap = spec.precompiled_charsmap});
   }
   pipeline.normalizers.emplace_back(normalize::Spaces{.collapse = spec.remove_extra_whitespaces,
                                                       .prefix = spec.add_space_prefix});

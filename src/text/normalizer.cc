@@ -60,9 +60,10 @@ std::string_view strip(std::string_view text, const normalize::Strip& step) {
   return text;
 }
 
-std::string strip_accents(std::string_view text) {
-  return map_chars(text, [](std::string& out, char32_t code, std::string_view bytes) {
-    if (!is_mark(code)) out += bytes;
+template <typename Predicate>
+std::string drop_chars(std::string_view text, Predicate is_dropped) {
+  return map_chars(text, [&](std::string& out, char32_t code, std::string_view bytes) {
+    if (!is_dropped(code)) out += bytes;
   });
 }
 
@@ -87,20 +88,21 @@ std::string bert(std::string text, const normalize::Bert& step) {
       if (apart) out += ' ';
     });
   }
-  if (step.strip_accents) text = strip_accents(to_form(text, normalize::Form::kNfd));
+  if (step.strip_accents) text = drop_chars(to_form(text, normalize::Form::kNfd), is_accent);
   return step.lowercase ? to_lower(text) : text;
 }
 
-std::string spaces(std::string_view text, const normalize::Spaces& step, bool first) {
+std::string spaces(std::string_view text, const normalize::Spaces& step, FragmentPlace place) {
+  const bool at_begin = place.first || !step.whole_text;
+  const bool at_end = place.last || !step.whole_text;
+  while (step.collapse && at_begin && text.starts_with(' ')) text.remove_prefix(1);
+  while (step.collapse && at_end && text.ends_with(' ')) text.remove_suffix(1);
   std::string out;
+  const bool before_token = step.whole_text && place.first && !place.last;
+  if (text.empty() && !before_token) return out;
   out.reserve(text.size() + 8);
-  if (step.collapse) {
-    while (text.starts_with(' ')) text.remove_prefix(1);
-    while (text.ends_with(' ')) text.remove_suffix(1);
-  }
-  if (text.empty()) return out;
   const std::string_view space = step.escape ? kSpaceMark : " ";
-  if (step.prefix && (first || !step.only_first)) out += space;
+  if (step.prefix && at_begin) out += space;
   bool after_space = false;
   for (const char c : text) {
     const bool is_blank = c == ' ';
@@ -127,12 +129,15 @@ Result<Normalizer> Normalizer::create(const std::vector<normalize::Step>& steps)
       SLUICE_ASSIGN_OR_RETURN(Charsmap charsmap, Charsmap::parse(map->charsmap));
       compiled.charsmap = std::make_shared<Charsmap>(std::move(charsmap));
     }
+    if (const auto* rules = std::get_if<normalize::Spaces>(&step)) {
+      normalizer.marks_start_ |= rules->whole_text && rules->prefix;
+    }
     normalizer.steps_.push_back(std::move(compiled));
   }
   return normalizer;
 }
 
-std::string Normalizer::apply(std::string_view fragment, bool first) const {
+std::string Normalizer::apply(std::string_view fragment, FragmentPlace place) const {
   std::string text(fragment);
   for (const CompiledStep& compiled : steps_) {
     const normalize::Step& step = compiled.step;
@@ -141,7 +146,7 @@ std::string Normalizer::apply(std::string_view fragment, bool first) const {
     } else if (std::get_if<normalize::Lowercase>(&step)) {
       text = to_lower(text);
     } else if (std::get_if<normalize::StripAccents>(&step)) {
-      text = strip_accents(text);
+      text = drop_chars(text, is_mark);
     } else if (const auto* sides = std::get_if<normalize::Strip>(&step)) {
       text = std::string(strip(text, *sides));
     } else if (const auto* replace = std::get_if<normalize::Replace>(&step)) {
@@ -151,10 +156,11 @@ std::string Normalizer::apply(std::string_view fragment, bool first) const {
       if (!text.empty()) text.insert(0, prepend->text);
     } else if (const auto* options = std::get_if<normalize::Bert>(&step)) {
       text = bert(std::move(text), *options);
-    } else if (std::get_if<normalize::Precompiled>(&step)) {
-      text = compiled.charsmap->apply(text);
+    } else if (const auto* map = std::get_if<normalize::Precompiled>(&step)) {
+      text = map->by_grapheme ? compiled.charsmap->apply_by_grapheme(text)
+                              : compiled.charsmap->apply(text);
     } else if (const auto* rules = std::get_if<normalize::Spaces>(&step)) {
-      text = spaces(text, *rules, first);
+      text = spaces(text, *rules, place);
     }
   }
   return text;

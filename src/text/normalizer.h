@@ -14,6 +14,12 @@
 
 namespace sluice::text {
 
+// Where a fragment lies in the text.
+struct FragmentPlace {
+  bool first = true;  // it begins where the text begins
+  bool last = true;   // it ends where the text ends
+};
+
 class Normalizer {
  public:
   // Compiles patterns and character maps; refuses those that are malformed.
@@ -21,8 +27,11 @@ class Normalizer {
 
   bool does_nothing() const { return steps_.empty(); }
 
-  // `fragment`: valid UTF-8. `first`: it begins where the whole text begins.
-  std::string apply(std::string_view fragment, bool first) const;
+  // `fragment`: valid UTF-8.
+  std::string apply(std::string_view fragment, FragmentPlace place) const;
+
+  // Whether the text gets a mark of its beginning even where an added token stands there.
+  bool marks_start() const { return marks_start_; }
 
  private:
   struct CompiledStep {
@@ -31,6 +40,7 @@ class Normalizer {
     std::shared_ptr<const Charsmap> charsmap;
   };
   std::vector<CompiledStep> steps_;
+  bool marks_start_ = false;
 };
 
 }  // namespace sluice::text

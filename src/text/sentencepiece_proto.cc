@@ -132,7 +132,7 @@ Outcome finish(const Trainer& trainer, const NormalizerFields& normalizer, Token
   for (normalize::Step& step : spec.pipeline->normalizers) {
     if (auto* spaces = std::get_if<normalize::Spaces>(&step)) {
       spaces->escape = normalizer.escape_whitespaces;
-      spaces->only_first = true;
+      spaces->whole_text = true;
     }
   }
   spec.pipeline->byte_fallback = trainer.byte_fallback;

@@ -188,8 +188,11 @@ Result<Value> get_slice(Heap& heap, const Value& object, const Value& start, con
   return heap.list(std::move(kept), shape).mark(object.from_caller());
 }
 
-Result<Value> get_path(Heap& heap, const Value& object, const Value& path) {
-  if (!path.is_string()) return get_item(heap, object, path);
+Result<Value> get_path(Heap& heap, const Value& object, const Value& path, const Value* fallback) {
+  if (!path.is_string()) {
+    SLUICE_ASSIGN_OR_RETURN(Value item, get_item(heap, object, path));
+    return item.is_undefined() && fallback != nullptr ? *fallback : item;
+  }
   Value value = object;
   std::string_view rest = path.bytes();
   for (bool more = true; more;) {
@@ -202,6 +205,7 @@ Result<Value> get_path(Heap& heap, const Value& object, const Value& path) {
     const bool number = ec == std::errc() && end == part.data() + part.size() && index >= 0;
     SLUICE_ASSIGN_OR_RETURN(
         value, get_item(heap, value, number ? Value(Int{index}) : heap.string(part, true)));
+    if (value.is_undefined() && fallback != nullptr) value = *fallback;
   }
   return value;
 }

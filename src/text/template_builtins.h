@@ -109,8 +109,9 @@ Result<Value> get_attribute(Heap& heap, const Value& object, std::string_view na
 Result<Value> get_item(Heap& heap, const Value& object, const Value& key);
 Result<Value> get_slice(Heap& heap, const Value& object, const Value& start, const Value& stop,
                         const Value& step);
-// "a.b.0" as filters take it.
-Result<Value> get_path(Heap& heap, const Value& object, const Value& path);
+// "a.b.0" as filters take it. Each part that is undefined becomes `fallback` where that is given.
+Result<Value> get_path(Heap& heap, const Value& object, const Value& path,
+                       const Value* fallback = nullptr);
 
 Result<Value> arithmetic(Heap& heap, Op op, const Value& a, const Value& b);
 Result<Value> negative(const Value& a);

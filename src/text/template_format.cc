@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/limits.h"
+#include "text/utf8.h"
 
 namespace sluice::text::jinja {
 namespace {
@@ -107,7 +108,7 @@ void group_thousands(std::string& body, char mark) {
 
 void pad(size_t count, char32_t fill, TextBuilder& out) {
   std::string unit;
-  encode(fill, unit);
+  append_utf8(unit, fill);
   if (count > limits::kMaxTemplateOutput) count = limits::kMaxTemplateOutput + 1;
   out.repeat(Text::of(unit, true), count);
 }

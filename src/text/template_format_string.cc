@@ -6,6 +6,7 @@
 
 #include "text/template_builtins.h"
 #include "text/template_format.h"
+#include "text/utf8.h"
 
 namespace sluice::text::jinja {
 namespace {
@@ -128,6 +129,18 @@ class Percent {
     return {};
   }
 
+  // %c: a character, or the one of a code point.
+  Result<Value> one_character(const Value& value) {
+    if (value.is_string() && count_chars(value.bytes()) == 1) return value;
+    if (!value.is_int() || value.as_int() < 0 || value.as_int() > 0x10FFFF ||
+        (value.as_int() >= 0xD800 && value.as_int() <= 0xDFFF)) {
+      return invalid("'%c' in a format needs a character or the number of one");
+    }
+    std::string text;
+    append_utf8(text, static_cast<char32_t>(value.as_int()));
+    return heap_.string(text, value.trusted());
+  }
+
   Outcome emit(Value value, FormatSpec spec, TextBuilder& out) {
     switch (spec.type) {
       case 's':
@@ -137,8 +150,11 @@ class Percent {
         value = heap_.string(repr(value), value.trusted());
         spec.type = 's';
         break;
-      case 'c':
-        return invalid("'%c' is not supported in formats");
+      case 'c': {
+        SLUICE_ASSIGN_OR_RETURN(value, one_character(value));
+        spec.type = 's';
+        break;
+      }
       case 'i':
       case 'u':
         spec.type = 'd';

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "text/template_text.h"
+#include "text/utf8.h"
 
 namespace sluice::text::jinja {
 namespace {
@@ -370,7 +371,7 @@ Outcome Lexer::escape(std::string& out) {
     for (int i = 0; i < 2 && peek() >= '0' && peek() <= '7'; ++i) {
       code = code * 8 + static_cast<char32_t>(source_[at_++] - '0');
     }
-    encode(code, out);
+    append_utf8(out, code);
     return {};
   }
   out.push_back('\\');
@@ -394,7 +395,7 @@ Outcome Lexer::hex_escape(int digits, std::string& out) {
   if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
     return error(at, "this escape names no Unicode character");
   }
-  encode(static_cast<char32_t>(code), out);
+  append_utf8(out, static_cast<char32_t>(code));
   return {};
 }
 

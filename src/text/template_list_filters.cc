@@ -20,8 +20,7 @@ struct KeyOf {
   Result<Value> operator()(Heap& heap, const Value& item) const {
     Value key = item;
     if (path != nullptr && !path->is_none()) {
-      SLUICE_ASSIGN_OR_RETURN(key, get_path(heap, item, *path));
-      if (key.is_undefined() && fallback != nullptr) key = *fallback;
+      SLUICE_ASSIGN_OR_RETURN(key, get_path(heap, item, *path, fallback));
     }
     if (keep_case || !key.is_string()) return key;
     return heap.string(lower(key.bytes()), key.text().trusted());

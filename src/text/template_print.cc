@@ -13,7 +13,6 @@ namespace {
 
 bool is_printable(char32_t c) {
   if (c < 0x7F) return c >= 0x20;
-  if (c >= 0xDC80 && c <= 0xDCFF) return false;
   return c > 0xA0 && c != 0xAD && !is_space(c);
 }
 

@@ -50,7 +50,7 @@ void split_spaces(const std::string& bytes, Int most, std::vector<Range>& pieces
   size_t length = 0;
   while (at < bytes.size()) {
     if (most >= 0 && Int{pieces.size()} == most) {
-      pieces.push_back({at, strip(bytes, Side::kRight, nullptr).end});
+      pieces.push_back({at, bytes.size()});  // with its trailing space, as in Python
       return;
     }
     size_t end = at;

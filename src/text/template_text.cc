@@ -1,11 +1,11 @@
 #include "text/template_text.h"
 
 #include <string.h>  // memmem
-#include <utf8proc.h>
 
 #include <algorithm>
 
 #include "base/limits.h"
+#include "text/utf8.h"
 
 namespace sluice::text::jinja {
 
@@ -87,31 +87,9 @@ char32_t decode(std::string_view bytes, size_t at, size_t& length) {
   const auto lead = static_cast<uint8_t>(bytes[at]);
   length = 1;
   if (lead < 0x80) return lead;
-  utf8proc_int32_t code = -1;
-  const auto left = static_cast<utf8proc_ssize_t>(std::min<size_t>(bytes.size() - at, 4));
-  const auto used =
-      utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data() + at), left, &code);
-  if (used <= 0 || code < 0) return 0xDC00 + lead;
-  length = static_cast<size_t>(used);
-  return static_cast<char32_t>(code);
-}
-
-void encode(char32_t code, std::string& out) {
-  if (code >= 0xDC80 && code <= 0xDCFF) {
-    out.push_back(static_cast<char>(code - 0xDC00));
-    return;
-  }
-  utf8proc_uint8_t buffer[4];
-  const auto used = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), buffer);
-  out.append(reinterpret_cast<const char*>(buffer), static_cast<size_t>(used));
-}
-
-bool valid_utf8(std::string_view bytes) {
-  for (size_t at = 0, length = 0; at < bytes.size(); at += length) {
-    const char32_t code = decode(bytes, at, length);
-    if (code >= 0xD800 && code <= 0xDFFF) return false;
-  }
-  return true;
+  const DecodedChar decoded = decode_char(bytes.substr(at));
+  length = decoded.length;
+  return decoded.code;
 }
 
 size_t count_chars(std::string_view bytes) {

@@ -10,8 +10,8 @@
 //   - an operation that rewrites a whole value (tojson, the printed form of a list or dict,
 //     urlencode, strftime_now) yields trusted text only if every part of its input is trusted.
 //
-// Characters are Unicode code points, as in Python. Bytes that are not UTF-8 count as one character
-// each. Thread: a value belongs to one render, except literals, which are shared and immutable.
+// Characters are Unicode code points, as in Python; what is ill-formed is read as utf8.h says.
+// Thread: a value belongs to one render, except literals, which are shared and immutable.
 #pragma once
 
 #include <cstddef>
@@ -75,11 +75,8 @@ class CharReader {
   char32_t code_ = 0;
 };
 
-// The code point that starts at bytes[at]; `length` receives its size. A byte that starts no valid
-// sequence is one character: U+DC80 + (byte - 0x80), which no valid text contains.
+// The code point that starts at bytes[at]; `length` receives its size.
 char32_t decode(std::string_view bytes, size_t at, size_t& length);
-void encode(char32_t code, std::string& out);
-bool valid_utf8(std::string_view bytes);
 
 size_t count_chars(std::string_view bytes);
 // Byte offset of the `index`-th character, at most bytes.size().

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "text/template_text.h"
+#include "text/utf8.h"
 
 namespace sluice::text::jinja {
 namespace {
@@ -121,23 +122,23 @@ void upper_of(char32_t c, std::string& out) {
   // Greek letters with an iota below: the letter without it, then the iota.
   if (c >= 0x1F80 && c <= 0x1FAF) {
     const char32_t base = c < 0x1F90 ? 0x1F08 : c < 0x1FA0 ? 0x1F28 : 0x1F68;
-    encode(base + (c & 7), out);
-    encode(0x399, out);
+    append_utf8(out, base + (c & 7));
+    append_utf8(out, 0x399);
   } else if (const Expansion* longer = expansion_of(c)) {
-    for (const char32_t part : longer->upper) encode(part, out);
+    for (const char32_t part : longer->upper) append_utf8(out, part);
   } else {
-    encode(simple_upper(c), out);
+    append_utf8(out, simple_upper(c));
   }
 }
 
 void title_of(char32_t c, std::string& out) {
   const Expansion* longer = expansion_of(c);
   if (longer == nullptr || simple_title(c) != c) {
-    encode(simple_title(c), out);
+    append_utf8(out, simple_title(c));
   } else {
     for (size_t i = 0; i < longer->upper.size(); ++i) {
       const bool keep = i == 0 || c == 0x149;
-      encode(keep ? longer->upper[i] : simple_lower(longer->upper[i]), out);
+      append_utf8(out, keep ? longer->upper[i] : simple_lower(longer->upper[i]));
     }
   }
 }
@@ -156,12 +157,12 @@ bool is_final_sigma(std::string_view bytes, size_t begin, size_t end, bool lette
 void lower_of(std::string_view bytes, size_t begin, size_t end, char32_t c, bool letters_before,
               std::string& out) {
   if (c == 0x130) {
-    encode('i', out);
-    encode(0x307, out);
+    append_utf8(out, 'i');
+    append_utf8(out, 0x307);
   } else if (c == kCapitalSigma && is_final_sigma(bytes, begin, end, letters_before)) {
-    encode(kFinalSigma, out);
+    append_utf8(out, kFinalSigma);
   } else {
-    encode(simple_lower(c), out);
+    append_utf8(out, simple_lower(c));
   }
 }
 

@@ -90,7 +90,7 @@ Outcome PipelineTokenizer::build_added() {
       continue;
     }
     normalized.push_back(token);
-    normalized.back().content = normalizer_.apply(token.content, true);
+    normalized.back().content = normalizer_.apply(token.content, {});
   }
   SLUICE_ASSIGN_OR_RETURN(in_raw_text_, AddedTokens::create(std::move(raw)));
   SLUICE_ASSIGN_OR_RETURN(in_normalized_text_, AddedTokens::create(std::move(normalized)));
@@ -115,6 +115,9 @@ std::vector<int32_t> PipelineTokenizer::encode(std::span<const Segment> segments
   while (!in_raw_text_.empty()) {
     const auto match = in_raw_text_.find(text.text(), done, is_trusted);
     if (!match) break;
+    const bool marked = match->range.begin == 0 && normalizer_.marks_start() &&
+                        vocabulary_.type(match->id) == TokenType::kUserDefined;
+    if (marked) encode_words(normalizer_.apply("", {.first = true, .last = false}), true, out);
     encode_fragment(text, {done, match->range.begin}, out);
     out.push_back(match->id);
     done = match->range.end;
@@ -132,7 +135,8 @@ void PipelineTokenizer::encode_fragment(const TrustedText& text, TextRange range
   const std::string_view raw =
       std::string_view(text.text()).substr(range.begin, range.end - range.begin);
   const bool first = range.begin == 0;
-  std::string normalized = normalizer_.apply(raw, first);
+  std::string normalized =
+      normalizer_.apply(raw, {.first = first, .last = range.end == text.text().size()});
   if (in_normalized_text_.empty()) return encode_words(std::move(normalized), first, out);
 
   // Where normalization changed nothing, trust is known byte by byte; else the whole fragment must

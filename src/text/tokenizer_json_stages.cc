@@ -112,7 +112,7 @@ Result<normalize::Step> read_normalizer(const json::object& stage, std::string_v
     SLUICE_ASSIGN_OR_RETURN(const std::string coded,
                             string_field(stage, "precompiled_charsmap", ""));
     SLUICE_ASSIGN_OR_RETURN(std::string bytes, decode_base64(coded));
-    return normalize::Precompiled{std::move(bytes)};
+    return normalize::Precompiled{.charsmap = std::move(bytes), .by_grapheme = true};
   }
   return unsupported_stage("normalizer", type,
                            "NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, "

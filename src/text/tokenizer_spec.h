@@ -45,7 +45,7 @@ struct Unicode {
   Form form = Form::kNfc;
 };
 struct Lowercase {};
-struct StripAccents {};
+struct StripAccents {};  // all combining marks
 struct Strip {
   bool left = true;
   bool right = true;
@@ -64,16 +64,21 @@ struct Bert {
   bool strip_accents = true;
   bool lowercase = true;
 };
-// SentencePiece's compiled character map: longest match from left to right.
+// SentencePiece's compiled character map. SentencePiece takes the longest match from left to right;
+// Hugging Face's library (`by_grapheme`) looks up whole grapheme clusters of up to 5 bytes, taking
+// the shortest key that one begins with, and then single characters.
 struct Precompiled {
   std::string charsmap;
+  bool by_grapheme = false;
 };
 // SentencePiece's whitespace rules after its character map.
 struct Spaces {
-  bool collapse = false;    // runs become one, none at both ends
-  bool prefix = false;      // a space before the text
-  bool escape = true;       // ' ' becomes U+2581
-  bool only_first = false;  // `prefix` at the start of the whole text only
+  bool collapse = false;  // runs become one, none at both ends
+  bool prefix = false;    // a space before the text
+  bool escape = true;     // ' ' becomes U+2581
+  // The ends that count are those of the whole text (SentencePiece), not of each fragment between
+  // added tokens (readers of GGUF files).
+  bool whole_text = false;
 };
 using Step = std::variant<Unicode, Lowercase, StripAccents, Strip, Replace, Prepend, Bert,
                           Precompiled, Spaces>;

@@ -44,11 +44,14 @@ bool is_punctuation(char32_t code) {
   return between(category(code), UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
 }
 
-bool is_mark(char32_t code) { return category(code) == UTF8PROC_CATEGORY_MN; }
+bool is_mark(char32_t code) {
+  return between(category(code), UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME);
+}
+
+bool is_accent(char32_t code) { return category(code) == UTF8PROC_CATEGORY_MN; }
 
 bool is_other(char32_t code) {
-  const utf8proc_category_t c = category(code);
-  return c == UTF8PROC_CATEGORY_CN || between(c, UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO);
+  return between(category(code), UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO);
 }
 
 bool is_word(char32_t code) {
@@ -92,6 +95,22 @@ std::string to_form(std::string_view text, normalize::Form form) {
   std::string out(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
   std::free(mapped);  // utf8proc_map allocates with malloc
   return out;
+}
+
+size_t grapheme_length(std::string_view text) {
+  DecodedChar c = decode_valid(text);
+  size_t length = c.length;
+  utf8proc_int32_t state = 0;
+  while (length < text.size()) {
+    const DecodedChar next = decode_valid(text.substr(length));
+    if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(c.code),
+                                         static_cast<utf8proc_int32_t>(next.code), &state)) {
+      break;
+    }
+    length += next.length;
+    c = next;
+  }
+  return length;
 }
 
 std::string to_lower(std::string_view text) {

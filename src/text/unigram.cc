@@ -51,13 +51,12 @@ class Unigram : public WordModel {
   static constexpr int32_t kUnknown = -1;
   static constexpr int32_t kUnreached = -2;
 
-  double add(double a, double b) const {
-    return float_scores_ ? static_cast<double>(static_cast<float>(a) + static_cast<float>(b))
-                         : a + b;
-  }
+  // SentencePiece compares sums of 64 bits with sums that it stored in 32, which decides between
+  // segmentations of equal score.
   void relax(std::vector<Step>& best, size_t begin, size_t end, int32_t id, double score) const {
-    const double sum = add(score, best[begin].score);
-    if (best[end].id == kUnreached || sum > best[end].score) best[end] = {sum, begin, id};
+    const double sum = score + best[begin].score;
+    if (best[end].id != kUnreached && sum <= best[end].score) return;
+    best[end] = {float_scores_ ? static_cast<double>(static_cast<float>(sum)) : sum, begin, id};
   }
 
   const Vocabulary& vocabulary_;
