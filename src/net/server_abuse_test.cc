@@ -142,6 +142,19 @@ TEST_F(ServerAbuse, GetWithABodyAndUpgradesAreOrdinaryRequests) {
   EXPECT_EQ(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 505);
 }
 
+// Item 20.
+TEST_F(ServerAbuse, ForwardedHeadersDoNotChangeThePeer) {
+  RawClient client = server_.connect();
+  client.send(
+      "GET /hold HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.9.9.9\r\nForwarded: for=10.9.9.9\r\n"
+      "X-Real-IP: 10.9.9.9\r\n\r\n");
+  auto arrived = server_.handler->take();
+  EXPECT_TRUE(arrived.request.peer.starts_with("127.0.0.1:")) << arrived.request.peer;
+  arrived.responder->send({.status = 200, .body = "ok"});
+  EXPECT_EQ(status_of(client.read_answer()), 200);
+  EXPECT_EQ(refused("PROXY TCP4 10.9.9.9 10.0.0.1 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+}
+
 TEST_F(ServerAbuse, MethodsOfRandomBytesMakeNoNewCounters) {
   for (int i = 0; i < 200; ++i) {
     const std::string method = "M" + std::to_string(i * 7919);
