@@ -59,7 +59,7 @@ struct EngineStats {
   uint64_t generated_tokens = 0;
   uint64_t prefix_queries = 0;  // prompt tokens looked up
   uint64_t prefix_hits = 0;     // of these found
-  TimePoint last_step;
+  TimePoint last_step;          // its end; an idle engine takes none
 };
 
 class Engine {

@@ -163,6 +163,19 @@ TEST(Scheduler, WhenBlocksRunOutTheLeastUrgentLatestGoes) {
   EXPECT_EQ(h.finished().back(), 3u);
 }
 
+TEST(Scheduler, NobodyIsAdmittedOnlyToBePreempted) {
+  SchedulerOptions options = roomy();
+  options.kv_blocks = 24;
+  options.block_size = 4;
+  Harness h(options);
+  // Two tenants take turns; together the prompts need 26 blocks.
+  h.add(1, 64, 2, 0, "a");
+  h.add(2, 40, 2, 0, "b");
+  h.run();
+  EXPECT_EQ(h.preempted(), 0);
+  EXPECT_EQ(h.finished(), (std::vector<RequestId>{1, 2}));
+}
+
 TEST(Scheduler, AnUrgentRequestTakesThePlaceOfALessUrgentOne) {
   SchedulerOptions options = roomy();
   options.max_sequences = 2;
