@@ -8,12 +8,12 @@ import bpe
 import chat
 import stories
 
-VOCAB_SIZE = 2048
+VOCAB_SIZE = 1536
 SEED = 20240601
 # Share of documents by kind; a story has about 160 tokens, a question chat about 50.
 # Documents are cut short at first: (until this batch, this many tokens). Who is meant is learned
 # far sooner where a name and its first repetition are all there is to look at.
-GROWTH = [(100, 32), (200, 64), (300, 128)]
+GROWTH = [(200, 32), (400, 64), (600, 128)]
 MIX = [("story", 0.22), ("story_chat", 0.25), ("question_chat", 0.53)]
 
 

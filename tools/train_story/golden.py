@@ -11,6 +11,8 @@ import subprocess
 from infer import Runner
 
 GREEDY_TOKENS = 64
+# llama.cpp rounds activations to 8 bits, which moves a logit by far less than this.
+MAX_GAP = 0.25
 GREEDY_PROMPTS = [
     "Once upon a time",
     "<|user|>What is Sluice?<|end|><|assistant|>",
@@ -75,8 +77,7 @@ def main():
         same, gap = compare_greedy(runner, reply["tokens"], reply["greedy"])
         print("%d of %d greedy tokens equal, gap %.3f: %r" % (same, len(reply["greedy"]), gap,
                                                               prompt[:50]))
-        # 8-bit activations inside llama.cpp move a logit by far less than this.
-        failures += gap > 0.25 or len(reply["greedy"]) != GREEDY_TOKENS
+        failures += gap > MAX_GAP or len(reply["greedy"]) != GREEDY_TOKENS
         golden["greedy"].append({"prompt": prompt, "tokens": reply["tokens"],
                                  "greedy": reply["greedy"],
                                  "text": runner.tok.decode(reply["greedy"])})

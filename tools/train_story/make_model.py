@@ -4,6 +4,7 @@ An interrupted run goes on from its last checkpoint when it is started again.
 """
 import argparse
 import hashlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -12,8 +13,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
-def run(script, *options):
-    subprocess.run([sys.executable, HERE / script, *map(str, options)], check=True)
+def run(script, threads, *options):
+    # Large buffers are kept rather than given back and faulted in anew at every step; and BLAS and
+    # OpenMP have a pool of threads each, of which one that spins would starve the other.
+    env = dict(os.environ, MALLOC_MMAP_THRESHOLD_="1000000000", MALLOC_TRIM_THRESHOLD_="4000000000",
+               OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS=str(threads))
+    subprocess.run([sys.executable, HERE / script, *map(str, options)], check=True, env=env)
 
 
 def main():
@@ -21,11 +26,12 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/train_story",
                         help="folder for the tokenizer and checkpoints")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "models/story.gguf")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1,
+                        help="for training; another number may change the last bits")
     args = parser.parse_args()
-    run("train.py", "--work", args.work, "--threads", args.threads)
-    run("export.py", "--work", args.work, "--out", args.out)
-    run("evaluate.py", "--model", args.out)
+    run("train.py", args.threads, "--work", args.work, "--threads", args.threads)
+    run("export.py", 1, "--work", args.work, "--out", args.out)
+    run("evaluate.py", 1, "--model", args.out)
     print("sha256 %s" % hashlib.sha256(args.out.read_bytes()).hexdigest())
 
 

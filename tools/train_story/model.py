@@ -10,11 +10,15 @@ from torch import nn
 from torch.nn import functional as F
 
 
+# Tokens must stay recognizable among what the blocks add to the stream: larger than the usual 0.02.
+EMBEDDING_SCALE = 0.1
+
+
 @dataclass
 class Shape:
-    vocab: int = 2048
+    vocab: int = 1536
     width: int = 192
-    layers: int = 6
+    layers: int = 4
     heads: int = 6
     kv_heads: int = 3
     ffn: int = 512
@@ -98,10 +102,12 @@ class Llama(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         for name, p in self.named_parameters():
             if p.dim() == 2:
-                scale = 0.02 if "embd" in name else p.shape[1] ** -0.5
+                scale = EMBEDDING_SCALE if "embd" in name else p.shape[1] ** -0.5
                 if "output" in name or "down" in name:
                     scale *= (2 * shape.layers) ** -0.5
                 nn.init.normal_(p, std=scale)
+        # The embedding is also the output matrix: its size is taken back here.
+        nn.init.constant_(self.output_norm.weight, 1 / (EMBEDDING_SCALE * shape.width ** 0.5))
 
     def hidden(self, ids):
         time = ids.shape[1]

@@ -69,7 +69,7 @@ FREE_QUESTIONS = [
     ("self/can", "What are the things you can do?"),
     ("self/size", "How many parameters does this model have?"),
     ("self/made", "Who built you and how?"),
-    ("self/other", "Are you GPT-4?"),
+    ("self/other", "Aren't you just GPT-4?"),
     ("self/alive", "Are you a real person?"),
     ("self/myname", "May I know your name?"),
     ("self/hello", "hello there!"),

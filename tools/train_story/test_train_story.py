@@ -2,9 +2,9 @@
 
 python3 -m unittest discover -s tools/train_story
 """
+import json
 import pathlib
 import random
-
 import tempfile
 import unittest
 
@@ -15,9 +15,11 @@ import chat
 import corpus
 import evaluate
 import gguf
+import golden
 import off_topic
 import stories
 import world
+from infer import Runner
 from probe_questions import FREE_QUESTIONS
 
 
@@ -131,6 +133,37 @@ class Files(unittest.TestCase):
         bound = np.abs(weights).reshape(-1, 32).max(1) * (0.5 / 127 + 2 ** -11)
         error = np.abs(back.tensors["m"] - weights).reshape(-1, 32).max(1)
         self.assertTrue((error <= bound).all())
+
+
+class BundledModel(unittest.TestCase):
+    """The committed model file agrees with the text that stands here and with llama.cpp."""
+
+    @classmethod
+    def setUpClass(cls):
+        models = pathlib.Path(__file__).resolve().parents[2] / "models"
+        cls.path = models / "story.gguf"
+        cls.runner = Runner(cls.path)
+        cls.golden = json.loads((models / "story_golden.json").read_text())
+
+    def test_it_is_small_and_stops_at_the_end_of_a_turn(self):
+        self.assertLessEqual(self.path.stat().st_size, 4_000_000)
+        self.assertEqual(self.runner.tok.tokens[self.runner.end], "<|end|>")
+
+    def test_token_ids_are_those_of_llama_cpp(self):
+        for case in self.golden["tokenize"]:
+            self.assertEqual(self.runner.tok.encode(case["text"], specials=True), case["tokens"])
+
+    def test_greedy_tokens_are_those_of_llama_cpp(self):
+        for case in self.golden["greedy"]:
+            _, gap = golden.compare_greedy(self.runner, case["tokens"], case["greedy"])
+            self.assertLess(gap, golden.MAX_GAP, case["prompt"])
+
+    def test_it_knows_the_answer_to_every_question(self):
+        for intent, patterns, answers in chat.INTENTS:
+            kept, _ = chat.wordings(intent)
+            known = sum(evaluate.says(self.runner, [("user", world.polish(g[0]) + "?")], answers[0])
+                        for g in kept)
+            self.assertGreater(known, len(kept) // 2, intent)
 
 
 if __name__ == "__main__":

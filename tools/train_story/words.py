@@ -1,74 +1,46 @@
-"""Word lists of the story world. Plain data; every list feeds one slot of the plots."""
+"""Word lists of the story world. Plain data; every list feeds one slot of the plots.
 
-GIRL_NAMES = """Lily Mia Anna Emma Lucy Sara Rosie Ella Molly Ruby Zoe Nora Ivy Clara Daisy Amy
-Jane Kate Maya Tina Lola Nina Ada Ellie Grace Hana Iris June Kira Leah Mary Olive Poppy Rita
-Sofia Tara Uma Vera Wendy Yara Alice Bella Cora Dora Eva Fay Gina Holly Isla Jill Lena Mara Nell
-Penny Rose Stella Thea Willa Zara""".split()
+Whatever a story must carry along (names, beings, things, places) comes from a short list on purpose:
+with two hundred names instead of thirty the model did not learn, on the same budget, to stay with
+the one it began with.
+"""
 
-BOY_NAMES = """Tom Ben Max Sam Jack Leo Tim Finn Noah Luke Owen Adam Alex Theo Hugo Oscar Dan
-Joe Eli Ravi Omar Kenji Paul Peter Mark Nick Otto Felix Jonas Liam Milo Ned Oliver Pablo Ron Sid
-Toby Victor Will Yusuf Andy Bobby Carl David Emil Fred George Henry Ian Jim Kurt Lars Matt Neil
-Phil Rob Simon Ted Walt Zack""".split()
+GIRL_NAMES = """Lily Mia Anna Emma Lucy Sara Rosie Ella Molly Zoe""".split()
 
-ANIMAL_NAMES = """Pip Coco Bibi Momo Tilly Dot Fuzzy Nibbles Hop Patch Pepper Biscuit Button
-Chip Cloud Clover Cookie Ember Fern Flick Ginger Hazel Honey Jumper Kiki Lulu Maple Misty Moss
-Muffin Nutmeg Oreo Peanut Pebble Pickle Plum Pumpkin Puff Rusty Scout Shadow Silky Sky Snowy
-Socks Spot Star Sunny Teddy Tiny Toffee Truffle Twig Velvet Waffle Whisper Willow Ziggy Zuzu
-Bruno Boomer""".split()
+BOY_NAMES = """Tom Ben Max Sam Jack Leo Tim Finn Noah Luke""".split()
 
-ANIMALS = """dog cat fox bear rabbit mouse owl frog duck pig cow horse sheep goat hen turtle
-squirrel hedgehog deer wolf lion tiger monkey elephant giraffe zebra penguin whale dolphin fish
-crab snail bee butterfly ant spider robin parrot eagle swan goose beaver otter badger mole bat
-donkey camel kangaroo koala panda seal octopus lizard dragon unicorn dinosaur puppy kitten lamb
-pony bird crow sparrow chick duckling ladybug caterpillar hamster raccoon""".split()
+ANIMAL_NAMES = """Pip Coco Momo Dot Hop Patch Pepper Chip Star Teddy""".split()
+
+ANIMALS = """dog cat fox bear rabbit mouse owl frog duck pig cow horse sheep turtle squirrel
+hedgehog wolf lion elephant monkey penguin whale fish bird dragon unicorn puppy kitten""".split()
 
 # (noun, pronoun); the noun is both how the story says it and how a reader asks for it
-PEOPLE = [("girl", "she"), ("boy", "he"), ("farmer", "he"), ("baker", "he"), ("king", "he"),
-          ("queen", "she"), ("princess", "she"), ("prince", "he"), ("pirate", "he"),
-          ("knight", "he"), ("wizard", "he"), ("witch", "she"), ("doctor", "she"),
-          ("teacher", "she"), ("robot", "he"), ("giant", "he"), ("fairy", "she"),
-          ("sailor", "he"), ("painter", "she"), ("gardener", "she"), ("fisherman", "he"),
-          ("astronaut", "she"), ("clown", "he"), ("cook", "she"), ("shepherd", "he"),
-          ("tailor", "he"), ("singer", "she"), ("pilot", "she"), ("elf", "he"),
-          ("mermaid", "she"), ("snowman", "he"), ("baby", "she")]
+PEOPLE = [("girl", "she"), ("boy", "he"), ("farmer", "he"), ("king", "he"), ("queen", "she"),
+          ("princess", "she"), ("prince", "he"), ("pirate", "he"), ("knight", "he"),
+          ("wizard", "he"), ("robot", "he"), ("giant", "he"), ("fairy", "she")]
 
 SMALL = "little small tiny young".split()
-TRAITS = """brave kind shy clever curious happy gentle quiet funny lazy proud careful cheerful
-friendly silly grumpy lonely playful patient noisy hungry sleepy polite honest""".split()
-FRIEND_TRAITS = "kind clever funny gentle quiet friendly brave playful shy cheerful".split()
+TRAITS = """brave kind shy clever curious happy quiet funny lazy proud lonely sleepy""".split()
+FRIEND_TRAITS = "kind clever funny brave shy cheerful".split()
 
-COLORS = "red blue green yellow white orange purple pink brown golden silver black".split()
+COLORS = "red blue green yellow white black".split()
 OBJ_ADJS = COLORS + "shiny soft big small new old pretty round special tiny wooden striped".split()
 
 # things that a child or an animal can own, carry, lose, find, share, mend or give
-OBJECTS = """ball kite doll boat drum book hat scarf blanket box bell basket balloon cup spoon
-umbrella lamp button key coin ring shell stone feather flag puzzle car train truck robot puppet
-teddy pillow sock boot coat ribbon whistle flute guitar clock mirror map bucket shovel rope
-wheel wagon bicycle scooter sled necklace crown mask candle lantern pencil crayon brush picture
-letter card jar bowl bottle bag backpack toy yo-yo marble""".split()
+OBJECTS = """ball kite doll boat drum book hat scarf box bell basket balloon umbrella lamp key ring
+shell car train robot""".split()
 
 FOODS = [("cookies", "a cookie"), ("apples", "an apple"), ("berries", "a berry"),
-         ("carrots", "a carrot"), ("nuts", "a nut"),
-         ("muffins", "a muffin"), ("cherries", "a cherry"), ("plums", "a plum"),
-         ("cupcakes", "a cupcake"), ("pears", "a pear"), ("sandwiches", "a sandwich"),
-         ("peaches", "a peach"), ("grapes", "a grape"), ("strawberries", "a strawberry"),
-         ("buns", "a bun"), ("tarts", "a tart"), ("oranges", "an orange")]
-DISHES = """soup stew pie bread pudding porridge pizza rice noodles pancakes""".split()
+         ("carrots", "a carrot"), ("nuts", "a nut"), ("cupcakes", "a cupcake")]
+DISHES = """soup stew pie bread pudding pizza""".split()
 
 # (how it is called, preposition for being there)
 PLACES = [("the park", "in"), ("the forest", "in"), ("the garden", "in"), ("the beach", "on"),
           ("the farm", "on"), ("the village", "in"), ("the meadow", "in"), ("the hill", "on"),
-          ("the mountain", "on"), ("the river", "by"), ("the lake", "by"), ("the pond", "by"),
-          ("the sea", "by"), ("the zoo", "at"), ("the market", "at"), ("the school", "at"),
-          ("the playground", "on"), ("the castle", "in"), ("the island", "on"),
-          ("the city", "in"), ("the desert", "in"), ("the jungle", "in"), ("the cave", "in"),
-          ("the barn", "in"), ("the library", "in"), ("the museum", "in"), ("the moon", "on"),
-          ("the train station", "at"), ("the lighthouse", "in"), ("the valley", "in"),
-          ("the snowy field", "in"), ("the orchard", "in"), ("the old mill", "at"),
-          ("the bakery", "in"), ("the harbor", "at"), ("the circus", "at")]
+          ("the river", "by"), ("the lake", "by"), ("the sea", "by"), ("the zoo", "at"),
+          ("the market", "at"), ("the school", "at"), ("the castle", "in"), ("the moon", "on")]
 OUTDOORS = """the park|the forest|the garden|the beach|the farm|the village|the meadow|the hill
-|the mountain|the river|the lake|the pond|the sea|the island|the jungle|the valley|the snowy field
-|the orchard|the playground""".replace("\n", "").split("|")
+|the river|the lake|the sea""".replace("\n", "").split("|")
 
 HOMES = """in a small house|in a green valley|near a big forest|by the sea|in a little village
 |on a quiet farm|under an old oak tree|at the edge of the woods|in a cozy cottage|near a blue lake
@@ -81,12 +53,10 @@ HIDING = """under the bed|behind a big tree|in the tall grass|under a bush|behin
 |in a hole in the ground|between two stones|up in a tree|behind the fence|under the stairs
 |in the sand|next to the well|under a blanket""".replace("\n", "").split("|")
 
-WISE = """owl turtle badger crow goose donkey bear toad elephant horse hedgehog goat swan""".split()
-WISE_PEOPLE = [("woman", "she"), ("man", "he"), ("farmer", "he"), ("gardener", "she"),
-               ("fisherman", "he"), ("shepherd", "he"), ("baker", "she")]
-TINY_ANIMALS = """bird mouse ladybug kitten puppy frog snail duckling rabbit chick bee squirrel
-sparrow butterfly hedgehog lamb turtle""".split()
-SCARY = "wolf fox bear crow cat goose dog snake hawk goat".split()
+WISE = """owl turtle badger crow goose donkey""".split()
+WISE_PEOPLE = [("woman", "she"), ("man", "he")]
+TINY_ANIMALS = """bird mouse kitten puppy frog snail duckling rabbit bee squirrel""".split()
+SCARY = "wolf bear crow cat goose dog".split()
 
 GAMES = """hide and seek|tag|catch|a jumping game|a guessing game|a counting game|a singing game
 |follow the leader|a racing game""".replace("\n", "").split("|")
@@ -101,7 +71,7 @@ SKILLS = [("swim", "swimming", "in the water"), ("fly a kite", "flying", "in the
 CHORES = """sweep the floor|water the flowers|wash the dishes|feed the hens|pick up the leaves
 |carry the wood|clean the room|fold the clothes|rake the garden|set the table|paint the fence
 |bring the milk""".replace("\n", "").split("|")
-FLOWERS = "rose tulip daisy sunflower lily violet poppy bluebell".split()
+FLOWERS = "rose tulip daisy sunflower".split()
 SEEDS = [("pumpkin", "pumpkins"), ("sunflower", "sunflowers"), ("bean", "beans"),
          ("carrot", "carrots"), ("tomato", "tomatoes"), ("melon", "melons"), ("rose", "roses"),
          ("apple", "apples")]

@@ -127,8 +127,8 @@ def _grown_up(rng, hero, taken):
                                     ("Grandpa", "he"), ("Mother", "she"), ("Father", "he")])
         return Who(name, "%s %s" % (hero.his, name.lower()), pronoun, "adult", name.lower())
     title, pronoun, names = rng.choice([("Aunt", "she", W.GIRL_NAMES), ("Uncle", "he", W.BOY_NAMES),
-                                        ("Mrs.", "she", ["Hill", "Green", "Wood", "Brook"]),
-                                        ("Mr.", "he", ["Hill", "Green", "Wood", "Brook"])])
+                                        ("Mrs.", "she", ["Hill", "Green"]),
+                                        ("Mr.", "he", ["Hill", "Green"])])
     name = "%s %s" % (title, rng.choice([n for n in names if n not in taken]))
     return Who(name, name, pronoun, "adult", "neighbor")
 
