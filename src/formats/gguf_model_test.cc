@@ -94,6 +94,16 @@ TEST(GgufModel, Llama) {
   EXPECT_TRUE(c.window_layers.empty());
 }
 
+TEST(GgufModel, IgnoresPaddingThatIsNoToken) {
+  GgufBuilder b = tiny_gguf();
+  b.u32("tokenizer.ggml.padding_token_id", 0xFFFFFFFF);
+  const std::string bytes = b.build();
+  EXPECT_EQ(open_gguf_bytes(as_bytes(bytes)).value()->tokenizer().pad, std::nullopt);
+  b.u32("tokenizer.ggml.padding_token_id", 2);
+  const std::string other = b.build();
+  EXPECT_EQ(open_gguf_bytes(as_bytes(other)).value()->tokenizer().pad, 2);
+}
+
 TEST(GgufModel, RopeScaling) {
   GgufBuilder b = tiny_gguf();
   b.f32("llama.rope.scaling.factor", 4.0f);

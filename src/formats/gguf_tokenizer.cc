@@ -39,7 +39,9 @@ Result<TokenizerSource> gguf_tokenizer(const GgufFile& file, int vocab) {
   t.eot = id("eot_token_id");
   t.eom = id("eom_token_id");
   t.unk = id("unknown_token_id");
-  t.pad = id("padding_token_id");
+  // Nothing is ever padded here, and some converters write 2^32 - 1 for "none".
+  const auto pad = f.integer("padding_token_id", {INT32_MIN, UINT32_MAX});
+  if (pad && *pad >= 0 && *pad < vocab) t.pad = *pad;
   t.add_bos = f.boolean("add_bos_token");
   t.add_eos = f.boolean("add_eos_token");
   t.add_space_prefix = f.boolean("add_space_prefix");

@@ -199,9 +199,9 @@ Result<HfConfig> parse_hf_config(std::string_view config_json) {
   };
   out.bos = single("bos_token_id");
   out.eos_ids = top.integers("eos_token_id", kMaxEosIds, ids);
-  // Some published files give a padding id of -1.
-  out.pad = top.has("pad_token_id") ? top.integer("pad_token_id", {-1, c.vocab - 1}) : std::nullopt;
-  if (out.pad && *out.pad < 0) out.pad.reset();
+  // Nothing is ever padded here, and some published files name an id that is none.
+  out.pad = top.integer("pad_token_id", {INT32_MIN, INT32_MAX});
+  if (out.pad && (*out.pad < 0 || *out.pad >= c.vocab)) out.pad.reset();
   SLUICE_RETURN_IF_ERROR(top.outcome());
   const Outcome checked = check_config(c);
   if (!checked) return std::unexpected(checked.error().at("config.json"));

@@ -14,7 +14,7 @@
 namespace sluice::formats {
 namespace {
 
-constexpr size_t kMaxHeaderNodes = 8'000'000;
+constexpr size_t kMaxHeaderNodes = 4'000'000;
 constexpr size_t kMaxDims = 8;
 
 struct Entry {
