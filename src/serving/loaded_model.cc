@@ -134,10 +134,16 @@ Outcome LoadedModel::set_up_model(const ModelSettings& settings, ThreadTeam& tea
                                     .kv_type = settings.kv_type,
                                     .block_size = settings.block_size,
                                     .kv_blocks = plan.blocks,
-                                    .max_batch_rows = settings.max_num_batched_tokens};
+                                    .max_batch_rows = settings.max_num_batched_tokens,
+                                    .max_context = max_model_len_};
   SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team));
   numeric_flags_ = fmt::format("{}|{}|{}", build_description(), kernels::isa_name(settings.isa),
                                kv_type_name(settings.kv_type));
+  // The length served chooses between longrope's two sets of factors.
+  const formats::RopeConfig& rope = source_->config().rope;
+  if (rope.scaling == formats::RopeScaling::kLongRope) {
+    numeric_flags_ += max_model_len_ > rope.original_context ? "|long" : "|short";
+  }
   return {};
 }
 
