@@ -1,12 +1,15 @@
 #include "cli/commands.h"
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 
 #include "base/build_info.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
 #include "cli/inspect.h"
+#include "cli/reference_page.h"
 #include "cli/serve.h"
+#include "cli/yaml_config.h"
 
 namespace sluice::cli {
 namespace {
@@ -185,6 +188,9 @@ int run(int argc, char** argv) {
   add_model_options(*serve_command, serve);
   add_server_options(*serve_command, serve);
   add_engine_options(*serve_command, serve);
+  serve_command->set_config("--config", "", "YAML file with further options")
+      ->envname("SLUICE_CONFIG");
+  serve_command->config_formatter(std::make_shared<YamlConfig>(serve_command));
 
   ChatOptions chat;
   CLI::App* chat_command = app.add_subcommand("chat", "Talk to a served model");
@@ -202,11 +208,18 @@ int run(int argc, char** argv) {
   CLI::App* tokenize_command = app.add_subcommand("tokenize", "Show how a model reads text");
   add_tokenize_options(*tokenize_command, tokenize);
 
+  CLI::App* reference_command =
+      app.add_subcommand("reference", "Print all options as a Markdown page");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     const int status = app.exit(e);
     return status == 0 ? 0 : 2;
+  }
+  if (reference_command->parsed()) {
+    std::cout << reference_page(app);
+    return 0;
   }
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);
