@@ -15,7 +15,7 @@ namespace {
 // A match that backtracks further is given up. Patterns of real tokenizers need a few steps per
 // character and never repeat a group over a whole text.
 constexpr uint32_t kMatchLimit = 5'000'000;
-constexpr uint32_t kHeapLimitKib = 16 << 10;
+constexpr uint32_t kHeapLimitKib = 64 << 10;
 constexpr uint32_t kProbeMatchLimit = 400'000;
 
 struct CodeFree {
@@ -74,7 +74,24 @@ struct Regex::Compiled {
 
 namespace {
 
+Result<std::unique_ptr<pcre2_code, CodeFree>> compile_code(std::string_view pattern,
+                                                           uint32_t more_options) {
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  std::unique_ptr<pcre2_code, CodeFree> code(pcre2_compile(
+      reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | more_options, &error,
+      &offset, nullptr));
+  if (code) return code;
+  std::array<PCRE2_UCHAR, 256> message{};
+  pcre2_get_error_message(error, message.data(), message.size());
+  return invalid(fmt::format("the pre-tokenizer pattern does not compile: {} (at byte {})",
+                             reinterpret_cast<const char*>(message.data()), offset));
+}
+
 // A pattern such as (a+)+$ needs exponential time on the run of equal characters that breaks it.
+// `code` is compiled without start optimizations, which would look for a required character first
+// and hide that.
 bool explodes(const pcre2_code* code) {
   const auto context = make_context(kProbeMatchLimit);
   std::array<std::string, 6> probes;
@@ -105,24 +122,15 @@ Result<Regex> Regex::compile(std::string_view pattern) {
                                pattern.size(), kMaxPatternBytes));
   }
   SLUICE_ASSIGN_OR_RETURN(const std::string translated, translate_pattern(pattern));
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  auto compiled = std::make_shared<Compiled>();
-  compiled->code.reset(pcre2_compile(
-      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr));
-  if (!compiled->code) {
-    std::array<PCRE2_UCHAR, 256> message{};
-    pcre2_get_error_message(error, message.data(), message.size());
-    return invalid(fmt::format("the pre-tokenizer pattern does not compile: {} (at byte {})",
-                               reinterpret_cast<const char*>(message.data()), offset));
-  }
-  pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);  // without JIT it is interpreted
-  if (explodes(compiled->code.get())) {
+  SLUICE_ASSIGN_OR_RETURN(const auto probed, compile_code(translated, PCRE2_NO_START_OPTIMIZE));
+  if (explodes(probed.get())) {
     return invalid(
         "the pre-tokenizer pattern backtracks without bound on a run of equal characters; "
         "expected one that needs a bounded number of steps per character");
   }
+  auto compiled = std::make_shared<Compiled>();
+  SLUICE_ASSIGN_OR_RETURN(compiled->code, compile_code(translated, 0));
+  pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);  // without JIT it is interpreted
   compiled->context = make_context(kMatchLimit);
   Regex regex;
   regex.compiled_ = std::move(compiled);
