@@ -14,6 +14,7 @@ SEED = 20240601
 # Documents are cut short at first: (until this batch, this many tokens). Who is meant is learned
 # far sooner where a name and its first repetition are all there is to look at.
 GROWTH = [(200, 32), (400, 64), (600, 128)]
+REQUEST_LENGTH = 72
 MIX = [("story", 0.22), ("story_chat", 0.25), ("question_chat", 0.53)]
 
 
@@ -90,14 +91,14 @@ def _packed(tok, source, rows, width):
     return _pad(out, width)
 
 
-def batches(tok, tokens_per_batch, context, packed_every, seed=SEED):
+def batches(tok, tokens_per_batch, context, packed_every, seed=SEED, growth=GROWTH):
     """Endless batches (ids, mask): mostly documents of like length side by side, each starting at
     position 0 as in use; every `packed_every`-th batch is packed rows of the whole context."""
     source = documents(tok, seed + 1)
     rng = random.Random(seed + 2)
     count = 0
     while True:
-        limit = next((length for until, length in GROWTH if count < until), context)
+        limit = next((length for until, length in growth if count < until), context)
         pool = [(ids[:limit], mask[:limit]) for ids, mask in
                 (next(source) for _ in range(3000 if limit == context else 1500))]
         pool.sort(key=lambda d: len(d[0]))
@@ -115,6 +116,20 @@ def batches(tok, tokens_per_batch, context, packed_every, seed=SEED):
             if limit == context and count % packed_every == 0:
                 yield _packed(tok, source, max(1, tokens_per_batch // context), context)
             yield batch
+
+
+def request_batches(tok, tokens_per_batch, context, seed=SEED):
+    """Batches for the end of the training, by turns: requests for a story with only the story's
+    start, where it shows whether the request was heeded, and whole documents of all kinds."""
+    rng = random.Random(seed + 3)
+    whole = batches(tok, tokens_per_batch, context, packed_every=12, seed=seed + 4, growth=())
+    while True:
+        rows = []
+        while (len(rows) + 1) * REQUEST_LENGTH <= tokens_per_batch:
+            ids, mask = encode_chat(tok, chat.story_chat(rng))
+            rows.append((ids[:REQUEST_LENGTH], mask[:REQUEST_LENGTH]))
+        yield _pad(rows, REQUEST_LENGTH)
+        yield next(whole)
 
 
 def load_tokenizer(path):

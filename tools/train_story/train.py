@@ -9,16 +9,21 @@ import corpus
 from model import Llama, Shape
 
 WARMUP = 60
-DECAY = 0.45          # share of the steps, at the end, in which the rates fall to zero
+DECAY = 0.45          # share of the main steps, at their end, in which the rates fall to zero
+MAIN_STEPS, REQUEST_STEPS = 2000, 1600
+REQUEST_RATE = 0.8    # of the main rate, at the start of the request steps
 RATE, EMBEDDING_RATE = 2.5e-3, 4e-3
 TOKENS_PER_BATCH = 2048
 PACKED_EVERY = 16
 
 
-def rate_at(step, steps):
+def rate_at(step):
     if step < WARMUP:
         return (step + 1) / WARMUP
-    return min(1.0, (steps - step) / (DECAY * steps))
+    if step < MAIN_STEPS:
+        return min(1.0, (MAIN_STEPS - step) / (DECAY * MAIN_STEPS))
+    done = step - MAIN_STEPS
+    return REQUEST_RATE * min((done + 1) / WARMUP, 1 - done / REQUEST_STEPS)
 
 
 def optimizer(model):
@@ -36,7 +41,7 @@ def save(path, model, opt, step):
     tmp.replace(path)
 
 
-def train(work, steps, seed, save_every=100):
+def train(work, seed, save_every=100):
     torch.manual_seed(seed)
     tok = corpus.load_tokenizer(work / "tokenizer.json")
     model = Llama(Shape(vocab=len(tok.tokens)))
@@ -50,13 +55,15 @@ def train(work, steps, seed, save_every=100):
         model.load_state_dict(saved["model"])
         opt.load_state_dict(saved["opt"])
     source = corpus.batches(tok, TOKENS_PER_BATCH, model.shape.context, PACKED_EVERY)
+    requests = corpus.request_batches(tok, TOKENS_PER_BATCH, model.shape.context)
     seen, average, begun = 0, None, time.time()
+    steps = MAIN_STEPS + REQUEST_STEPS
     for step in range(steps):
-        ids, mask = next(source)
+        ids, mask = next(source if step < MAIN_STEPS else requests)
         if step < start:
             continue
         for group, rate in zip(opt.param_groups, rates):
-            group["lr"] = rate * rate_at(step, steps)
+            group["lr"] = rate * rate_at(step)
         loss = model.loss(torch.from_numpy(ids), torch.from_numpy(mask))
         opt.zero_grad()
         loss.backward()
@@ -75,14 +82,13 @@ def train(work, steps, seed, save_every=100):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("build/train_story"))
-    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
     args.work.mkdir(parents=True, exist_ok=True)
-    train(args.work, args.steps, args.seed)
+    train(args.work, args.seed)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Word lists of the story world. Plain data; every list feeds one slot of the plots.
 
-Whatever a story must carry along (names, beings, things, places) comes from a short list on purpose:
-with two hundred names instead of thirty the model did not learn, on the same budget, to stay with
-the one it began with.
+Whatever a story must carry along (names, beings, things, places) comes from a short list on
+purpose: with two hundred names instead of thirty the model did not learn, on the same budget, to
+stay with the one it began with.
 """
 
 GIRL_NAMES = """Lily Mia Anna Emma Lucy Sara Rosie Ella Molly Zoe""".split()
