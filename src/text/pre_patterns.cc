@@ -187,6 +187,12 @@ std::optional<PrePattern> find_pre_pattern(std::string_view name) {
   return PrePattern{*found->patterns, found->ignore_merges, found->add_bos, found->nfc};
 }
 
+bool is_known_pattern(std::string_view pattern) {
+  return std::ranges::any_of(entries(), [&](const Entry& entry) {
+    return std::ranges::find(*entry.patterns, pattern) != entry.patterns->end();
+  });
+}
+
 std::string known_pre_patterns() {
   std::vector<std::string_view> names;
   for (const Entry& entry : entries()) names.push_back(entry.name);

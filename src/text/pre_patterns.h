@@ -22,6 +22,9 @@ struct PrePattern {
 
 std::optional<PrePattern> find_pre_pattern(std::string_view name);
 
+// Whether it is one of the patterns of this table, which need no proof of good behaviour.
+bool is_known_pattern(std::string_view pattern);
+
 // All known names, sorted, separated by ", ".
 std::string known_pre_patterns();
 

@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
+#include <vector>
 
 #include "base/check.h"
+#include "text/pre_patterns.h"
 #include "text/utf8.h"
 
 namespace sluice::text {
@@ -89,21 +92,30 @@ Result<std::unique_ptr<pcre2_code, CodeFree>> compile_code(std::string_view patt
                              reinterpret_cast<const char*>(message.data()), offset));
 }
 
+// Runs of characters that a pattern may stumble over: of each kind, and of the pattern's own.
+std::vector<std::string> make_probes(std::string_view pattern) {
+  constexpr size_t kRun = 400;
+  constexpr size_t kMaxProbes = 64;
+  std::vector<std::string> units = {"a", " ", "0", "aA", "\u4e2d", "a "};
+  while (!pattern.empty() && units.size() < kMaxProbes) {
+    std::string own(pattern.substr(0, char_length(pattern[0])));
+    pattern.remove_prefix(own.size());
+    if (std::ranges::find(units, own) == units.end()) units.push_back(std::move(own));
+  }
+  for (std::string& unit : units) {
+    std::string run;
+    for (size_t i = 0; i < kRun; ++i) run += unit;
+    unit = std::move(run);
+  }
+  return units;
+}
+
 // A pattern such as (a+)+$ needs exponential time on the run of equal characters that breaks it.
 // `code` is compiled without start optimizations, which would look for a required character first
 // and hide that.
-bool explodes(const pcre2_code* code) {
+bool explodes(const pcre2_code* code, std::string_view pattern) {
   const auto context = make_context(kProbeMatchLimit);
-  std::array<std::string, 6> probes;
-  for (size_t i = 0; i < 400; ++i) {
-    probes[0] += 'a';
-    probes[1] += ' ';
-    probes[2] += '0';
-    probes[3] += "aA";
-    probes[4] += "\u4e2d";
-    probes[5] += "a ";
-  }
-  for (const std::string& probe : probes) {
+  for (const std::string& probe : make_probes(pattern)) {
     for (const std::string_view end : {"", "!", "\n", "\x01"}) {
       TextRange range;
       if (run(code, context.get(), probe + std::string(end), 0, range) == Found::kLimit) {
@@ -122,11 +134,13 @@ Result<Regex> Regex::compile(std::string_view pattern) {
                                pattern.size(), kMaxPatternBytes));
   }
   SLUICE_ASSIGN_OR_RETURN(const std::string translated, translate_pattern(pattern));
-  SLUICE_ASSIGN_OR_RETURN(const auto probed, compile_code(translated, PCRE2_NO_START_OPTIMIZE));
-  if (explodes(probed.get())) {
-    return invalid(
-        "the pre-tokenizer pattern backtracks without bound on a run of equal characters; "
-        "expected one that needs a bounded number of steps per character");
+  if (!is_known_pattern(pattern)) {
+    SLUICE_ASSIGN_OR_RETURN(const auto probed, compile_code(translated, PCRE2_NO_START_OPTIMIZE));
+    if (explodes(probed.get(), pattern)) {
+      return invalid(
+          "the pre-tokenizer pattern backtracks without bound on a run of equal characters; "
+          "expected one that needs a bounded number of steps per character");
+    }
   }
   auto compiled = std::make_shared<Compiled>();
   SLUICE_ASSIGN_OR_RETURN(compiled->code, compile_code(translated, 0));

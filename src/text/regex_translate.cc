@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "text/regex.h"
+#include "text/unicode_additions.h"
 #include "text/utf8.h"
 
 namespace sluice::text {
@@ -21,35 +22,7 @@ constexpr std::string_view kNotSpaces =
 constexpr std::string_view kCircledLetters =
     R"(\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
-// The characters that Unicode 15.0 added, which PCRE2 10.42 (Unicode 14.0) takes for unassigned,
-// with their general categories. Text is otherwise read by utf8proc's tables, which have them.
-struct Addition {
-  char32_t first;
-  char32_t last;
-  std::string_view category;
-};
-constexpr Addition kAdditions[] = {
-    {0xCF3, 0xCF3, "Mc"},     {0xECE, 0xECE, "Mn"},     {0x10EFD, 0x10EFF, "Mn"},
-    {0x1123F, 0x11240, "Lo"}, {0x11241, 0x11241, "Mn"}, {0x11B00, 0x11B09, "Po"},
-    {0x11F00, 0x11F01, "Mn"}, {0x11F02, 0x11F02, "Lo"}, {0x11F03, 0x11F03, "Mc"},
-    {0x11F04, 0x11F10, "Lo"}, {0x11F12, 0x11F33, "Lo"}, {0x11F34, 0x11F35, "Mc"},
-    {0x11F36, 0x11F3A, "Mn"}, {0x11F3E, 0x11F3F, "Mc"}, {0x11F40, 0x11F40, "Mn"},
-    {0x11F41, 0x11F41, "Mc"}, {0x11F42, 0x11F42, "Mn"}, {0x11F43, 0x11F4F, "Po"},
-    {0x11F50, 0x11F59, "Nd"}, {0x1342F, 0x1342F, "Lo"}, {0x13439, 0x1343F, "Cf"},
-    {0x13440, 0x13440, "Mn"}, {0x13441, 0x13446, "Lo"}, {0x13447, 0x13455, "Mn"},
-    {0x1B132, 0x1B132, "Lo"}, {0x1B155, 0x1B155, "Lo"}, {0x1D2C0, 0x1D2D3, "No"},
-    {0x1DF25, 0x1DF2A, "Ll"}, {0x1E030, 0x1E06D, "Lm"}, {0x1E08F, 0x1E08F, "Mn"},
-    {0x1E4D0, 0x1E4EA, "Lo"}, {0x1E4EB, 0x1E4EB, "Lm"}, {0x1E4EC, 0x1E4EF, "Mn"},
-    {0x1E4F0, 0x1E4F9, "Nd"}, {0x1F6DC, 0x1F6DC, "So"}, {0x1F774, 0x1F776, "So"},
-    {0x1F77B, 0x1F77F, "So"}, {0x1F7D9, 0x1F7D9, "So"}, {0x1FA75, 0x1FA77, "So"},
-    {0x1FA87, 0x1FA88, "So"}, {0x1FAAD, 0x1FAAF, "So"}, {0x1FABB, 0x1FABD, "So"},
-    {0x1FABF, 0x1FABF, "So"}, {0x1FACE, 0x1FACF, "So"}, {0x1FADA, 0x1FADB, "So"},
-    {0x1FAE8, 0x1FAE8, "So"}, {0x1FAF7, 0x1FAF8, "So"}, {0x2B739, 0x2B739, "Lo"},
-    {0x31350, 0x323AF, "Lo"},
-};
-constexpr Addition kHanAddition = {0x31350, 0x323AF, "Lo"};
-
-void append_range(std::string& out, const Addition& range) {
+void append_range(std::string& out, const UnicodeAddition& range) {
   fmt::format_to(std::back_inserter(out), "\\x{{{:x}}}-\\x{{{:x}}}",
                  static_cast<uint32_t>(range.first), static_cast<uint32_t>(range.last));
 }
@@ -57,9 +30,11 @@ void append_range(std::string& out, const Addition& range) {
 // The members of a property, for use inside brackets.
 std::string property(std::string_view name) {
   std::string out = fmt::format("\\p{{{}}}", name);
-  if (name == "Han") append_range(out, kHanAddition);
+  for (const UnicodeAddition& addition : kHanAdditions) {
+    if (name == "Han") append_range(out, addition);
+  }
   if (name.size() > 2) return out;
-  for (const Addition& addition : kAdditions) {
+  for (const UnicodeAddition& addition : kUnicodeAdditions) {
     if (addition.category.starts_with(name)) append_range(out, addition);
   }
   return out;

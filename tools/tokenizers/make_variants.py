@@ -45,7 +45,7 @@ def gpt2_variants():
     flagged = [added(50256, "<|endoftext|>"), added(50257, "<mask>", lstrip=True), added(50258, "<s>", rstrip=True),
                added(1169, "the", special=False, single_word=True), added(50259, "</s>", lstrip=True, rstrip=True),
                added(50260, "więcej", special=False), added(50261, "  ", special=False), added(50262, "<tool_call>", special=False, normalized=False),
-               added(50263, "中国", special=False), added(50264, "[INST]", single_word=True), added(50265, "się", special=False)]
+               added(50263, "中国", special=False), added(50264, "[INST]", single_word=True), added(50265, "jestem", special=False)]
     return {
         "falcon": dict(pre_tokenizer=sequence({"type": "Punctuation", "behavior": "Contiguous"}, byte_level(),
                                               {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]"))),

@@ -24,7 +24,7 @@ async function open() {
       decode: (ids) => (outDecoded ? t.decode(ids, false) : ""),
     };
   }
-  const entry = require.resolve("@huggingface/tokenizers");
+  const entry = path.resolve(modules, "node_modules/@huggingface/tokenizers/dist/tokenizers.mjs");
   const { Tokenizer } = await import(pathToFileURL(entry).href);
   const t = new Tokenizer(JSON.parse(fs.readFileSync(model, "utf8")), {
     clean_up_tokenization_spaces: false,
