@@ -24,9 +24,9 @@
 namespace sluice::endpoint {
 
 struct EndpointOptions {
-  std::vector<std::string> api_keys;  // none: every route is open
-  bool metrics_public = false;        // /metrics answers without a key
-  std::string internal_token;         // none: the internal routes do not exist
+  std::vector<std::string> api_keys = {};  // none: every route is open
+  bool metrics_public = false;             // /metrics answers without a key
+  std::string internal_token = {};         // none: the internal routes do not exist
   std::chrono::seconds request_timeout{600};
 };
 
