@@ -29,7 +29,10 @@ class FakeBackend : public completion::Backend {
     ++calls;
     sink->on_start({.tokens = {{1, 2}}, .text = {}});
     auto call = std::make_shared<FakeCall>(*this);
-    if (hang) return call;
+    if (hang) {
+      held_.push_back(sink);
+      return call;
+    }
     answering_.emplace_back([this, sink] {
       for (const char* text : {"a", "b", "c"}) {
         Delta delta;
@@ -71,6 +74,7 @@ class FakeBackend : public completion::Backend {
   };
   static completion::ModelCard card() { return {"m", "m.gguf", 512, 1.0, "fp_1"}; }
   mutable std::atomic<uint64_t> steps_{0};
+  std::vector<std::shared_ptr<completion::ResponseSink>> held_;
   std::vector<std::jthread> answering_;
 };
 
