@@ -104,8 +104,8 @@ class EndpointsTest : public ::testing::Test {
     return response ? *response : net::HttpResponse{};
   }
 
-  FakeBackend backend_;
   telemetry::Metrics metrics_;
+  FakeBackend backend_;
   std::unique_ptr<WorkerPool> workers_ = std::make_unique<WorkerPool>(2, 64);
   std::shared_ptr<Endpoints> endpoints_;
   std::unique_ptr<net::HttpServer> server_;
