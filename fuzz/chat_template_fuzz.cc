@@ -20,8 +20,8 @@ const sluice::json::object& request() {
           R"({"messages": [{"role": "system", "content": "⟦Be brief.⟦"},
                            {"role": "user", "content": "⟦ Hi\n%s {x} ⟦", "name": "⟦"},
                            {"role": "assistant", "content": null, "tool_calls": [
-                             {"id": "⟦1", "type": "function",
-                              "function": {"name": "⟦f", "arguments": {"a⟦": [1, 2.5, null, true]}}}]},
+                             {"id": "⟦1", "type": "function", "function":
+                              {"name": "⟦f", "arguments": {"a⟦": [1, 2.5, null, true]}}}]},
                            {"role": "tool", "content": "⟦21"}],
               "tools": [{"type": "function", "function": {"name": "f⟦", "parameters": {"⟦": {}}}}],
               "c": "⟦ß1", "n": 7, "f": 0.5, "l": [3, "⟦b", 1], "d": {"k⟦": "v⟦"},
@@ -39,10 +39,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto parsed = sluice::text::ChatTemplate::parse(source);
   if (!parsed) return 0;
   const auto segments = parsed->render(request(), 1721952000.0);
-  // A template can spell the marker itself: as the character, by an escape or by %c.
-  if (!segments || source.find_first_of("\\%\xE2") != std::string_view::npos) return 0;
+  // A template can spell the marker itself, as the character or by an escape.
+  const bool spelled = source.contains('\\') || source.contains(kMarker);
+  if (!segments || spelled) return 0;
   for (const auto& segment : *segments) {
-    SLUICE_CHECK(!segment.trusted || !segment.text.contains(kMarker));
+    SLUICE_CHECK(!segment.trusted || !segment.text.contains(kMarker),
+                 "the caller's text became the template's");
   }
   return 0;
 }

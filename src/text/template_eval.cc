@@ -57,7 +57,7 @@ Result<Text> Evaluator::run() {
     flow = run_block(program_.body);
   }
   if (!flow) return std::unexpected(std::move(flow).error());
-  if (out.overflowed()) heap_.string(std::move(out));  // says which limit it is
+  heap_.admit(out);
   SLUICE_RETURN_IF_ERROR(step({}));
   return out.take();
 }
@@ -85,7 +85,7 @@ Result<Evaluator::Flow> Evaluator::run_statement(const Stmt& stmt) {
     case StmtKind::kPrint: {
       SLUICE_ASSIGN_OR_RETURN(const Value value, eval(*stmt.expr));
       print(value, *out_);
-      if (out_->overflowed()) heap_.string(*out_);
+      heap_.admit(*out_);
       return Flow::kNext;
     }
     case StmtKind::kIf:

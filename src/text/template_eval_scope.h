@@ -32,10 +32,11 @@ class Evaluator::Entered {
   Scope* const outer_;
 };
 
-// Counts levels of recursion, so that no template exhausts the stack.
+// Counts levels of recursion, so that no template exhausts the stack: a render takes at most 1 MiB
+// of it, 3 MiB under AddressSanitizer.
 class Evaluator::Deeper {
  public:
-  static constexpr int kMaxDepth = 16 * limits::kMaxTemplateDepth;
+  static constexpr int kMaxDepth = 8 * limits::kMaxTemplateDepth;
 
   explicit Deeper(Evaluator& evaluator) : evaluator_(evaluator) { ++evaluator_.depth_; }
   Deeper(const Deeper&) = delete;

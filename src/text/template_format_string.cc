@@ -204,7 +204,11 @@ Result<FormatSpec> parse_spec(std::string_view text) {
     spec.align = text[0];
     at = 1;
   }
-  const auto skip = [&](char c) { return at < text.size() && text[at] == c && ++at > 0; };
+  const auto skip = [&](char c) {
+    const bool found = at < text.size() && text[at] == c;
+    if (found) ++at;
+    return found;
+  };
   if (skip('+')) {
     spec.sign = '+';
   } else if (skip(' ')) {

@@ -26,9 +26,7 @@ void write_string(std::string_view bytes, bool ascii, std::string& out) {
     if (special != std::string_view::npos) {
       out.push_back('\\');
       out.push_back(kTo[special]);
-    } else if (c < 0x20) {
-      write_unit(c, out);
-    } else if (c < 0x80 || !ascii) {
+    } else if (c >= 0x20 && (c < 0x80 || !ascii)) {
       out.append(bytes.substr(at, length));
     } else if (c < 0x10000) {
       write_unit(c, out);
@@ -154,6 +152,7 @@ class Writer {
       return order;
     }
     std::vector<Value> keys;
+    keys.reserve(dict.entries.size());
     for (const auto& entry : dict.entries) keys.push_back(entry.first);
     return sorted_order(meter_, keys, Direction::kUp);
   }

@@ -122,6 +122,7 @@ Result<Value> sort(Heap& heap, const Value& value, const Args& args) {
   const Direction direction = bound.flag(0, false) ? Direction::kDown : Direction::kUp;
   SLUICE_ASSIGN_OR_RETURN(const auto order, sorted_order(heap.meter(), keys, direction));
   std::vector<Value> sorted;
+  sorted.reserve(order.size());
   for (const uint32_t i : order) sorted.push_back(items[i]);
   return heap.list(std::move(sorted)).mark(value.from_caller());
 }
@@ -144,6 +145,7 @@ Result<Value> dictsort(Heap& heap, const Value& value, const Args& args) {
   const Direction direction = bound.flag(2, false) ? Direction::kDown : Direction::kUp;
   SLUICE_ASSIGN_OR_RETURN(const auto order, sorted_order(heap.meter(), keys, direction));
   std::vector<Value> pairs;
+  pairs.reserve(order.size());
   for (const uint32_t i : order) {
     const auto& [name, item] = value.dict().entries[i];
     pairs.push_back(heap.list({name, item}, Shape::kTuple));

@@ -19,6 +19,7 @@ Result<Value> dict_keys(Heap& heap, const Value& self, const Args& args) {
 Result<Value> dict_values(Heap& heap, const Value& self, const Args& args) {
   SLUICE_RETURN_IF_ERROR(bind("values", args, {}));
   std::vector<Value> values;
+  values.reserve(self.dict().entries.size());
   for (const auto& entry : self.dict().entries) values.push_back(entry.second);
   return heap.list(std::move(values)).mark(self.from_caller());
 }
@@ -26,6 +27,7 @@ Result<Value> dict_values(Heap& heap, const Value& self, const Args& args) {
 Result<Value> dict_items(Heap& heap, const Value& self, const Args& args) {
   SLUICE_RETURN_IF_ERROR(bind("items", args, {}));
   std::vector<Value> pairs;
+  pairs.reserve(self.dict().entries.size());
   for (const auto& [key, value] : self.dict().entries) {
     pairs.push_back(heap.list({key, value}, Shape::kTuple));
   }

@@ -126,6 +126,7 @@ Result<Value> split_from(Heap& heap, const Value& self, const Args& args, From f
     pieces.push_back({begin, bytes.size()});
   }
   std::vector<Value> parts;
+  parts.reserve(pieces.size());
   for (const Range& piece : pieces) {
     parts.push_back(heap.slice(self.text(), piece.begin, piece.end));
     SLUICE_RETURN_IF_ERROR(heap.meter().check());

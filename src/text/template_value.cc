@@ -180,14 +180,17 @@ const Value* Dict::find(const Value& key) const {
   return nullptr;
 }
 
+void Heap::admit(const TextBuilder& text) {
+  if (!text.overflowed()) return;
+  meter_.refuse(
+      fmt::format("a string grows past {} bytes or {} changes between template and "
+                  "caller text",
+                  limits::kMaxTemplateOutput, limits::kMaxTemplateSegments));
+}
+
 Value Heap::string(TextBuilder text) {
-  if (text.overflowed()) {
-    meter_.refuse(
-        fmt::format("a string grows past {} bytes or {} changes between template and "
-                    "caller text",
-                    limits::kMaxTemplateOutput, limits::kMaxTemplateSegments));
-    return Value::literal("");
-  }
+  admit(text);
+  if (meter_.failed()) return Value::literal("");
   meter_.step(text.size() / 1024);
   return std::make_shared<const String>(text.take(), meter_);
 }
@@ -320,6 +323,7 @@ Result<std::vector<Value>> iterate(Heap& heap, const Value& value) {
     case Kind::kDict: {
       heap.meter().step(value.dict().entries.size());
       std::vector<Value> keys;
+      keys.reserve(value.dict().entries.size());
       for (const auto& entry : value.dict().entries) keys.push_back(entry.first);
       return keys;
     }

@@ -218,6 +218,8 @@ class Heap {
   explicit Heap(Meter& meter) : meter_(meter) {}
   Meter& meter() { return meter_; }
 
+  // Refuses text that has outgrown what a string may hold.
+  void admit(const TextBuilder& text);
   Value string(TextBuilder text);
   Value string(std::string_view bytes, bool trusted);
   Value slice(const Text& text, size_t begin, size_t end);

@@ -217,12 +217,14 @@ Result<Value> tojson(Heap& heap, const Value& value, const Args& args) {
 Value with_sorted_keys(Heap& heap, const Value& value) {
   if (value.is_list()) {
     std::vector<Value> items;
+    items.reserve(value.list().items.size());
     for (const Value& item : value.list().items) items.push_back(with_sorted_keys(heap, item));
     return heap.list(std::move(items), value.list().shape).mark(value.from_caller());
   }
   if (!value.is_dict() || heap.meter().failed()) return value;
   std::vector<Value> keys;
   std::vector<Dict::Entry> entries;
+  keys.reserve(value.dict().entries.size());
   for (const auto& [key, item] : value.dict().entries) keys.push_back(key);
   const auto order = sorted_order(heap.meter(), keys, Direction::kUp);
   for (size_t i = 0; i < keys.size(); ++i) {
