@@ -148,6 +148,9 @@ class Download {
       resume_at_ = 0;
       SLUICE_RETURN_IF_ERROR(file_.restart());
     }
+    if (options_.on_begin) {
+      options_.on_begin(std::string(find_header(session_.headers(), "etag")));
+    }
     const uint64_t announced =
         parse_decimal(find_header(session_.headers(), "content-length")).value_or(0);
     return check_size(file_.size() + announced);

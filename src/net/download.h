@@ -33,6 +33,8 @@ struct DownloadOptions {
   Duration connect_timeout = std::chrono::seconds(20);
   Duration stall_timeout = std::chrono::seconds(60);  // less than 1 KiB/s for so long
   std::string etag;  // of the partial file: it is continued only if the server still has that one
+  // Called once, before the file is written, with the ETag of what will be in it.
+  std::function<void(const std::string& etag)> on_begin;
   // Called now and then with the bytes on disk and the size (0: not known). False stops.
   std::function<bool(uint64_t done, uint64_t total)> on_progress;
 };

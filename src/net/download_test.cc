@@ -95,6 +95,8 @@ HttpResponse with_ranges(const HttpRequest& request) {
 TEST_F(Download, FetchesAFile) {
   const std::string url = serve(with_ranges) + "/f?token=x";
   uint64_t last = 0;
+  std::string begun_with;
+  options_.on_begin = [&](const std::string& etag) { begun_with = etag; };
   options_.on_progress = [&](uint64_t done, uint64_t) {
     last = std::max(last, done);
     return true;
@@ -104,6 +106,7 @@ TEST_F(Download, FetchesAFile) {
   EXPECT_EQ(result->bytes, 10u);
   EXPECT_EQ(result->resumed_from, 0u);
   EXPECT_EQ(result->etag, "\"v1\"");
+  EXPECT_EQ(begun_with, "\"v1\"");
   EXPECT_EQ(result->final_url, url);
   EXPECT_EQ(content(), kWhole);
   EXPECT_LE(last, 10u);
