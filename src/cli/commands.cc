@@ -7,6 +7,7 @@
 #include "cli/bench.h"
 #include "cli/chat.h"
 #include "cli/inspect.h"
+#include "cli/pull.h"
 #include "cli/reference_page.h"
 #include "cli/serve.h"
 #include "cli/yaml_config.h"
@@ -167,6 +168,17 @@ void add_inspect_options(CLI::App& app, InspectOptions& o) {
   add_output_option(app, o.output);
 }
 
+void add_pull_options(CLI::App& app, PullCliOptions& o) {
+  app.add_option("SOURCE", o.source,
+                 "A path, file:///path, https://host/x.gguf or "
+                 "hf://owner/model[:revision][/file.gguf]");
+  app.add_option("--name", o.name, "What to call it (default: after the source)");
+  app.add_option("--checksum", o.checksum, "sha256:… that a source of one file must have");
+  app.add_flag("--allow-http", o.allow_http, "Take http URLs too");
+  app.add_flag("--list", o.list, "List what is cached");
+  add_output_option(app, o.output);
+}
+
 void add_tokenize_options(CLI::App& app, TokenizeOptions& o) {
   app.add_option("MODEL", o.model, "GGUF file, Hugging Face folder or cached name")->required();
   app.add_option("TEXT", o.text, "Text, or ids with --decode (default: standard input)");
@@ -204,6 +216,11 @@ int run(int argc, char** argv) {
   CLI::App* inspect_command = app.add_subcommand("inspect", "Show what a model file holds");
   add_inspect_options(*inspect_command, inspect);
 
+  PullCliOptions pull;
+  CLI::App* pull_command =
+      app.add_subcommand("pull", "Bring a model into the cache, to be served by its name");
+  add_pull_options(*pull_command, pull);
+
   TokenizeOptions tokenize;
   CLI::App* tokenize_command = app.add_subcommand("tokenize", "Show how a model reads text");
   add_tokenize_options(*tokenize_command, tokenize);
@@ -224,6 +241,7 @@ int run(int argc, char** argv) {
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);
   if (inspect_command->parsed()) return run_inspect(inspect);
+  if (pull_command->parsed()) return run_pull(pull);
   if (tokenize_command->parsed()) return run_tokenize(tokenize);
   return run_serve(serve);
 }

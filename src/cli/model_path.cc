@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "registry/model_cache.h"
+
 namespace sluice::cli {
 namespace {
 
@@ -12,6 +14,17 @@ namespace fs = std::filesystem;
 std::string name_of(const fs::path& path) {
   const fs::path last = path.has_filename() ? path : path.parent_path();
   return last.extension() == ".gguf" ? last.stem().string() : last.filename().string();
+}
+
+Result<fs::path> find_cached(const std::string& name) {
+  if (const auto cache = registry::ModelCache::of_environment()) {
+    auto found = cache->resolve(name);
+    if (found || found.error().code() != Code::kNotFound) return found;
+  }
+  return fail(Code::kNotFound,
+              fmt::format("'{}' is neither a file or folder nor a cached model; give a .gguf file, "
+                          "a Hugging Face folder, or a name that `sluice pull` has cached",
+                          name));
 }
 
 }  // namespace
@@ -27,11 +40,8 @@ Result<serving::ModelPath> resolve_model(const std::string& given) {
     if (name.empty()) return invalid(fmt::format("'{}': the name behind '=' is empty", given));
   }
   if (!fs::exists(path, error)) {
-    return fail(
-        Code::kNotFound,
-        fmt::format("'{}' is neither a file or folder nor a cached model; give a .gguf file, "
-                    "a Hugging Face folder, or a name that `sluice pull` has cached",
-                    path));
+    SLUICE_ASSIGN_OR_RETURN(const fs::path cached, find_cached(path));
+    return serving::ModelPath{.path = cached, .names = {name.empty() ? path : name}};
   }
   if (name.empty()) name = name_of(fs::absolute(path, error));
   return serving::ModelPath{.path = path, .names = {name}};
