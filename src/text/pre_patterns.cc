@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
 
 namespace sluice::text {
 
@@ -98,104 +97,101 @@ struct Entry {
   bool nfc = false;
 };
 
-std::span<const Entry> entries() {
-  static const std::vector<Entry> table = {
-      {"default", &kDefault},
-      {"gpt-2", &kGpt2},
-      {"phi-2", &kGpt2},
-      {"mpt", &kGpt2},
-      {"olmo", &kGpt2},
-      {"jais", &kGpt2},
-      {"trillion", &kGpt2},
-      {"granite-docling", &kGpt2},
-      {"gigachat", &kGpt2},
-      {"a.x-4.0", &kGpt2},
-      {"mellum", &kGpt2},
-      {"modern-bert", &kGpt2},
-      {"exaone4", &kGpt2},
-      {"jina-es", &kGpt2},
-      {"jina-de", &kGpt2},
-      {"jina-v2-es", &kGpt2},
-      {"jina-v2-de", &kGpt2},
-      {"jina-v1-en", &kGpt2},
-      {"jina-v2-code", &kGpt2},
-      {"roberta-bpe", &kGpt2},
-      {"starcoder", &kDigitsThenGpt2},
-      {"refact", &kDigitsThenGpt2},
-      {"command-r", &kDigitsThenGpt2, false, false, true},
-      {"smollm", &kDigitsThenGpt2},
-      {"codeshell", &kDigitsThenGpt2},
-      {"exaone", &kDigitsThenGpt2},
-      {"minerva-7b", &kDigitsThenGpt2},
-      {"mellum2", &kDigitsThenGpt2},
-      {"llama3", &kLlama3, true, true},
-      {"llama-v3", &kLlama3, true, true},
-      {"llama-bpe", &kLlama3, true, true},
-      {"falcon3", &kLlama3, true, true},
-      {"falcon-h1", &kLlama3, true, true},
-      {"pixtral", &kLlama3, true, true},
-      {"midm-2.0", &kLlama3, true, true},
-      {"lfm2", &kLlama3, true, true},
-      {"jina-v5-nano", &kLlama3, true, true},
-      {"dbrx", &kLlama3},
-      {"smaug-bpe", &kLlama3},
-      {"chatglm-bpe", &kLlama3},
-      {"glm4", &kLlama3},
-      {"qwen2", &kQwen2, false, false, true},
-      {"deepseek-r1-qwen", &kQwen2, false, false, true},
-      {"kormo", &kQwen2, false, false, true},
-      {"megrez", &kQwen2, false, false, true},
-      {"stablelm2", &kQwen2, false, false, true},
-      {"hunyuan", &kQwen2},
-      {"solar-open", &kQwen2},
-      {"grok-2", &kQwen2},
-      {"qwen35", &kQwen35, false, false, true},
-      {"gpt-4o", &kGpt4o},
-      {"llama4", &kGpt4o},
-      {"kanana2", &kGpt4o},
-      {"minimax-m2", &kGpt4o},
-      {"tekken", &kTekken, true, true},
-      {"deepseek-llm", &kDeepseekLlm},
-      {"deepseek-coder", &kDeepseekCoder},
-      {"deepseek-v3", &kDeepseekV3},
-      {"hunyuan-dense", &kDeepseekV3},
-      {"joyai-llm", &kDeepseekV3},
-      {"falcon", &kFalcon},
-      {"bloom", &kBloom},
-      {"poro-chat", &kBloom},
-      {"gpt3-finnish", &kBloom},
-      {"viking", &kViking},
-      {"superbpe", &kSuperBpe},
-      {"bailingmoe", &kBailing},
-      {"bailingmoe2", &kBailing},
-      {"llada-moe", &kBailing},
-      {"seed-coder", &kSeedCoder},
-      {"kimi-k2", &kKimi},
-      {"tiny_aya", &kTinyAya},
-      {"cohere2moe", &kTinyAya},
-      {"exaone-moe", &kExaoneMoe},
-      {"chameleon", &kChameleon, false, true},
-  };
-  return table;
-}
+const std::vector<Entry> kEntries = {
+    {"default", &kDefault},
+    {"gpt-2", &kGpt2},
+    {"phi-2", &kGpt2},
+    {"mpt", &kGpt2},
+    {"olmo", &kGpt2},
+    {"jais", &kGpt2},
+    {"trillion", &kGpt2},
+    {"granite-docling", &kGpt2},
+    {"gigachat", &kGpt2},
+    {"a.x-4.0", &kGpt2},
+    {"mellum", &kGpt2},
+    {"modern-bert", &kGpt2},
+    {"exaone4", &kGpt2},
+    {"jina-es", &kGpt2},
+    {"jina-de", &kGpt2},
+    {"jina-v2-es", &kGpt2},
+    {"jina-v2-de", &kGpt2},
+    {"jina-v1-en", &kGpt2},
+    {"jina-v2-code", &kGpt2},
+    {"roberta-bpe", &kGpt2},
+    {"starcoder", &kDigitsThenGpt2},
+    {"refact", &kDigitsThenGpt2},
+    {"command-r", &kDigitsThenGpt2, false, false, true},
+    {"smollm", &kDigitsThenGpt2},
+    {"codeshell", &kDigitsThenGpt2},
+    {"exaone", &kDigitsThenGpt2},
+    {"minerva-7b", &kDigitsThenGpt2},
+    {"mellum2", &kDigitsThenGpt2},
+    {"llama3", &kLlama3, true, true},
+    {"llama-v3", &kLlama3, true, true},
+    {"llama-bpe", &kLlama3, true, true},
+    {"falcon3", &kLlama3, true, true},
+    {"falcon-h1", &kLlama3, true, true},
+    {"pixtral", &kLlama3, true, true},
+    {"midm-2.0", &kLlama3, true, true},
+    {"lfm2", &kLlama3, true, true},
+    {"jina-v5-nano", &kLlama3, true, true},
+    {"dbrx", &kLlama3},
+    {"smaug-bpe", &kLlama3},
+    {"chatglm-bpe", &kLlama3},
+    {"glm4", &kLlama3},
+    {"qwen2", &kQwen2, false, false, true},
+    {"deepseek-r1-qwen", &kQwen2, false, false, true},
+    {"kormo", &kQwen2, false, false, true},
+    {"megrez", &kQwen2, false, false, true},
+    {"stablelm2", &kQwen2, false, false, true},
+    {"hunyuan", &kQwen2},
+    {"solar-open", &kQwen2},
+    {"grok-2", &kQwen2},
+    {"qwen35", &kQwen35, false, false, true},
+    {"gpt-4o", &kGpt4o},
+    {"llama4", &kGpt4o},
+    {"kanana2", &kGpt4o},
+    {"minimax-m2", &kGpt4o},
+    {"tekken", &kTekken, true, true},
+    {"deepseek-llm", &kDeepseekLlm},
+    {"deepseek-coder", &kDeepseekCoder},
+    {"deepseek-v3", &kDeepseekV3},
+    {"hunyuan-dense", &kDeepseekV3},
+    {"joyai-llm", &kDeepseekV3},
+    {"falcon", &kFalcon},
+    {"bloom", &kBloom},
+    {"poro-chat", &kBloom},
+    {"gpt3-finnish", &kBloom},
+    {"viking", &kViking},
+    {"superbpe", &kSuperBpe},
+    {"bailingmoe", &kBailing},
+    {"bailingmoe2", &kBailing},
+    {"llada-moe", &kBailing},
+    {"seed-coder", &kSeedCoder},
+    {"kimi-k2", &kKimi},
+    {"tiny_aya", &kTinyAya},
+    {"cohere2moe", &kTinyAya},
+    {"exaone-moe", &kExaoneMoe},
+    {"chameleon", &kChameleon, false, true},
+};
 
 }  // namespace
 
 std::optional<PrePattern> find_pre_pattern(std::string_view name) {
-  const auto found = std::ranges::find(entries(), name, &Entry::name);
-  if (found == entries().end()) return std::nullopt;
+  const auto found = std::ranges::find(kEntries, name, &Entry::name);
+  if (found == kEntries.end()) return std::nullopt;
   return PrePattern{*found->patterns, found->ignore_merges, found->add_bos, found->nfc};
 }
 
 bool is_known_pattern(std::string_view pattern) {
-  return std::ranges::any_of(entries(), [&](const Entry& entry) {
+  return std::ranges::any_of(kEntries, [&](const Entry& entry) {
     return std::ranges::find(*entry.patterns, pattern) != entry.patterns->end();
   });
 }
 
 std::string known_pre_patterns() {
   std::vector<std::string_view> names;
-  for (const Entry& entry : entries()) names.push_back(entry.name);
+  for (const Entry& entry : kEntries) names.push_back(entry.name);
   std::ranges::sort(names);
   return fmt::format("{}", fmt::join(names, ", "));
 }

@@ -66,6 +66,7 @@ else
   skipped=$((skipped + 1))
 fi
 
+tables=tests/tokenizers/library_tables.txt
 # Installed anew when the list of packages changes; the long list serves the short run too.
 if ! cmp -s tools/tokenizers/packages-long.json "$home/installed.json" &&
    ! cmp -s "tools/tokenizers/$packages" "$home/installed.json"; then
@@ -97,7 +98,6 @@ for pair in qwen2_5:qwen2 gpt2:gpt-2 llama3_2:llama-bpe gpt4o:gpt-4o deepseek_v3
 done
 
 if [ -e "$work/sp/unigram.model" ]; then
-  tables=tests/tokenizers/library_tables.txt
   all=$("$python" tools/tokenizers/make_variants.py "$(model_of gpt2)" "$work/sp/unigram.model" "$work/variants")
   for name in ${variants:-$all}; do
     oracle rust "$work/variants/$name.json" "$work/variants/$name"

@@ -34,18 +34,20 @@ CODE = [
     "#include <{a}.h>\n#define {b}(x) ((x) << {n})\nstatic inline {c}* {a}_{b}(void);",
     "git commit -m '{a}: {b}' && make -j{n} {c} 2>&1 | tee /tmp/{a}.log",
     "\\begin{{equation}}\n  {a}_{{{n}}} = \\frac{{{b}}}{{\\sqrt{{{c}}}}}\n\\end{{equation}}",
-    "    if ({a} == nullptr || !{b}.{c}()) {{\n        throw std::runtime_error(\"{n}\");\n    }}\n\n\n",
+    "    if ({a} == nullptr || !{b}.{c}()) {{\n"
+    "        throw std::runtime_error(\"{n}\");\n    }}\n\n\n",
     "let {a} = {b}.map(|x| x * {n}).filter(|&x| x != {c});",
     "| {a} | {b} |\n|---|:-:|\n| `{c}` | **{n}** |",
     "{a}::{b}<{c}>&& operator<=>(const {a}&) noexcept = delete;",
     "\t\t{a}:\n\t\t\t- {b}: \"{c}\"\n\t\t\t- {n}\n",
 ]
 
-EMOJI = ["😀", "🎉", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "🇯🇵🇺🇸", "1️⃣", "❤️", "❤", "☺️", "🧑🏿‍🚀", "👁️‍🗨️", "🫠", "🪿", "🏴󠁧󠁢󠁳󠁣󠁴󠁿",
-         "™️", "©", "♥︎", "🤷🏻‍♀️", "🀄", "🃏", "㊗️", "↔️", "⏏", "⌨", "🔟", "#️⃣", "\u200d", "\ufe0f"]
+EMOJI = ["😀", "🎉", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "🇯🇵🇺🇸", "1️⃣", "❤️", "❤",
+         "☺️", "🧑🏿‍🚀", "👁️‍🗨️", "🫠", "🪿", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "™️", "©", "♥︎", "🤷🏻‍♀️",
+         "🀄", "🃏", "㊗️", "↔️", "⏏", "⌨", "🔟", "#️⃣", "\u200d", "\ufe0f"]
 
-SPACES = [" ", "  ", "   ", "\t", "\n", "\r\n", "\n\n", "\r", "\u00a0", "\u3000", "\u2003", "\u200b",
-          "\u2028", "\u2029", "\u202f", "\u205f", "\u1680", "\u180e", "\ufeff", "\u0085", "\x0b",
+SPACES = [" ", "  ", "   ", "\t", "\n", "\r\n", "\n\n", "\r", "\u00a0", "\u3000", "\u2003",
+          "\u200b", "\u2028", "\u2029", "\u202f", "\u205f", "\u1680", "\u180e", "\ufeff", "\u0085", "\x0b",
           "\x0c", "\x1c", "\x1f", "\x00", "\x7f", "    ", "\t\t", " \n", "\n ", "        "]
 
 BLOCK = 128
@@ -84,14 +86,18 @@ class Maker:
 
     def name(self):
         r = self.rng
-        base = r.choice(["foo", "bar", "get_value", "HttpServer", "x1", "isEmpty", "MAX_SIZE", "tmp", "αβ", "naïve"])
+        base = r.choice(["foo", "bar", "get_value", "HttpServer", "x1", "isEmpty", "MAX_SIZE",
+                         "tmp", "αβ", "naïve"])
         return base + r.choice(["", "", "2", "_id", "Impl"])
 
     def number(self):
         r = self.rng
-        return r.choice([str(r.randrange(10 ** r.randrange(1, 12))), f"{r.random():.4f}", f"1,{r.randrange(1000):03},000",
-                         f"{r.randrange(24)}:{r.randrange(60):02}", f"2026-{r.randrange(1, 13):02}-{r.randrange(1, 29):02}",
-                         "½", "Ⅷ", "²³", "٣٤٥", "१२३४", "３４５", "0x1F", "1e-9", "3.14", "五", "⑫", "𝟙𝟚𝟛"])
+        return r.choice([str(r.randrange(10 ** r.randrange(1, 12))), f"{r.random():.4f}",
+                         f"1,{r.randrange(1000):03},000",
+                         f"{r.randrange(24)}:{r.randrange(60):02}",
+                         f"2026-{r.randrange(1, 13):02}-{r.randrange(1, 29):02}",
+                         "½", "Ⅷ", "²³", "٣٤٥", "१२३४", "３４５", "0x1F", "1e-9", "3.14", "五", "⑫",
+                         "𝟙𝟚𝟛"])
 
     def sentence(self, language):
         r = self.rng
@@ -100,9 +106,11 @@ class Maker:
         for _ in range(r.randrange(3, 18)):
             word = r.choice(words)
             if r.random() < 0.08:
-                word = r.choice([word.upper(), word.capitalize(), self.number(), '"' + word + '"', "(" + word + ")"])
+                word = r.choice([word.upper(), word.capitalize(), self.number(), '"' + word + '"',
+                                 "(" + word + ")"])
             tight = language in ("zh", "ja", "th", "lo", "km", "my", "bo") and r.random() < 0.9
-            out += word + ("" if tight else r.choice([" "] * 12 + [", ", "; ", " - ", "  ", ": ", "… "]))
+            out += word + ("" if tight else r.choice([" "] * 12 + [", ", "; ", " - ", "  ", ": ",
+                "… "]))
         return out.rstrip() + r.choice([".", "!", "?", "", "...", "。", " "])
 
     def ranges(self):
@@ -110,26 +118,31 @@ class Maker:
         out = ""
         for _ in range(r.randrange(1, 5)):
             block = r.choice(self.blocks)
-            out += "".join(r.choice(block) for _ in range(r.randrange(1, 12))) + r.choice(["", " ", "a", "\n"])
+            out += "".join(r.choice(block) for _ in range(r.randrange(1, 12))) + r.choice(["", " ",
+                "a", "\n"])
         return out
 
     def forms(self):
         r = self.rng
         text = " ".join(self.word() for _ in range(r.randrange(1, 8)))
         text = unicodedata.normalize(r.choice(["NFC", "NFD", "NFKC", "NFKD"]), text)
-        marks = "".join(chr(r.choice([0x300, 0x301, 0x308, 0x323, 0x327, 0x345, 0x1100, 0x1161, 0x11A8, 0x3099, 0x20DD]))
+        marks = "".join(chr(r.choice([0x300, 0x301, 0x308, 0x323, 0x327, 0x345, 0x1100, 0x1161,
+                                      0x11A8, 0x3099, 0x20DD]))
                         for _ in range(r.randrange(0, 5)))
         at = r.randrange(len(text) + 1)
         return text[:at] + marks + text[at:]
 
     def spaces(self):
         r = self.rng
-        return "".join(r.choice(SPACES) if r.random() < 0.6 else self.word() for _ in range(r.randrange(1, 14)))
+        return "".join(r.choice(SPACES) if r.random() < 0.6 else self.word()
+                       for _ in range(r.randrange(1, 14)))
 
     def numbers(self):
         r = self.rng
-        marks = list("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") + ["--", "...", "«", "»", "„", "—", "€", "£", "±", "→", "'s", "'S", "'LL", "’s",
-                                                                "'ve", "'x", "''", "=>", "!=", "::", "\\n"]
+        marks = list("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") + ["--", "...", "«", "»", "„", "—", "€",
+            "£", "±", "→", "'s", "'S", "'LL", "’s",
+                                                                "'ve", "'x", "''", "=>", "!=", "::",
+                                                                "\\n"]
         return "".join(r.choice([self.number(), r.choice(marks), " ", r.choice(marks), self.word()])
                        for _ in range(r.randrange(2, 16)))
 
@@ -146,15 +159,18 @@ class Maker:
 
     def emoji(self):
         r = self.rng
-        return "".join(r.choice(EMOJI) + r.choice(["", "", " ", self.word()]) for _ in range(r.randrange(1, 10)))
+        return "".join(r.choice(EMOJI) + r.choice(["", "", " ",
+                                                   self.word()]) for _ in range(r.randrange(1, 10)))
 
     def code(self):
         r = self.rng
-        return r.choice(CODE).format(a=self.name(), b=self.name(), c=self.name(), n=r.randrange(1000), h=f"{r.randrange(1 << 32):08X}")
+        return r.choice(CODE).format(a=self.name(), b=self.name(), c=self.name(),
+                                     n=r.randrange(1000), h=f"{r.randrange(1 << 32):08X}")
 
     def long(self):
         r = self.rng
-        unit = r.choice(["a", "ab", "ha", "=", "-", " ", "\n", "0", "é", "中", "🙂", "aA", "\t", ". ", "ﷺ", self.word()])
+        unit = r.choice(["a", "ab", "ha", "=", "-", " ", "\n", "0", "é", "中", "🙂", "aA", "\t", ". ",
+                         "ﷺ", self.word()])
         return unit * r.randrange(50, 3000)
 
     def broken(self):
@@ -169,7 +185,8 @@ class Maker:
             elif what == 1:
                 data[at] = r.randrange(256)
             elif what == 2:
-                data[at:at] = bytes(r.choice([[0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xFF], [0xE2, 0x82], [0xF0, 0x9F, 0x98]]))
+                data[at:at] = bytes(r.choice([[0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80,
+                    0x80], [0xFF], [0xE2, 0x82], [0xF0, 0x9F, 0x98]]))
             else:
                 del data[at:]
                 data.append(r.randrange(0x80, 0x100))
@@ -177,12 +194,14 @@ class Maker:
 
     def mixed(self):
         r = self.rng
-        makers = [self.ranges, self.forms, self.spaces, self.numbers, self.special, self.emoji, self.code,
+        makers = [self.ranges, self.forms, self.spaces, self.numbers, self.special, self.emoji,
+                  self.code,
                   lambda: self.sentence(r.choice(self.languages))]
         return r.choice(["", " ", "\n"]).join(r.choice(makers)() for _ in range(r.randrange(2, 5)))
 
     def line(self, index):
-        kinds = [self.ranges, self.forms, self.spaces, self.numbers, self.special, self.emoji, self.code, self.broken,
+        kinds = [self.ranges, self.forms, self.spaces, self.numbers, self.special, self.emoji,
+                 self.code, self.broken,
                  self.mixed, self.ranges, self.mixed]
         if index < 2:
             return "" if index == 0 else " "
@@ -194,7 +213,8 @@ class Maker:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=int)
     parser.add_argument("out")
     parser.add_argument("--seed", type=int, default=1)

@@ -42,7 +42,8 @@ for await (const line of readline.createInterface({ input: fs.createReadStream(c
   const value = JSON.parse(line);
   const list = await tokenizer.encode(typeof value === "string" ? value : value.text);
   ids.write(JSON.stringify(list) + "\n");
-  if (decoded) decoded.write(JSON.stringify(list.length ? await tokenizer.decode(list) : "") + "\n");
+  const text = decoded && list.length ? await tokenizer.decode(list) : "";
+  decoded?.write(JSON.stringify(text) + "\n");
 }
 ids.end();
 decoded?.end();

@@ -15,10 +15,12 @@ import sys
 STAGES = {
     "strip_accents": dict(normalizer={"type": "StripAccents"}),
     "nfkd": dict(normalizer={"type": "NFKD"}),
-    "bert_normalizer": dict(normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+    "bert_normalizer": dict(normalizer={"type": "BertNormalizer", "clean_text": True,
+                                        "handle_chinese_chars": True,
                                         "strip_accents": True, "lowercase": True}),
     "punctuation": dict(pre_tokenizer={"type": "Sequence", "pretokenizers": [
-        {"type": "Punctuation", "behavior": "Removed"}, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]}),
+        {"type": "Punctuation", "behavior": "Removed"}, {"type": "ByteLevel",
+            "add_prefix_space": False, "use_regex": False}]}),
 }
 
 

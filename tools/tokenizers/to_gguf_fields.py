@@ -38,8 +38,10 @@ def main():
     for piece, index in pieces.items():
         tokens[index] = piece
     before, after = surrounding(file)
-    fields = dict(model="gpt2", pre=pre, tokens=tokens, types=[types.get(i, 5) for i in range(size)],
-                  merges=[m if isinstance(m, str) else " ".join(m) for m in file["model"]["merges"]],
+    fields = dict(model="gpt2", pre=pre, tokens=tokens, types=[types.get(i,
+        5) for i in range(size)],
+                  merges=[m if isinstance(m,
+                                          str) else " ".join(m) for m in file["model"]["merges"]],
                   bos=before[0] if before else None, eos=after[0] if after else None,
                   add_bos=bool(before), add_eos=bool(after))
     with open(out, "w", encoding="utf-8") as target:
