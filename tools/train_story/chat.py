@@ -160,12 +160,12 @@ def noisy(text, rng, question=True):
     return text
 
 
-_STATEMENTS = {"self/hello", "self/thanks", "self/bye", "self/praise", "self/ok", "self/blame"}
+STATEMENTS = {"self/hello", "self/thanks", "self/bye", "self/praise", "self/ok", "self/blame"}
 
 
 def ask_intent(rng, intent):
     wording = rng.choice(rng.choice(wordings(intent)[0]))
-    return noisy(wording, rng, intent not in _STATEMENTS), rng.choice(ANSWERS[intent])
+    return noisy(wording, rng, intent not in STATEMENTS), rng.choice(ANSWERS[intent])
 
 
 SYSTEMS = ["You are a helpful assistant.", "You are a friendly assistant.", "You tell stories.",
@@ -229,5 +229,5 @@ def story_chat(rng):
     return out
 
 
-__all__ = ["ANSWERS", "INTENTS", "OFF_TOPIC", "held_out", "noisy", "question_chat", "story_chat",
-           "wordings"]
+__all__ = ["ANSWERS", "INTENTS", "OFF_TOPIC", "STATEMENTS", "held_out", "noisy", "question_chat",
+           "story_chat", "wordings"]

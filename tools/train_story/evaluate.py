@@ -36,11 +36,13 @@ def question_sets(rng):
     sets = {"trained wordings": [], "held-out wordings": [], "held-out, with typing noise": []}
     for intent, _, _ in chat.INTENTS:
         kept, out = chat.wordings(intent)
+        asks = intent not in chat.STATEMENTS
+        mark = "?" if asks else "."
         for group in kept:
-            sets["trained wordings"].append((intent, chat.polish(rng.choice(group)) + "?"))
+            sets["trained wordings"].append((intent, chat.polish(rng.choice(group)) + mark))
         for text in out:
-            sets["held-out wordings"].append((intent, chat.polish(text) + "?"))
-            sets["held-out, with typing noise"].append((intent, chat.noisy(text, rng)))
+            sets["held-out wordings"].append((intent, chat.polish(text) + mark))
+            sets["held-out, with typing noise"].append((intent, chat.noisy(text, rng, asks)))
     sets["free wordings, by hand"] = FREE_QUESTIONS
     sets["off topic"] = [("off/topic", off_topic.draw_off_topic(rng, chat.noisy))
                          for _ in range(200)]

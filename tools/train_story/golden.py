@@ -8,6 +8,8 @@ import json
 import pathlib
 import subprocess
 
+import numpy as np
+
 from infer import Runner
 
 GREEDY_TOKENS = 64
@@ -52,6 +54,14 @@ def compare_greedy(runner, prompt_ids, peer_ids):
     return len(peer_ids), 0.0
 
 
+def margins(runner, prompt_ids, ids):
+    """By how much the best logit leads the second at each place: where it is small, engines that
+    round differently may rightly choose differently."""
+    runner.reset()
+    best = np.sort(runner.forward(prompt_ids + ids[:-1])[len(prompt_ids) - 1:], axis=-1)
+    return [round(float(x), 3) for x in best[:, -1] - best[:, -2]]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("models/story.gguf"))
@@ -80,10 +90,11 @@ def main():
         failures += gap > MAX_GAP or len(reply["greedy"]) != GREEDY_TOKENS
         golden["greedy"].append({"prompt": prompt, "tokens": reply["tokens"],
                                  "greedy": reply["greedy"],
+                                 "margin": margins(runner, reply["tokens"], reply["greedy"]),
                                  "text": runner.tok.decode(reply["greedy"])})
     if failures:
         raise SystemExit("%d differences from llama.cpp" % failures)
-    args.out.write_text(json.dumps(golden, indent=1) + "\n")
+    args.out.write_text(json.dumps(golden) + "\n")
     print("%s: %d bytes" % (args.out, args.out.stat().st_size))
 
 

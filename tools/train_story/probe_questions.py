@@ -71,7 +71,7 @@ FREE_QUESTIONS = [
     ("self/made", "Who built you and how?"),
     ("self/other", "Aren't you just GPT-4?"),
     ("self/alive", "Are you a real person?"),
-    ("self/myname", "May I know your name?"),
+    ("self/myname", "Would you tell me what you are called?"),
     ("self/hello", "hello there!"),
     ("self/howareyou", "how are you doing today?"),
     ("self/thanks", "thank you, that was great"),
