@@ -200,9 +200,9 @@ int run(int argc, char** argv) {
   add_model_options(*serve_command, serve);
   add_server_options(*serve_command, serve);
   add_engine_options(*serve_command, serve);
-  serve_command->set_config("--config", "", "YAML file with further options")
+  std::string config;
+  serve_command->add_option("--config", config, "YAML file with further options")
       ->envname("SLUICE_CONFIG");
-  serve_command->config_formatter(std::make_shared<YamlConfig>(serve_command));
 
   ChatOptions chat;
   CLI::App* chat_command = app.add_subcommand("chat", "Talk to a served model");
@@ -230,6 +230,7 @@ int run(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
+    if (!config.empty()) apply_yaml(*serve_command, config);
   } catch (const CLI::ParseError& e) {
     const int status = app.exit(e);
     return status == 0 ? 0 : 2;

@@ -3,24 +3,29 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
-#include <cstdlib>
-#include <iterator>
+#include "base/files.h"
 
 namespace sluice::cli {
 namespace {
 
 constexpr size_t kMaxConfigBytes = 1u << 20;
 
-std::vector<std::string> scalars(const YAML::Node& node, const std::string& key) {
-  if (node.IsScalar()) return {node.Scalar()};
-  if (!node.IsSequence()) {
-    throw CLI::FileError(fmt::format("the value of '{}' must be a scalar or a list", key));
+YAML::Node load(const std::string& path) {
+  const auto text = read_file(path, kMaxConfigBytes);
+  if (!text) throw CLI::FileError(text.error().message());
+  try {
+    return YAML::Load(*text);
+  } catch (const YAML::Exception& e) {
+    throw CLI::FileError(fmt::format("{}, line {}: {}", path, e.mark.line + 1, e.msg));
   }
+}
+
+std::vector<std::string> scalars(const YAML::Node& node, const std::string& place) {
+  if (node.IsScalar()) return {node.Scalar()};
   std::vector<std::string> values;
+  if (!node.IsSequence()) throw CLI::FileError(place + ": expected a scalar or a list");
   for (const YAML::Node& item : node) {
-    if (!item.IsScalar()) {
-      throw CLI::FileError(fmt::format("the entries of '{}' must be scalars", key));
-    }
+    if (!item.IsScalar()) throw CLI::FileError(place + ": the list's entries must be scalars");
     values.push_back(item.Scalar());
   }
   return values;
@@ -28,39 +33,25 @@ std::vector<std::string> scalars(const YAML::Node& node, const std::string& key)
 
 }  // namespace
 
-// CLI11 reports failures by its own exceptions, which its parse() hands to our caller.
-std::vector<CLI::ConfigItem> YamlConfig::from_config(std::istream& input) const {
-  std::string text(std::istreambuf_iterator<char>(input), {});
-  if (text.size() > kMaxConfigBytes) {
-    throw CLI::FileError(fmt::format("the file has more than {} bytes", kMaxConfigBytes));
+void apply_yaml(CLI::App& app, const std::string& path) {
+  const YAML::Node root = load(path);
+  if (root.IsNull()) return;
+  if (!root.IsMap()) {
+    throw CLI::FileError(path + ": expected a mapping of option names to values");
   }
-  YAML::Node root;
-  try {
-    root = YAML::Load(text);
-  } catch (const YAML::Exception& e) {
-    throw CLI::FileError(fmt::format("line {}: {}", e.mark.line + 1, e.msg));
-  }
-  std::vector<CLI::ConfigItem> items;
-  if (root.IsNull()) return items;
-  if (!root.IsMap()) throw CLI::FileError("the file must be a mapping of option names to values");
   for (const auto& entry : root) {
-    const std::string key = entry.first.Scalar();
-    const CLI::Option* option = app_->get_option_no_throw("--" + key);
+    const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
+    const std::string place =
+        fmt::format("{}, line {}, '{}'", path, entry.first.Mark().line + 1, key);
+    CLI::Option* option = app.get_option_no_throw("--" + key);
     if (option == nullptr || key == "config" || key == "help") {
-      throw CLI::FileError(
-          fmt::format("line {}: there is no option '{}'", entry.first.Mark().line + 1, key));
+      throw CLI::FileError(place + ": there is no such option");
     }
-    if (!option->get_envname().empty() && std::getenv(option->get_envname().c_str()) != nullptr) {
-      continue;
-    }
-    CLI::ConfigItem item;
-    item.name = key;
-    item.inputs = scalars(entry.second, key);
-    items.push_back(std::move(item));
+    const std::vector<std::string> values = scalars(entry.second, place);
+    if (option->count() > 0) continue;
+    for (const std::string& value : values) option->add_result(value);
+    option->run_callback();
   }
-  return items;
 }
-
-std::string YamlConfig::to_config(const CLI::App*, bool, bool, std::string) const { return {}; }
 
 }  // namespace sluice::cli
