@@ -102,7 +102,7 @@ Result<Value> truncate(Heap& heap, const Value& value, const Args& args) {
   SLUICE_ASSIGN_OR_RETURN(const Int length, bound.integer(0, 255));
   SLUICE_ASSIGN_OR_RETURN(const Int leeway, bound.integer(3, 5));
   const Value end = as_text(heap, bound[2] != nullptr ? *bound[2] : Value::literal("..."));
-  const Value text = as_text(heap, value);
+  Value text = as_text(heap, value);
   const std::string& bytes = text.bytes();
   heap.meter().step(bytes.size() / 64);
   const Int end_chars = Int{count_chars(end.bytes())};
@@ -327,6 +327,7 @@ Result<Value> format(Heap& heap, const Value& value, const Args& args) {
   }
   if (!args.positional.empty()) return invalid("format takes positional or named values, not both");
   std::vector<Dict::Entry> entries;
+  entries.reserve(args.named.size());
   for (const auto& [name, item] : args.named) entries.emplace_back(Value::literal(name), item);
   return format_percent(heap, text.text(), heap.merged_dict(std::move(entries)));
 }
