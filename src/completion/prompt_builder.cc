@@ -40,11 +40,13 @@ json::value message_value(const Message& message) {
 }
 
 Outcome check_arguments(const json::object& arguments) {
-  constexpr std::array<std::string_view, 5> kReserved = {"messages", "bos_token", "eos_token",
-                                                         "tools", "add_generation_prompt"};
+  constexpr std::array<std::string_view, 3> kReserved = {"messages", "tools",
+                                                         "add_generation_prompt"};
   for (const auto& [key, value] : arguments) {
-    if (std::ranges::find(kReserved, std::string_view(key)) != kReserved.end()) {
-      return invalid(fmt::format("'chat_template_kwargs' must not set '{}'", std::string_view(key)),
+    const std::string_view name(key);
+    if (std::ranges::find(kReserved, name) != kReserved.end() ||
+        text::ChatTemplate::is_model_name(name)) {
+      return invalid(fmt::format("'chat_template_kwargs' must not set '{}'", name),
                      "chat_template_kwargs");
     }
   }
