@@ -18,18 +18,6 @@ namespace {
 // Its pages are taken from the system only when sequences use them.
 constexpr double kKvMemoryShare = 0.5;
 
-std::string_view kv_type_name(model::KvType type) {
-  switch (type) {
-    case model::KvType::kF32:
-      return "f32";
-    case model::KvType::kF16:
-      return "f16";
-    case model::KvType::kInt8:
-      break;
-  }
-  return "int8";
-}
-
 std::string piece_text(const text::Tokenizer& tokenizer, std::optional<int32_t> id) {
   return id ? std::string(tokenizer.token_piece(*id)) : std::string();
 }

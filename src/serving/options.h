@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/limits.h"
@@ -33,5 +34,8 @@ struct ModelSettings {
   bool seeded = false;
   std::optional<std::string> chat_template;  // in place of the model's own
 };
+
+// "f32", "f16", "int8": as --kv-cache-dtype takes it.
+std::string_view kv_type_name(model::KvType type);
 
 }  // namespace sluice::serving

@@ -19,18 +19,6 @@ using completion::Request;
 using completion::ResponseSink;
 using completion::TextPrompt;
 
-std::string_view kv_type_label(model::KvType type) {
-  switch (type) {
-    case model::KvType::kF32:
-      return "f32";
-    case model::KvType::kF16:
-      return "f16";
-    case model::KvType::kInt8:
-      break;
-  }
-  return "int8";
-}
-
 // Cancels all choices of one request. Safe to call when the request has ended.
 class LocalCall : public Call {
  public:
@@ -71,7 +59,7 @@ ServedModel::ServedModel(const ModelPath& path, const ModelSettings& settings,
       metrics_(metrics, path.names.front(), loaded_->max_model_len(),
                {.block_size = settings.block_size,
                 .blocks = loaded_->kv_blocks(),
-                .kv_type = std::string(kv_type_label(settings.kv_type)),
+                .kv_type = std::string(kv_type_name(settings.kv_type)),
                 .prefix_caching = settings.prefix_caching}),
       next_seed_(settings.seeded ? settings.seed : random_seed()) {}
 

@@ -41,17 +41,9 @@ enum class Finish { kStop, kLength, kAbort, kError };
 inline constexpr std::array<std::string_view, 4> kFinishNames = {"stop", "length", "abort",
                                                                  "error"};
 
-enum class Rejection {
-  kQueueRequests,
-  kQueueTokens,
-  kWorkers,
-  kInvalid,
-  kTooLong,
-  kDraining,
-  kUnauthorized
-};
-inline constexpr std::array<std::string_view, 7> kRejectionNames = {
-    "queue_requests", "queue_tokens", "workers", "invalid", "too_long", "draining", "unauthorized"};
+enum class Rejection { kQueueRequests, kQueueTokens, kInvalid, kTooLong, kDraining };
+inline constexpr std::array<std::string_view, 5> kRejectionNames = {
+    "queue_requests", "queue_tokens", "invalid", "too_long", "draining"};
 
 struct CacheInfo {
   int block_size = 0;
