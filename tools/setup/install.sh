@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that Sluice is built and tested with: those of packages.txt that are missing.
-# Says what it will install; uses sudo when not root. Does nothing when all are there.
+# Installs the Debian packages that Sluice is built with (packages.txt), and with the argument "test" also those that
+# its tests need (packages-test.txt), where they are missing. Says what it will install; uses sudo when not root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+lists=("$here/packages.txt")
+[[ ${1:-} == test ]] && lists+=("$here/packages-test.txt")
 
 missing=()
 while read -r package; do
   [[ -z $package || $package == \#* ]] && continue
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-done <"$here/packages.txt"
+done < <(cat "${lists[@]}")
 
 # A Node of 20 or newer that did not come from Debian serves as well.
 if command -v node >/dev/null && command -v npm >/dev/null; then
-  missing=($(printf '%s\n' "${missing[@]}" | grep -vxE 'nodejs|npm' || true))
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | grep -vxE 'nodejs|npm|')
 fi
 
 [[ ${#missing[@]} -eq 0 ]] && exit 0
