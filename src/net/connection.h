@@ -97,7 +97,7 @@ class Connection final : public EventLoop::Watcher,
   bool in_process_ = false;
   bool end_of_input_ = false;
   bool in_flight_ = false;
-  bool blocked_ = false;  // the client takes no more for now
+  bool blocked_ = false;  // the socket is full: bytes wait until it is writable again
   EventLoop::Timer read_timer_;
   EventLoop::Timer write_timer_;
 

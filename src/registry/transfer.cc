@@ -152,6 +152,7 @@ bool try_again(const PullOptions& options, const Status& failure, int attempt) {
   if (options.pause) {
     options.pause(attempt);
   } else {
+    // On the thread of a command that has nothing else to do: backoff between tries of a download.
     std::this_thread::sleep_for(std::chrono::seconds(1 << std::min(attempt - 1, 6)));
   }
   return true;

@@ -16,7 +16,7 @@ def main():
     names = [name for name, _, _ in stages.STAGES]
     parser = argparse.ArgumentParser(description="Builds and tests Sluice.")
     parser.add_argument("--long", action="store_true",
-                        help="also the soaks, long simulations, full parity and peer comparisons")
+                        help="also the soaks, long simulations, full parity, and 30 minutes of each fuzz target")
     parser.add_argument("--only", metavar="STAGE", action="append", choices=names,
                         help="run only this stage (repeatable): " + ", ".join(names))
     args = parser.parse_args()
