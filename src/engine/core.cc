@@ -204,6 +204,7 @@ bool EngineCore::score_prompt(Sequence& sequence, int end, size_t& row, StepOutp
     if (!scored) {
       output.finish = FinishReason::kError;
       output.error = scored.error().message();
+      output.error_code = scored.error().code();
       return false;
     }
     output.prompt_logprobs.push_back(*std::move(scored));
@@ -217,6 +218,7 @@ void EngineCore::sample(Sequence& sequence, std::span<const float> logits, StepO
   if (!token) {
     output.finish = FinishReason::kError;
     output.error = token.error().message();
+    output.error_code = token.error().code();
     return;
   }
   accept(sequence, *std::move(token), output);

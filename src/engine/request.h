@@ -61,7 +61,8 @@ struct StepOutput {
   std::optional<int32_t> stop_token{};  // the token that ended it, not part of `tokens`
   int cached_tokens = 0;                // prompt tokens that came from the prefix cache
   TimePoint queued{}, scheduled{}, first_token{}, at{};  // scheduled: most recently
-  std::string error{};
+  std::string error{};  // with kError: what went wrong, and whose fault it was
+  Code error_code = Code::kInternal;
 };
 
 struct Request {

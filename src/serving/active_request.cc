@@ -169,7 +169,7 @@ bool ActiveRequest::publish(const engine::StepOutput& output) {
     failure_ = Status(Code::kDeadlineExceeded, "the request's time ran out before it was finished",
                       {}, "deadline");
   } else if (output.finish == engine::FinishReason::kError && !failure_) {
-    failure_ = Status(Code::kInternal, output.error.empty() ? "the engine failed" : output.error);
+    failure_ = Status(output.error_code, output.error.empty() ? "the engine failed" : output.error);
   }
   const bool cut = failure_ || output.finish == engine::FinishReason::kCancelled;
   if (!cut && (!delta.text.empty() || delta.finish || !delta.tokens.empty())) {
