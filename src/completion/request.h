@@ -71,6 +71,22 @@ struct Sampling {
   int prompt_logprobs = -1;  // the same for the prompt's tokens
 };
 
+// How far one choice has come elsewhere.
+struct ChoiceProgress {
+  std::vector<int32_t> tokens{};     // of the answer; told to the client, text and all
+  std::optional<int> ended_after{};  // set: the choice is over, after so many tokens
+};
+
+// An answer that another process began, and that goes on where it stands. The tokens told already
+// are replayed in silence; the next one is sampled at the position behind them. Whoever resumes
+// sends token prompts, a seed and every other field as they were at first.
+struct Resume {
+  std::vector<ChoiceProgress> choices{};      // by prompt, then n
+  std::vector<bool> prompt_logprobs_told{};   // per prompt
+  std::string fingerprint{};  // numerics id of where it began: refused where another one holds
+  int max_model_len = 0;      // the context that it began with
+};
+
 struct Request {
   std::string id;
   std::string model;
@@ -83,6 +99,7 @@ struct Request {
   std::string tenant;
   std::string cache_salt;
   std::optional<TimePoint> deadline;
+  std::optional<Resume> resume;
 };
 
 enum class FinishReason { kStop, kLength, kAbort, kError };

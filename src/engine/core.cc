@@ -178,7 +178,7 @@ void EngineCore::publish_entry(const PlanEntry& entry, size_t& row, TimePoint no
   StepOutput output = output_for(sequence, now);
   const bool scored = score_prompt(sequence, wanted.prompt_end, row, output);
   if (scored && sequence.remaining() == 0) {
-    if (sequence.output_size() == 0) {
+    if (sequence.output_size() == sequence.resumed_size) {
       stats_.prompt_tokens += static_cast<uint64_t>(sequence.prompt_size);
       sequence.first_token = now;
       output.first_token = now;

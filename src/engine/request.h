@@ -68,6 +68,9 @@ struct StepOutput {
 struct Request {
   RequestId id = 0;
   std::vector<int32_t> prompt{};  // not empty, all ids below the vocabulary
+  // The last so many of `prompt` are output that was sampled elsewhere: they count as output in
+  // every rule, and the next token is sampled at the position behind them.
+  int resumed_tokens = 0;
   SamplingParams sampling;
   int priority = 0;      // lower runs first
   std::string tenant{};  // fair share is between tenants of one priority

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -61,6 +62,14 @@ Outcome check_counts(const SamplingParams& s) {
   return check_range(s.prompt_logprobs, -1, kMost, "prompt_logprobs");
 }
 
+Outcome check_resumed(const Request& request) {
+  const auto most = std::min<size_t>(request.prompt.size() - 1, size_t(request.sampling.max_tokens));
+  if (request.resumed_tokens >= 0 && size_t(request.resumed_tokens) <= most) return {};
+  return invalid(fmt::format("resumed_tokens must be from 0 to {}; found {}", most,
+                             request.resumed_tokens),
+                 "resumed_tokens");
+}
+
 Outcome check_prompt(const Request& request, const RequestBounds& bounds) {
   if (request.prompt.empty()) return invalid("the prompt has no tokens; send at least one");
   const size_t size = request.prompt.size();
@@ -87,6 +96,7 @@ Outcome check_request(const Request& request, const RequestBounds& bounds) {
   SLUICE_RETURN_IF_ERROR(check_prompt(request, bounds));
   SLUICE_RETURN_IF_ERROR(check_probabilities(request.sampling));
   SLUICE_RETURN_IF_ERROR(check_counts(request.sampling));
+  SLUICE_RETURN_IF_ERROR(check_resumed(request));
   return check_tokens(request.sampling, bounds.vocab);
 }
 

@@ -20,6 +20,14 @@ std::vector<TokenCount> distinct_tokens(std::vector<int32_t> tokens) {
   return counts;
 }
 
+void count_token(Sequence& sequence, int32_t token) {
+  auto at = std::ranges::lower_bound(sequence.counts, token, {}, &TokenCount::token);
+  if (at == sequence.counts.end() || at->token != token) {
+    at = sequence.counts.insert(at, {token, 0});
+  }
+  ++at->in_output;
+}
+
 // The tenant's length keeps ("ab", "c") and ("a", "bc") apart.
 PrefixHash salt_of(const Request& request) {
   return prefix_salt(std::to_string(request.tenant.size()) + ':' + request.tenant +
@@ -37,22 +45,22 @@ Sequence make_sequence(Request request, int max_context, TimePoint queued) {
   sequence.tenant = std::move(request.tenant);
   sequence.deadline = request.deadline;
   sequence.tokens = std::move(request.prompt);
-  sequence.prompt_size = sequence.size();
+  sequence.resumed_size = request.resumed_tokens;
+  sequence.prompt_size = sequence.size() - sequence.resumed_size;
   const int room = max_context - sequence.prompt_size;
   sequence.max_size = sequence.prompt_size + std::min(sequence.sampling.max_tokens, room);
-  if (has_penalties(sequence.sampling)) sequence.counts = distinct_tokens(sequence.tokens);
+  if (has_penalties(sequence.sampling)) {
+    const auto prompt = sequence.prompt();
+    sequence.counts = distinct_tokens({prompt.begin(), prompt.end()});
+    for (const int32_t token : sequence.output()) count_token(sequence, token);
+  }
   sequence.queued = queued;
   return sequence;
 }
 
 void append_token(Sequence& sequence, int32_t token) {
   sequence.tokens.push_back(token);
-  if (!has_penalties(sequence.sampling)) return;
-  auto at = std::ranges::lower_bound(sequence.counts, token, {}, &TokenCount::token);
-  if (at == sequence.counts.end() || at->token != token) {
-    at = sequence.counts.insert(at, {token, 0});
-  }
-  ++at->in_output;
+  if (has_penalties(sequence.sampling)) count_token(sequence, token);
 }
 
 }  // namespace sluice::engine

@@ -37,6 +37,7 @@ struct Sequence {
 
   std::vector<int32_t> tokens;  // prompt, then output
   int prompt_size = 0;
+  int resumed_size = 0;            // output that was there from the start
   int max_size = 0;                // of `tokens`: by max_tokens and by the context
   std::vector<TokenCount> counts;  // by token, ascending; empty unless a penalty is on
   int prompt_logprobs_done = 0;    // prompt positions whose logprobs were published, from 1 on
@@ -55,6 +56,11 @@ struct Sequence {
   int computed = 0;
   std::vector<int32_t> blocks;  // of positions 0 …, ceil(computed / block size) between steps
 
+  // Speculation (speculation.h).
+  std::vector<int32_t> draft;  // what may come behind `tokens`
+  int draft_rows = 0;          // of these computed in the step being planned
+  double draft_trust = 0.5;    // how often a draft's next token was right lately
+
   // The prefix chain of the full blocks of `tokens`, as far as it was needed.
   PrefixHash salt;
   std::vector<PrefixHash> hashes;
@@ -68,6 +74,8 @@ struct Sequence {
   std::span<const int32_t> output() const {
     return std::span<const int32_t>(tokens).subspan(size_t(prompt_size));
   }
+  // One row is left: its logits give the next token.
+  bool streams() const { return remaining() == 1 && !owes_prompt_logprobs(); }
   // Logprobs of some prompt positions are still to be computed: all their rows must run.
   bool owes_prompt_logprobs() const {
     return sampling.prompt_logprobs >= 0 && prompt_logprobs_done < prompt_size - 1;
