@@ -26,8 +26,9 @@ constexpr size_t kMaxNames = 1024;
 
 Result<std::string> request_bytes(const ClientRequest& request, const Url& url) {
   if (!is_token(request.method)) return invalid("the request's method is no HTTP token");
-  std::string bytes =
-      fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, url.target, url.authority);
+  if (!is_field_value(request.host)) return invalid("the request's host is no Host field");
+  std::string bytes = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, url.target,
+                                  request.host.empty() ? url.authority : request.host);
   for (const auto& [name, value] : request.headers) {
     if (!is_token(name) || !is_field_value(value)) {
       return invalid(fmt::format("the header field '{}' holds a character that none may", name));
@@ -132,9 +133,9 @@ void HttpClient::Impl::start(std::shared_ptr<ClientExchange> exchange) {
 
 void HttpClient::Impl::cancel(const std::shared_ptr<ClientExchange>& exchange) {
   if (exchange->ended) return;
-  for (const auto& [raw, connection] : connections) {
-    if (connection->exchange() != exchange.get()) continue;
-    const std::shared_ptr<ClientConnection> kept = connection;
+  const auto found = connections.find(exchange->connection);
+  if (found != connections.end()) {
+    const std::shared_ptr<ClientConnection> kept = found->second;
     return kept->fail({Code::kCancelled, "the request was cancelled"});
   }
   exchange->end(fail(Code::kCancelled, "the request was cancelled"));
@@ -175,9 +176,18 @@ HttpClient::HttpClient(ClientOptions options) : impl_(std::make_shared<Impl>(opt
   impl_->thread = std::thread([events = impl_->loop] { events->run(); });
 }
 
+HttpClient::HttpClient(ClientOptions options, std::shared_ptr<EventLoop> loop)
+    : impl_(std::make_shared<Impl>(options)) {
+  impl_->loop = std::move(loop);
+}
+
 HttpClient::~HttpClient() {
   if (!impl_->loop) return;
   impl_->stopping = true;
+  if (!impl_->thread.joinable()) {
+    impl_->close_all();
+    return;
+  }
   impl_->loop->post([impl = impl_] { impl->close_all(); });
   impl_->loop->stop();
   impl_->thread.join();
@@ -198,8 +208,19 @@ ClientCall HttpClient::launch(ClientRequest request, ClientCallbacks callbacks,
   const std::shared_ptr<ClientExchange> exchange = *std::move(prepared);
   exchange->callbacks = std::move(callbacks);
   exchange->body_left = max_body_bytes;
+  const auto given_or = [](Duration given, Duration otherwise) {
+    return given > Duration::zero() ? given : otherwise;
+  };
+  const ClientOptions& options = impl_->options;
+  exchange->connect_timeout = given_or(request.connect_timeout, options.connect_timeout);
+  exchange->read_timeout = given_or(request.read_timeout, options.read_timeout);
+  exchange->first_byte_timeout = given_or(request.first_byte_timeout, exchange->read_timeout);
   if (request.timeout > Duration::zero()) exchange->deadline = EventLoop::now() + request.timeout;
-  impl_->loop->post([impl = impl_, exchange] { impl->start(exchange); });
+  if (impl_->loop->on_thread()) {
+    impl_->start(exchange);
+  } else {
+    impl_->loop->post([impl = impl_, exchange] { impl->start(exchange); });
+  }
   ClientCall call;
   call.cancel_ = [weak_impl = std::weak_ptr(impl_), weak_exchange = std::weak_ptr(exchange)] {
     const auto impl = weak_impl.lock();

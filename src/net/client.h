@@ -18,22 +18,35 @@
 
 namespace sluice::net {
 
+class EventLoop;
+
 struct ClientRequest {
   std::string method = "GET";
   std::string url;       // http://host[:port]/path?query
   Headers headers = {};  // Host, Content-Length and Connection are added
   std::string body = {};
-  Duration timeout{};  // for the whole exchange, however much it moves; 0: none
+  Duration timeout{};          // for the whole exchange, however much it moves; 0: none
+  std::string host = {};       // what the Host field says; empty: as in the URL
+  Duration connect_timeout{};  // 0: as in ClientOptions
+  Duration
+      first_byte_timeout{};  // from the request sent to the answer's first byte; 0: read_timeout
+  Duration read_timeout{};   // 0: as in ClientOptions
 };
 
 // Called on the client's loop thread: must not block. on_end is called exactly once, last, also
 // after a cancel (kCancelled); for a request that cannot be begun (a bad URL, an unknown host) on
-// the caller's thread, before request() returns. Unset members are skipped.
+// the caller's thread, before request() returns. A failure's reason() is kNotConnected when the
+// server cannot have seen the request, kStaleConnection when it may not have. Unset members are
+// skipped.
 struct ClientCallbacks {
   std::function<void(int status, const Headers& headers)> on_head = {};
   std::function<void(std::string_view bytes)> on_data = {};  // transfer coding removed
   std::function<void(Outcome outcome)> on_end = {};
 };
+
+inline constexpr std::string_view kNotConnected = "not_connected";
+// A kept connection was closed as the request was sent on it: most likely it was not seen.
+inline constexpr std::string_view kStaleConnection = "stale_connection";
 
 struct ClientOptions {
   Duration connect_timeout = std::chrono::seconds(10);
@@ -48,8 +61,8 @@ struct ClientOptions {
 class ClientCall {
  public:
   ClientCall() = default;
-  // Any thread. The connection is closed; on_end follows on the loop's thread. Without effect
-  // when the request has ended.
+  // Any thread. The connection is closed; on_end follows on the loop's thread, never inside this
+  // call. Without effect when the request has ended.
   void cancel();
 
  private:
@@ -61,6 +74,9 @@ class ClientCall {
 class HttpClient {
  public:
   explicit HttpClient(ClientOptions options = {});
+  // On a loop that someone else runs: a request made on its thread starts at once, and its end may
+  // then be told before request() returns. Destroyed on the loop's thread, or after the loop ended.
+  HttpClient(ClientOptions options, std::shared_ptr<EventLoop> loop);
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;

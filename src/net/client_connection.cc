@@ -11,8 +11,11 @@ namespace sluice::net {
 
 void ClientExchange::end(Outcome outcome) {
   if (std::exchange(ended, true)) return;
-  if (callbacks.on_end) callbacks.on_end(std::move(outcome));
+  connection = nullptr;
+  // What the callbacks own may end with them, and this exchange with that.
+  const ClientCallbacks told = std::move(callbacks);
   callbacks = {};
+  if (told.on_end) told.on_end(std::move(outcome));
 }
 
 ClientExchange::~ClientExchange() { end(sluice::fail(Code::kCancelled, "the client was closed")); }
@@ -22,6 +25,7 @@ ClientConnection::ClientConnection(EventLoop& loop, const ClientOptions& options
 
 void ClientConnection::begin(std::shared_ptr<ClientExchange> exchange) {
   exchange_ = std::move(exchange);
+  exchange_->connection = this;
   origin_ = exchange_->origin;
   parser_.emplace(options_.max_header_bytes, exchange_->head_only);
   connect_next();
@@ -29,10 +33,11 @@ void ClientConnection::begin(std::shared_ptr<ClientExchange> exchange) {
 
 void ClientConnection::reuse(std::shared_ptr<ClientExchange> exchange) {
   exchange_ = std::move(exchange);
+  exchange_->connection = this;
   parser_.emplace(options_.max_header_bytes, exchange_->head_only);
   reused_ = true;
   sent_ = 0;
-  set_deadline(options_.read_timeout);
+  set_deadline(exchange_->first_byte_timeout);
   send_more();
 }
 
@@ -42,7 +47,7 @@ void ClientConnection::connect_next() {
     socket_ =
         Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket_.valid()) {
-      return fail({Code::kResourceExhausted, errno_text("cannot open a socket", errno)});
+      return fail_connecting(errno_text("cannot open a socket", errno));
     }
     set_no_delay(socket_.get());
     const int error = ::connect(socket_.get(), address.raw(), address.length) == 0 ? 0 : errno;
@@ -52,12 +57,16 @@ void ClientConnection::connect_next() {
       if (auto watched = loop_.watch(socket_.get(), interest_, this); !watched) {
         return fail(watched.error());
       }
-      set_deadline(options_.connect_timeout);
+      set_deadline(exchange_->connect_timeout);
       return;
     }
     connect_error_ = errno_text(fmt::format("cannot connect to {}", address_text(address)), error);
   }
-  fail({Code::kUnavailable, connect_error_});
+  fail_connecting(connect_error_);
+}
+
+void ClientConnection::fail_connecting(std::string message) {
+  fail({Code::kUnavailable, std::move(message), {}, std::string(kNotConnected)});
 }
 
 void ClientConnection::on_connected() {
@@ -70,7 +79,7 @@ void ClientConnection::on_connected() {
     loop_.unwatch(socket_.get());
     return connect_next();
   }
-  set_deadline(options_.read_timeout);
+  set_deadline(exchange_->first_byte_timeout);
   send_more();
 }
 
@@ -108,13 +117,19 @@ void ClientConnection::receive() {
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (!exchange_) return close();  // an idle connection: closed, or bytes that nobody asked for
   if (count > 0) {
-    set_deadline(options_.read_timeout);
+    set_deadline(exchange_->read_timeout);
     return consume({space.data(), static_cast<size_t>(count)});
   }
   if (reused_ && !parser_->begun() && exchange_->may_repeat) {
     auto exchange = std::move(exchange_);
     close();
     return pool_.on_stale(std::move(exchange));
+  }
+  if (reused_ && !parser_->begun()) {
+    return fail({Code::kUnavailable,
+                 "a kept connection was closed as it was used again",
+                 {},
+                 std::string(kStaleConnection)});
   }
   if (count < 0) return fail({Code::kUnavailable, errno_text("the connection broke", errno)});
   if (auto ended = parser_->end_of_input(); !ended) return fail(ended.error());
@@ -124,6 +139,10 @@ void ClientConnection::receive() {
 void ClientConnection::consume(std::string_view bytes) {
   // A callback may cancel, which ends the exchange under way.
   const std::shared_ptr<ClientExchange> exchange = exchange_;
+  if (sent_ == exchange->bytes.size()) {  // answers may go on for long; requests may be large
+    exchange->bytes = {};
+    sent_ = 0;
+  }
   while (!closed_ && !bytes.empty()) {
     std::string_view data;
     bytes.remove_prefix(parser_->feed(bytes, data));
@@ -166,8 +185,13 @@ void ClientConnection::set_deadline(Duration patience) {
 
 void ClientConnection::on_deadline() {
   if (!exchange_) return close();
-  fail({Code::kDeadlineExceeded, connecting_ ? fmt::format("no connection to {} in time", origin_)
-                                             : fmt::format("no answer from {} in time", origin_)});
+  if (connecting_) {
+    return fail({Code::kDeadlineExceeded,
+                 fmt::format("no connection to {} in time", origin_),
+                 {},
+                 std::string(kNotConnected)});
+  }
+  fail({Code::kDeadlineExceeded, fmt::format("no answer from {} in time", origin_)});
 }
 
 void ClientConnection::fail(Status status) {

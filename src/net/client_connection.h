@@ -16,6 +16,8 @@
 
 namespace sluice::net {
 
+class ClientConnection;
+
 // A request under way. Made on the caller's thread, then the loop's.
 struct ClientExchange {
   ClientCallbacks callbacks;
@@ -27,6 +29,10 @@ struct ClientExchange {
   bool ended = false;
   size_t body_left = 0;  // of what the caller takes
   TimePoint deadline = TimePoint::max();
+  Duration connect_timeout{};
+  Duration first_byte_timeout{};
+  Duration read_timeout{};
+  ClientConnection* connection = nullptr;  // that it is on
 
   // Also from the destructor: an exchange that is dropped with its loop was cancelled.
   void end(Outcome outcome);
@@ -51,6 +57,7 @@ class ClientConnection final : public EventLoop::Watcher {
   void begin(std::shared_ptr<ClientExchange> exchange);  // connects first
   void reuse(std::shared_ptr<ClientExchange> exchange);
   void fail(Status status);  // ends the exchange with it and closes
+  void fail_connecting(std::string message);
   void on_events(uint32_t events) override;
 
   const ClientExchange* exchange() const { return exchange_.get(); }

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
-
+#include <atomic>
+#include <optional>
 #include <thread>
+#include <utility>
 
+#include "net/event_loop.h"
 #include "net/response_parser.h"
 #include "net/sse.h"
 #include "net/test_support.h"
@@ -15,6 +18,7 @@
 namespace sluice::net {
 namespace {
 
+using testing::RawClient;
 using testing::Signal;
 using testing::TestServer;
 
@@ -284,6 +288,121 @@ TEST(Url, RefusesTricks) {
         "//h/"}) {
     EXPECT_FALSE(parse_url(bad)) << bad;
   }
+}
+
+// Passes every request on to another server, by a client on the loop that the request came in on.
+class Passing : public HttpHandler {
+ public:
+  Passing(std::shared_ptr<EventLoop> loop, std::string to)
+      : client_(std::in_place, ClientOptions{}, std::move(loop)), to_(std::move(to)) {}
+
+  void handle(HttpRequest request, std::shared_ptr<Responder> responder) override {
+    on_loop = EventLoop::current() != nullptr;
+    ClientRequest onward{.method = request.method, .url = to_ + request.target};
+    onward.host = "elsewhere.example";
+    onward.body = std::move(request.body);
+    auto call = client_->request(
+        std::move(onward),
+        {.on_head = [responder](int status, const Headers&) { responder->start(status, {}); },
+         .on_data = [responder](std::string_view bytes) { responder->write(bytes); },
+         .on_end =
+             [this, responder](Outcome outcome) {
+               if (outcome) return responder->finish();
+               reason = outcome.error().reason();
+               ended.set();
+             }});
+    responder->on_close([call]() mutable { call.cancel(); });
+  }
+  void end() { client_.reset(); }
+
+  std::atomic<bool> on_loop = false;
+  std::string reason;
+  Signal ended;
+
+ private:
+  std::optional<HttpClient> client_;
+  std::string to_;
+};
+
+struct PassingServer {
+  explicit PassingServer(std::string to) {
+    auto loop = *EventLoop::create();
+    handler = std::make_shared<Passing>(loop, std::move(to));
+    ServerOptions options;
+    options.loops = {loop};
+    server = *HttpServer::start(std::move(options), handler);
+  }
+  ~PassingServer() {
+    server.reset();
+    handler->end();
+  }
+  std::string url(std::string_view path) const {
+    return "http://127.0.0.1:" + std::to_string(server->port()) + std::string(path);
+  }
+
+  std::shared_ptr<Passing> handler;
+  std::unique_ptr<HttpServer> server;
+};
+
+TEST(ClientOnSharedLoop, PassesAnswersOn) {
+  TestServer upstream;
+  PassingServer between(url_of(upstream, ""));
+  HttpClient client;
+  for (int i = 0; i < 3; ++i) {
+    const auto got = client.fetch({.method = "POST", .url = between.url("/echo"), .body = "hello"});
+    ASSERT_TRUE(got) << got.error().message();
+    EXPECT_EQ(got->body, "hello");
+  }
+  EXPECT_TRUE(between.handler->on_loop);
+  EXPECT_EQ(upstream.server->stats().connections_accepted, 1u);
+}
+
+TEST(ClientOnSharedLoop, HostFieldMayDifferFromTheAddress) {
+  TestServer upstream;
+  PassingServer between(url_of(upstream, ""));
+  HttpClient client;
+  const auto call = client.request({.url = between.url("/hold")}, {});
+  auto arrived = upstream.handler->take();
+  EXPECT_EQ(arrived.request.header("host"), "elsewhere.example");
+  arrived.responder->send({});
+}
+
+TEST(ClientOnSharedLoop, ClientThatLeavesCancelsUpstream) {
+  TestServer upstream;
+  PassingServer between(url_of(upstream, ""));
+  Signal gone;
+  {
+    RawClient client(between.server->port());
+    client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    auto arrived = upstream.handler->take();
+    arrived.responder->on_close([&gone] { gone.set(); });
+    client.reset();
+    EXPECT_TRUE(gone.wait());
+  }
+  EXPECT_TRUE(between.handler->ended.wait());
+}
+
+TEST(ClientOnSharedLoop, RefusedConnectionIsToldApart) {
+  uint16_t nobody = 0;
+  {
+    const Fd closed = *listen_on("127.0.0.1", 0);
+    nobody = local_port(closed.get());
+  }
+  PassingServer between("http://127.0.0.1:" + std::to_string(nobody));
+  HttpClient client;
+  EXPECT_EQ(client.fetch({.url = between.url("/")})->status, 500);
+  EXPECT_TRUE(between.handler->ended.wait());
+  EXPECT_EQ(between.handler->reason, kNotConnected);
+}
+
+TEST(Client, FirstByteHasItsOwnDeadline) {
+  TestServer upstream;
+  HttpClient client;
+  const auto got = client.fetch(
+      {.url = url_of(upstream, "/hold"), .first_byte_timeout = std::chrono::milliseconds(30)});
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(got.error().reason(), "");
 }
 
 }  // namespace

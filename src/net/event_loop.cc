@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kScratchBytes = 64u << 10;
 constexpr int kEventsPerRound = 128;
 
+thread_local EventLoop* current_loop = nullptr;
+
 }  // namespace
 
 void EventLoop::Timer::set(TimePoint when) {
@@ -114,8 +116,11 @@ void EventLoop::run_timers() {
   }
 }
 
+EventLoop* EventLoop::current() { return current_loop; }
+
 void EventLoop::run() {
   thread_ = std::this_thread::get_id();
+  current_loop = this;
   std::array<epoll_event, kEventsPerRound> events;
   while (running_) {
     int timeout = wait_milliseconds();
@@ -146,6 +151,7 @@ void EventLoop::run() {
     ended_ = true;
     dropped.swap(tasks_);
   }
+  current_loop = nullptr;
 }
 
 }  // namespace sluice::net

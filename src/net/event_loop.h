@@ -70,6 +70,9 @@ class EventLoop {
   void post(Task task);
   bool on_thread() const { return thread_.load() == std::this_thread::get_id(); }
 
+  // The loop whose thread this is; null on any other thread.
+  static EventLoop* current();
+
   // The descriptor must stay open until unwatch().
   Outcome watch(int fd, uint32_t events, Watcher* watcher);
   void rewatch(int fd, uint32_t events, Watcher* watcher);

@@ -155,9 +155,12 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(ServerOptions options,
   if (!options.error_body) options.error_body = plain_error;
   impl->context = std::make_shared<ServerContext>(options.limits, std::move(options.error_body),
                                                   std::move(handler));
-  for (int i = 0; i < options.io_threads; ++i) {
+  for (int i = 0; options.loops.empty() && i < options.io_threads; ++i) {
     SLUICE_ASSIGN_OR_RETURN(auto events, EventLoop::create());
     impl->loops.push_back(std::make_shared<ServerLoop>(std::move(events)));
+  }
+  for (const auto& events : options.loops) {
+    impl->loops.push_back(std::make_shared<ServerLoop>(events));
   }
   impl->listener = std::make_unique<Listener>(std::move(socket), impl->context, impl->loops);
   SLUICE_RETURN_IF_ERROR(impl->listener->begin());

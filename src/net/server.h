@@ -23,6 +23,8 @@
 
 namespace sluice::net {
 
+class EventLoop;
+
 // The one answer to one request: either send(), or start(), write()…, finish().
 // Every method may be called from any thread and never blocks on the client. A Responder dropped
 // without an answer answers 500; one dropped in mid stream cuts the connection, so that the client
@@ -89,6 +91,9 @@ struct ServerOptions {
   std::string host = "127.0.0.1";  // an address or a name; "::" and "0.0.0.0" mean all
   uint16_t port = 0;               // 0: any free one
   int io_threads = 1;
+  // Event loops made by someone else who shares them (a client on the same threads), used instead
+  // of io_threads. The server runs each on a thread of its own until it is destroyed.
+  std::vector<std::shared_ptr<EventLoop>> loops = {};
   // A listening socket made by someone else (TCP or unix), used instead of host and port. The
   // server owns and closes it.
   std::optional<int> listen_fd;
