@@ -1,6 +1,7 @@
 #include "engine/core.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <span>
 #include <utility>
@@ -13,6 +14,8 @@ namespace {
 
 // Logits of prompt rows held at a time, for prompt logprobs: 64 MiB.
 constexpr int64_t kMaxPromptLogits = int64_t{16} << 20;
+// Fewer logits than these are sampled sooner by one thread than handed out.
+constexpr size_t kParallelLogits = size_t{32} << 10;
 
 SchedulerOptions scheduler_options(const EngineOptions& options, int vocab) {
   SLUICE_CHECK(options.max_sequences > 0 && options.max_batched_tokens > 0, "an engine needs rows");
@@ -27,6 +30,8 @@ SchedulerOptions scheduler_options(const EngineOptions& options, int vocab) {
   result.prefix_caching = options.prefix_caching ? PrefixCaching::kOn : PrefixCaching::kOff;
   result.max_prompt_logit_rows =
       static_cast<int>(std::clamp<int64_t>(kMaxPromptLogits / vocab, 16, 1 << 20));
+  result.max_step_stretch = options.max_step_stretch;
+  result.speculation = options.speculation;
   return result;
 }
 
@@ -43,6 +48,11 @@ struct WantedRows {
   int prompt_begin = 0;  // for prompt logprobs
   int prompt_end = 0;
   bool last = false;  // for the next token
+
+  // Rows of logits, those of the drafts behind the last among them.
+  size_t count(int drafts) const {
+    return size_t(prompt_end - prompt_begin) + (last ? size_t(drafts) + 1 : 0);
+  }
 };
 
 WantedRows wanted_rows(const Sequence& sequence, int first, int rows) {
@@ -67,6 +77,12 @@ StepOutput output_for(const Sequence& sequence, TimePoint now) {
   return output;
 }
 
+void fail_with(const Status& status, StepOutput& output) {
+  output.finish = FinishReason::kError;
+  output.error = status.message();
+  output.error_code = status.code();
+}
+
 }  // namespace
 
 EngineCore::EngineCore(Runner& runner, EngineOptions options, const Clock& clock)
@@ -75,7 +91,8 @@ EngineCore::EngineCore(Runner& runner, EngineOptions options, const Clock& clock
       clock_(clock),
       bounds_(request_bounds(options_, runner.vocab())),
       scheduler_(scheduler_options(options_, runner.vocab())),
-      sampler_(options_.end_tokens) {
+      samplers_(size_t(options_.team == nullptr ? 1 : options_.team->size()),
+                Sampler(options_.end_tokens)) {
   update_stats(clock_.now());
 }
 
@@ -109,8 +126,10 @@ std::vector<StepOutput> EngineCore::step() {
                     std::span(logits_).first(batch_.output_rows.size() * size_t(bounds_.vocab)));
     const TimePoint ran = clock_.now();
     scheduler_.commit();
+    sample_all(plan, ran);
     publish(plan, ran);
     const TimePoint done = clock_.now();
+    scheduler_.learn(done - start);
     ++stats_.steps;
     stats_.preemptions += static_cast<uint64_t>(plan.preemptions);
     info_.step = stats_.steps;
@@ -144,17 +163,22 @@ void EngineCore::build_batch(const Plan& plan) {
     const auto first_row = static_cast<int>(batch_.tokens.size());
     const auto tokens = std::span(sequence.tokens).subspan(size_t(first), size_t(entry.rows));
     batch_.tokens.insert(batch_.tokens.end(), tokens.begin(), tokens.end());
+    const auto drafts = std::span(sequence.draft).first(size_t(entry.drafts));
+    batch_.tokens.insert(batch_.tokens.end(), drafts.begin(), drafts.end());
     batch_.slices.push_back({.first_row = first_row,
-                             .rows = entry.rows,
+                             .rows = entry.rows + entry.drafts,
                              .first_position = first,
                              .blocks = sequence.blocks});
     const WantedRows wanted = wanted_rows(sequence, first, entry.rows);
     for (int position = wanted.prompt_begin; position < wanted.prompt_end; ++position) {
       batch_.output_rows.push_back(first_row + position - first);
     }
-    if (wanted.last) batch_.output_rows.push_back(first_row + entry.rows - 1);
+    for (int i = 0; wanted.last && i <= entry.drafts; ++i) {
+      batch_.output_rows.push_back(first_row + entry.rows - 1 + i);
+    }
     const bool decodes = sequence.remaining() == 1 && sequence.output_size() > 0;
     (decodes ? info_.decode_rows : info_.prefill_rows) += entry.rows;
+    info_.draft_rows += entry.drafts;
   }
   const size_t needed = batch_.output_rows.size() * size_t(bounds_.vocab);
   if (logits_.size() < needed) logits_.resize(needed);
@@ -165,76 +189,107 @@ std::span<const float> EngineCore::logits_of(size_t row) const {
   return std::span(logits_).subspan(row * vocab, vocab);
 }
 
-void EngineCore::publish(const Plan& plan, TimePoint now) {
+// Turns each entry's logits into tokens, rows in parallel where that pays. How the entries are
+// spread over the team changes nothing: each has its own sequence, logits and random numbers.
+void EngineCore::sample_all(const Plan& plan, TimePoint now) {
+  const size_t count = plan.entries.size();
+  sampled_.resize(count);
   size_t row = 0;
-  for (const PlanEntry& entry : plan.entries) publish_entry(entry, row, now);
+  size_t sampling = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const PlanEntry& entry = plan.entries[i];
+    const Sequence& sequence = *entry.sequence;
+    const WantedRows wanted = wanted_rows(sequence, sequence.computed - entry.rows, entry.rows);
+    sampled_[i] = {.first_row = row, .output = output_for(sequence, now)};
+    const size_t rows = wanted.count(entry.drafts);
+    row += rows;
+    sampling += rows > 0 ? 1 : 0;
+  }
+  const auto parts = static_cast<int>(std::min(samplers_.size(), sampling));
+  if (parts < 2 || sampling * size_t(bounds_.vocab) < kParallelLogits) {
+    for (size_t i = 0; i < count; ++i) sample_entry(plan.entries[i], samplers_[0], sampled_[i]);
+    return;
+  }
+  std::atomic<size_t> next{0};
+  options_.team->run([&](int member) {
+    for (size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      sample_entry(plan.entries[i], samplers_[size_t(member)], sampled_[i]);
+    }
+  });
 }
 
-// Turns the entry's logits, from `row` on, into output, and moves `row` behind them.
-void EngineCore::publish_entry(const PlanEntry& entry, size_t& row, TimePoint now) {
+void EngineCore::sample_entry(const PlanEntry& entry, Sampler& sampler, Sampled& sampled) const {
   Sequence& sequence = *entry.sequence;
   const WantedRows wanted = wanted_rows(sequence, sequence.computed - entry.rows, entry.rows);
-  const size_t end = row + size_t(wanted.prompt_end - wanted.prompt_begin) + (wanted.last ? 1 : 0);
-  StepOutput output = output_for(sequence, now);
-  const bool scored = score_prompt(sequence, wanted.prompt_end, row, output);
-  if (scored && sequence.remaining() == 0) {
-    if (sequence.output_size() == sequence.resumed_size) {
-      stats_.prompt_tokens += static_cast<uint64_t>(sequence.prompt_size);
-      sequence.first_token = now;
-      output.first_token = now;
-    }
-    if (wanted.last) {
-      sample(sequence, logits_of(row), output);
-    } else {
-      output.finish = FinishReason::kLength;  // no token was asked for
-    }
+  size_t row = sampled.first_row;
+  for (int position = wanted.prompt_begin; position < wanted.prompt_end; ++position) {
+    auto scored = Sampler::score(sequence.tokens[size_t(position) + 1],
+                                 sequence.sampling.prompt_logprobs, logits_of(row++));
+    if (!scored) return fail_with(scored.error(), sampled.output);
+    sampled.output.prompt_logprobs.push_back(*std::move(scored));
+    ++sequence.prompt_logprobs_done;
   }
-  row = end;
+  if (sequence.remaining() > 0) return;
+  sampled.prompt_done = sequence.output_size() == sequence.resumed_size;
+  if (wanted.last) {
+    sample_tokens(entry, row, sampler, sampled);
+  } else {
+    sampled.output.finish = FinishReason::kLength;  // no token was asked for
+  }
+}
+
+// One token, and another one for each draft row that held the token chosen before it.
+void EngineCore::sample_tokens(const PlanEntry& entry, size_t row, Sampler& sampler,
+                               Sampled& sampled) const {
+  Sequence& sequence = *entry.sequence;
+  StepOutput& output = sampled.output;
+  for (int i = 0;; ++i) {
+    auto token = sampler.sample(sequence, logits_of(row + size_t(i)));
+    if (!token) return fail_with(token.error(), output);
+    ++sampled.generated;
+    const int32_t id = token->token;
+    if (ends_sequence(sequence, options_.end_tokens, id)) {
+      output.finish = FinishReason::kStop;
+      output.stop_token = id;
+      return;
+    }
+    const bool right = i < entry.drafts && sequence.draft.front() == id;
+    check_draft(sequence, id);
+    append_token(sequence, id);
+    output.tokens.push_back(*std::move(token));
+    if (right) ++sampled.accepted_drafts;
+    if (sequence.size() >= sequence.max_size) output.finish = FinishReason::kLength;
+    if (!right || output.finish != FinishReason::kNone) return;
+  }
+}
+
+void EngineCore::publish(const Plan& plan, TimePoint now) {
+  for (size_t i = 0; i < plan.entries.size(); ++i) {
+    publish_entry(plan.entries[i], sampled_[i], now);
+  }
+}
+
+void EngineCore::publish_entry(const PlanEntry& entry, Sampled& sampled, TimePoint now) {
+  Sequence& sequence = *entry.sequence;
+  StepOutput& output = sampled.output;
   const bool over = output.finish != FinishReason::kNone;
+  if (sampled.prompt_done) {
+    stats_.prompt_tokens += static_cast<uint64_t>(sequence.prompt_size);
+    sequence.first_token = now;
+    output.first_token = now;
+  }
+  stats_.generated_tokens += static_cast<uint64_t>(sampled.generated);
+  stats_.draft_tokens += static_cast<uint64_t>(entry.drafts);
+  stats_.accepted_drafts += static_cast<uint64_t>(sampled.accepted_drafts);
+  stats_.drafts += entry.drafts > 0 ? 1 : 0;
   if (over || !output.tokens.empty() || !output.prompt_logprobs.empty()) {
     outputs_.push_back(std::move(output));
   }
-  if (over) scheduler_.remove(sequence);
-}
-
-bool EngineCore::score_prompt(Sequence& sequence, int end, size_t& row, StepOutput& output) {
-  for (int position = sequence.prompt_logprobs_done; position < end; ++position) {
-    auto scored = Sampler::score(sequence.tokens[size_t(position) + 1],
-                                 sequence.sampling.prompt_logprobs, logits_of(row++));
-    if (!scored) {
-      output.finish = FinishReason::kError;
-      output.error = scored.error().message();
-      output.error_code = scored.error().code();
-      return false;
-    }
-    output.prompt_logprobs.push_back(*std::move(scored));
-    ++sequence.prompt_logprobs_done;
+  if (over) {
+    scheduler_.remove(sequence);
+  } else if (entry.drafts > 0) {
+    scheduler_.settle(sequence, sampled.accepted_drafts);
   }
-  return true;
-}
-
-void EngineCore::sample(Sequence& sequence, std::span<const float> logits, StepOutput& output) {
-  auto token = sampler_.sample(sequence, logits);
-  if (!token) {
-    output.finish = FinishReason::kError;
-    output.error = token.error().message();
-    output.error_code = token.error().code();
-    return;
-  }
-  accept(sequence, *std::move(token), output);
-}
-
-// Adds a token to the sequence and its output, and finds out whether it was the last.
-void EngineCore::accept(Sequence& sequence, TokenOutput token, StepOutput& output) {
-  ++stats_.generated_tokens;
-  if (ends_sequence(sequence, options_.end_tokens, token.token)) {
-    output.finish = FinishReason::kStop;
-    output.stop_token = token.token;
-    return;
-  }
-  append_token(sequence, token.token);
-  output.tokens.push_back(std::move(token));
-  if (sequence.size() >= sequence.max_size) output.finish = FinishReason::kLength;
 }
 
 void EngineCore::finish(Sequence& sequence, FinishReason reason, TimePoint now) {

@@ -46,13 +46,23 @@ class EngineCore {
   void check_integrity() const { scheduler_.check_integrity(); }
 
  private:
+  // What an entry of the plan came to. Entries are sampled by the whole team: each touches its own
+  // sequence and this only.
+  struct Sampled {
+    size_t first_row = 0;  // of its logits
+    StepOutput output;
+    bool prompt_done = false;  // with this step
+    int generated = 0;         // tokens chosen, an end token among them
+    int accepted_drafts = 0;   // draft rows that held the right token
+  };
+
   void expire(TimePoint now);
   void build_batch(const Plan& plan);
+  void sample_all(const Plan& plan, TimePoint now);
+  void sample_entry(const PlanEntry& entry, Sampler& sampler, Sampled& sampled) const;
+  void sample_tokens(const PlanEntry& entry, size_t row, Sampler& sampler, Sampled& sampled) const;
   void publish(const Plan& plan, TimePoint now);
-  void publish_entry(const PlanEntry& entry, size_t& row, TimePoint now);
-  bool score_prompt(Sequence& sequence, int end, size_t& row, StepOutput& output);
-  void sample(Sequence& sequence, std::span<const float> logits, StepOutput& output);
-  void accept(Sequence& sequence, TokenOutput token, StepOutput& output);
+  void publish_entry(const PlanEntry& entry, Sampled& sampled, TimePoint now);
   void finish(Sequence& sequence, FinishReason reason, TimePoint now);
   void update_stats(TimePoint now);
   std::span<const float> logits_of(size_t row) const;
@@ -62,9 +72,10 @@ class EngineCore {
   const Clock& clock_;
   const RequestBounds bounds_;
   Scheduler scheduler_;
-  Sampler sampler_;
+  std::vector<Sampler> samplers_;  // one for each member of the team
   model::Batch batch_;
   std::vector<float> logits_;
+  std::vector<Sampled> sampled_;  // by entry of the plan
   std::vector<StepOutput> outputs_;
   EngineStats stats_;
   StepInfo info_;

@@ -12,8 +12,10 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/thread_team.h"
 #include "engine/request.h"
 #include "engine/runner.h"
+#include "engine/speculation.h"
 #include "model/model.h"
 
 namespace sluice::engine {
@@ -24,6 +26,7 @@ struct StepInfo {
   int sequences = 0;
   int prefill_rows = 0;  // of prompts, and of what preempted sequences compute again
   int decode_rows = 0;
+  int draft_rows = 0;
   int preemptions = 0;
   Duration schedule{};
   Duration forward{};
@@ -41,6 +44,12 @@ struct EngineOptions {
   size_t max_queued_requests = 1024;
   size_t max_queued_tokens = 4u << 20;
   std::vector<int32_t> end_tokens{};  // the model's own
+  // How much longer than without prompts a step may take beside running streams: step_budget.h.
+  // Below 1 max_batched_tokens is the only bound.
+  double max_step_stretch = 0.0;
+  SpeculationOptions speculation{};
+  // Samples rows in parallel; outlives the engine. May be null.
+  ThreadTeam* team = nullptr;
   // Called after each step on the engine thread; must not block. May be empty.
   std::function<void(const StepInfo&)> on_step{};
 };
@@ -57,9 +66,12 @@ struct EngineStats {
   uint64_t preemptions = 0;
   uint64_t prompt_tokens = 0;
   uint64_t generated_tokens = 0;
-  uint64_t prefix_queries = 0;  // prompt tokens looked up
-  uint64_t prefix_hits = 0;     // of these found
-  TimePoint last_step;          // its end; an idle engine takes none
+  uint64_t prefix_queries = 0;   // prompt tokens looked up
+  uint64_t prefix_hits = 0;      // of these found
+  uint64_t drafts = 0;           // times that a sequence computed draft rows
+  uint64_t draft_tokens = 0;     // these rows
+  uint64_t accepted_drafts = 0;  // those that held the token that was chosen
+  TimePoint last_step;           // its end; an idle engine takes none
 };
 
 class Engine {

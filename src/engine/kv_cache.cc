@@ -78,6 +78,14 @@ void KvCache::grow(Sequence& sequence, int tokens) {
   while (sequence.blocks.size() < wanted) sequence.blocks.push_back(pool_.allocate());
 }
 
+void KvCache::shrink(Sequence& sequence) {
+  const auto wanted = static_cast<size_t>(blocks_for(sequence.computed));
+  while (sequence.blocks.size() > wanted) {
+    pool_.release(sequence.blocks.back());
+    sequence.blocks.pop_back();
+  }
+}
+
 void KvCache::publish(Sequence& sequence) {
   if (caching_ == PrefixCaching::kOff) return;
   const int full = sequence.computed / block_size_;

@@ -47,6 +47,9 @@ class KvCache {
   // Gives the sequence blocks for its first `tokens` positions; the pool must have enough.
   void grow(Sequence& sequence, int tokens);
 
+  // Takes back the blocks behind those that the computed tokens fill.
+  void shrink(Sequence& sequence);
+
   // Makes the blocks that are full by now findable; after the pass that filled them.
   void publish(Sequence& sequence);
 

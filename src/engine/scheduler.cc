@@ -12,7 +12,9 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       // So that the decode rows of all running sequences fit into one step.
       max_sequences_(std::min(options.max_sequences, options.max_batched_tokens)),
-      cache_(options.kv_blocks, options.block_size, options.prefix_caching) {}
+      cache_(options.kv_blocks, options.block_size, options.prefix_caching),
+      step_budget_(options.max_step_stretch, options.max_batched_tokens),
+      draft_planner_(options.speculation) {}
 
 Sequence& Scheduler::add(Sequence sequence) {
   auto owned = std::make_unique<Sequence>(std::move(sequence));
@@ -68,11 +70,39 @@ const Plan& Scheduler::schedule(TimePoint now) {
   find_elder();
   if (elder_ == nullptr) return plan_;
   std::ranges::sort(running_, [&](auto* a, auto* b) { return runs_before(*a, *b); });
+  measure_load();
   if (step_ % kElderPeriod == 0) serve_elder(now);
   schedule_decodes();
+  schedule_drafts();
   schedule_prompts(now);
   SLUICE_CHECK(!plan_.entries.empty(), "live sequences, but none could be scheduled");
   return plan_;
+}
+
+// Finds out what wants to run, and from that how many rows drafts and prompts get.
+void Scheduler::measure_load() {
+  streams_.clear();
+  StepLoad load;
+  // Those that could not be admitted now are no reason to hurry.
+  const int places = full_ ? 0 : max_sequences_ - static_cast<int>(running_.size());
+  load.prompts = std::min(static_cast<int>(waiting_.size()), places);
+  for (Sequence* sequence : running_) {
+    if (sequence->streams()) {
+      streams_.push_back(sequence);
+      load.stream_rows = load.stream_rows.plus(1, sequence->size());
+    } else {
+      ++load.prompts;
+      load.prompt_context = std::max<int64_t>(load.prompt_context, sequence->computed);
+    }
+  }
+  load.streams = static_cast<int>(streams_.size());
+  const int kept_for_prompts = load.prompts > 0 ? kLeastPromptRows : 0;
+  draft_planner_.plan(streams_, load.stream_rows, step_budget_.cost(),
+                      budget_ - load.streams - kept_for_prompts);
+  for (const Sequence* sequence : streams_) {
+    load.stream_rows = load.stream_rows.plus(sequence->draft_rows, sequence->size());
+  }
+  prompt_budget_ = step_budget_.prompt_rows(load);
 }
 
 void Scheduler::serve_elder(TimePoint now) {
@@ -85,7 +115,7 @@ void Scheduler::serve_elder(TimePoint now) {
   for (const Sequence* sequence : running_) {
     others += sequence != elder_ && sequence->remaining() == 1 ? 1 : 0;
   }
-  plan_rows(*elder_, std::max(1, budget_ - others));
+  plan_rows(*elder_, std::max(1, std::min(budget_ - others, prompt_budget_)));
 }
 
 void Scheduler::schedule_decodes() {
@@ -97,19 +127,41 @@ void Scheduler::schedule_decodes() {
   }
 }
 
+// Draft rows take blocks that nobody wants: none while anyone waits to be admitted.
+void Scheduler::schedule_drafts() {
+  const int block_size = cache_.block_size();
+  for (PlanEntry& entry : plan_.entries) {
+    Sequence& sequence = *entry.sequence;
+    if (sequence.draft_rows == 0 || !sequence.streams()) continue;
+    int64_t blocks = std::ssize(sequence.blocks);
+    if (waiting_.empty()) blocks += cache_.pool().free_count();
+    const int known = sequence.computed + entry.rows;
+    entry.drafts = static_cast<int>(
+        std::min<int64_t>({sequence.draft_rows, budget_, blocks * block_size - known}));
+    cache_.grow(sequence, known + entry.drafts);
+    sequence.planned_rows += entry.drafts;
+    sequence.share->clock += entry.drafts;
+    budget_ -= entry.drafts;
+  }
+}
+
 void Scheduler::schedule_prompts(TimePoint now) {
   // A step that had to preempt has no room for anyone new.
   bool admission_open = plan_.preemptions == 0;
-  while (budget_ > 0) {
+  full_ = !admission_open;
+  while (budget_ > 0 && prompt_budget_ > 0) {
     Sequence* next = next_for_prompt(admission_open);
     if (next == nullptr) return;
     if (next->state == SequenceState::kWaiting) {
       const Admission result = admit(*next, Victims::kLessUrgent, now);
-      if (result == Admission::kFull) admission_open = false;
+      if (result == Admission::kFull) {
+        admission_open = false;
+        full_ = true;
+      }
       if (result == Admission::kHeld) next->passed_over = step_;
       if (result != Admission::kAdmitted) continue;
     }
-    if (!plan_rows(*next, budget_)) next->passed_over = step_;
+    if (!plan_rows(*next, prompt_budget_)) next->passed_over = step_;
   }
 }
 
@@ -227,6 +279,7 @@ bool Scheduler::plan_rows(Sequence& sequence, int limit) {
   sequence.planned_rows = rows;
   sequence.share->clock += rows;
   budget_ -= rows;
+  if (!sequence.streams()) prompt_budget_ -= rows;
   if (wants_logits) logit_budget_ -= rows;
   return true;
 }
@@ -238,6 +291,7 @@ void Scheduler::preempt(Sequence& sequence) {
     sequence.share->clock -= sequence.planned_rows;
     sequence.planned_rows = 0;
   }
+  sequence.draft_rows = 0;
   cache_.release(sequence);
   sequence.state = SequenceState::kWaiting;
   sequence.passed_over = step_;
@@ -247,12 +301,22 @@ void Scheduler::preempt(Sequence& sequence) {
 }
 
 void Scheduler::commit() {
+  shape_ = {};
   for (const PlanEntry& entry : plan_.entries) {
     Sequence& sequence = *entry.sequence;
+    const int rows = entry.rows + entry.drafts;
+    shape_ = shape_.plus(rows, sequence.computed + rows / 2);
     sequence.computed += entry.rows;
     sequence.planned_rows = 0;
+    sequence.draft_rows = 0;
     cache_.publish(sequence);
   }
+}
+
+void Scheduler::settle(Sequence& sequence, int accepted) {
+  sequence.computed += accepted;
+  cache_.publish(sequence);
+  cache_.shrink(sequence);
 }
 
 void Scheduler::check_integrity() const {

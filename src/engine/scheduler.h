@@ -2,8 +2,10 @@
 // It holds no tensors: sequences, blocks and arithmetic on both.
 //
 // Order of a step:
-//   1. Decode rows of all running sequences, so that no stream stalls behind a prompt.
-//   2. Prompt chunks with what is left of the budget, of running and newly admitted sequences:
+//   1. Decode rows of all running sequences, so that no stream stalls behind a prompt, and then
+//      the draft rows that speculation.h finds worth it. Drafts preempt nobody.
+//   2. Prompt chunks with what is left of the budget, at most what step_budget.h allows beside
+//      those streams, of running and newly admitted sequences:
 //      the most urgent priority first (lower is more urgent), within it the tenant whose fair share
 //      is furthest behind, within a tenant first come, first served.
 // Admission is in that order without exception: a request that does not fit yet is not passed by
@@ -31,6 +33,8 @@
 #include "engine/fair_share.h"
 #include "engine/kv_cache.h"
 #include "engine/sequence.h"
+#include "engine/speculation.h"
+#include "engine/step_budget.h"
 
 namespace sluice::engine {
 
@@ -45,11 +49,15 @@ struct SchedulerOptions {
   // Rows whose logits are wanted for prompt logprobs, in one step: a row of logits is as wide as
   // the vocabulary.
   int max_prompt_logit_rows = 1 << 20;
+  double max_step_stretch = 0.0;  // see StepBudget
+  SpeculationOptions speculation{};
 };
 
+// `rows` of the sequence's known tokens, and behind them `drafts` of its draft.
 struct PlanEntry {
   Sequence* sequence = nullptr;
   int rows = 0;
+  int drafts = 0;
 };
 
 struct Plan {
@@ -72,7 +80,13 @@ class Scheduler {
   // has at least one row. `now` becomes the `scheduled` time of those admitted.
   const Plan& schedule(TimePoint now);
   // After the pass over the latest plan: its rows count as computed, full blocks can be found.
+  // Draft rows do not count yet, and their blocks stay until settle().
   void commit();
+  // How many of the draft rows of an entry of the latest plan turned out right; the sequence has
+  // its new tokens. Once for each entry with drafts whose sequence goes on.
+  void settle(Sequence& sequence, int accepted);
+  // The time of the latest plan's step, from which later plans' sizes follow.
+  void learn(Duration time) { step_budget_.learn(shape_, time); }
 
   const std::vector<Sequence*>& waiting() const { return waiting_; }
   const std::vector<Sequence*>& running() const { return running_; }
@@ -93,8 +107,10 @@ class Scheduler {
   bool runs_before(const Sequence& a, const Sequence& b) const;
   bool is_served_before(const Sequence& a, const Sequence& b) const;
 
+  void measure_load();
   void serve_elder(TimePoint now);
   void schedule_decodes();
+  void schedule_drafts();
   void schedule_prompts(TimePoint now);
   Sequence* next_for_prompt(bool admission_open);
   Admission admit(Sequence& sequence, Victims victims, TimePoint now);
@@ -111,12 +127,18 @@ class Scheduler {
   const int max_sequences_;
   KvCache cache_;
   FairShare fair_share_;
+  StepBudget step_budget_;
+  DraftPlanner draft_planner_;
   std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences_;
   std::vector<Sequence*> waiting_;
   std::vector<Sequence*> running_;  // sorted by runs_before during schedule()
+  std::vector<Sequence*> streams_;  // of running_, in the step being planned
   Plan plan_;
-  int budget_ = 0;        // rows left in the step
-  int logit_budget_ = 0;  // prompt rows with logits left in the step
+  StepShape shape_;        // of the latest plan
+  int budget_ = 0;         // rows left in the step
+  int prompt_budget_ = 0;  // of these for prompts
+  int logit_budget_ = 0;   // prompt rows with logits left in the step
+  bool full_ = false;      // the latest step found no room for the next to be admitted
   Sequence* elder_ = nullptr;
   uint64_t step_ = 0;
   uint64_t next_arrival_ = 0;

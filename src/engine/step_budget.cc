@@ -1,0 +1,47 @@
+#include "engine/step_budget.h"
+
+#include <algorithm>
+
+namespace sluice::engine {
+namespace {
+
+// Per step and prompt that waits behind the first one. Slow enough that a passing peak does not
+// make steps uneven, quick enough to follow a load that changes within seconds.
+constexpr double kGrowth = 0.02;
+constexpr double kGreatestGrowth = 0.25;
+constexpr double kDecay = 0.02;
+constexpr double kGreatestShare = 1000.0;
+
+}  // namespace
+
+StepBudget::StepBudget(double max_stretch, int max_rows)
+    : least_share_(max_stretch - 1.0), max_rows_(max_rows), share_(least_share_) {}
+
+void StepBudget::follow(const StepLoad& load) {
+  if (load.streams == 0) return;
+  if (load.prompts < 2) {
+    share_ = std::max(least_share_, share_ * (1.0 - kDecay));
+    return;
+  }
+  const double growth = std::min(kGreatestGrowth, kGrowth * (load.prompts - 1));
+  // From 0 nothing would grow.
+  share_ = std::clamp(std::max(share_, 0.05) * (1.0 + growth), least_share_, kGreatestShare);
+}
+
+int StepBudget::prompt_rows(const StepLoad& load) {
+  if (least_share_ < 0.0) return max_rows_;
+  follow(load);
+  if (load.streams == 0 || load.prompts == 0 || !cost_.known()) return max_rows_;
+  const double share = std::max(share_, double(load.prompts - 1) / load.streams);
+  const double longest = cost_.predict(load.stream_rows) * (1.0 + share);
+  int enough = std::min(kLeastPromptRows, max_rows_);
+  int too_many = max_rows_ + 1;
+  while (too_many - enough > 1) {
+    const int middle = enough + (too_many - enough) / 2;
+    const bool fits = cost_.predict(load.stream_rows.plus(middle, load.prompt_context)) <= longest;
+    (fits ? enough : too_many) = middle;
+  }
+  return enough;
+}
+
+}  // namespace sluice::engine
