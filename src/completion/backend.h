@@ -44,6 +44,15 @@ struct ModelCard {
   std::string fingerprint;  // numerics id: equal ids give equal tokens
 };
 
+// How much the engines behind a backend have to do.
+struct Load {
+  int running = 0;
+  int waiting = 0;
+  int64_t waiting_tokens = 0;
+  int64_t kv_blocks_used = 0;
+  int64_t kv_blocks_total = 0;
+};
+
 struct TokenizeRequest {
   std::string model;
   Prompt prompt;
@@ -75,6 +84,8 @@ class Backend {
   virtual bool ready() const = 0;
   // Engine steps so far of the model: advances while the engine lives and has work.
   virtual uint64_t steps(const std::string& model) const = 0;
+  // Of all models together; zeros where it is not known.
+  virtual Load load() const { return {}; }
 };
 
 }  // namespace sluice::completion

@@ -81,10 +81,12 @@ struct ChoiceProgress {
 // are replayed in silence; the next one is sampled at the position behind them. Whoever resumes
 // sends token prompts, a seed and every other field as they were at first.
 struct Resume {
-  std::vector<ChoiceProgress> choices{};      // by prompt, then n
-  std::vector<bool> prompt_logprobs_told{};   // per prompt
-  std::string fingerprint{};  // numerics id of where it began: refused where another one holds
-  int max_model_len = 0;      // the context that it began with
+  std::vector<ChoiceProgress> choices{};     // by prompt, then n
+  std::vector<bool> prompt_logprobs_told{};  // per prompt
+  // Numerics id of where it began and the context there: refused where the id is another one or
+  // the context less. Both unset: whoever asks takes an answer that goes on with other numbers.
+  std::string fingerprint{};
+  int max_model_len = 0;
 };
 
 struct Request {

@@ -1,5 +1,7 @@
 #include "serving/active_request.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -45,9 +47,7 @@ FinishReason to_completion(engine::FinishReason reason) {
 }  // namespace
 
 ActiveRequest::ActiveRequest(ActiveRequestSetup setup)
-    : setup_(std::move(setup)),
-      prompt_told_(setup_.prompts.size()),
-      unfinished_(setup_.ids.size()) {
+    : setup_(std::move(setup)), prompts_(setup_.prompts.size()), unfinished_(setup_.ids.size()) {
   const completion::Sampling& sampling = setup_.request.sampling;
   for (size_t i = 0; i < setup_.ids.size(); ++i) {
     choices_.push_back(
@@ -77,27 +77,67 @@ completion::LogprobEntry ActiveRequest::entry_of(const engine::TokenOutput& toke
   return entry;
 }
 
+Outcome ActiveRequest::replay() {
+  if (!setup_.request.resume) return {};
+  const completion::Resume& resume = *setup_.request.resume;
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    prompts_[i].logprobs_told = resume.prompt_logprobs_told[i];
+  }
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    Choice& choice = choices_[i];
+    const completion::ChoiceProgress& progress = resume.choices[i];
+    if (progress.ended_after) {
+      choice.ended = choice.engine_ended = true;
+      usage_.completion_tokens += *progress.ended_after;
+      --unfinished_;
+      continue;
+    }
+    for (const int32_t token : progress.tokens) {
+      if (!choice.stops.push(choice.detokenizer.push(token)).stop) continue;
+      return invalid(fmt::format("resume: the tokens of choice {} reach a stop string", i),
+                     "resume");
+    }
+    choice.generated = choice.replayed = static_cast<int>(progress.tokens.size());
+    usage_.completion_tokens += choice.replayed;
+  }
+  return {};
+}
+
 void ActiveRequest::publish_prompt(size_t index, const engine::StepOutput& output) {
   const size_t prompt = index / static_cast<size_t>(setup_.request.choices_per_prompt);
-  if (prompt_told_[prompt]) return;
-  if (output.tokens.empty() && output.prompt_logprobs.empty()) return;
-  prompt_told_[prompt] = true;
-  usage_.cached_tokens += output.cached_tokens;
-  setup_.metrics->cached_tokens.add(output.cached_tokens);
-  setup_.metrics->prompt_length.observe(static_cast<double>(setup_.prompts[prompt].size()));
-  if (setup_.request.sampling.prompt_logprobs < 0) return;
-  std::vector<completion::LogprobEntry> entries;
-  entries.reserve(output.prompt_logprobs.size());
-  for (const engine::TokenOutput& token : output.prompt_logprobs) {
-    entries.push_back(entry_of(token));
+  PromptState& state = prompts_[prompt];
+  if (!state.counted && (!output.tokens.empty() || !output.prompt_logprobs.empty())) {
+    state.counted = true;
+    const auto length = static_cast<int>(setup_.prompts[prompt].size());
+    const int cached = std::min(output.cached_tokens, length);
+    usage_.cached_tokens += cached;
+    setup_.metrics->cached_tokens.add(cached);
+    setup_.metrics->prompt_length.observe(length);
   }
-  setup_.sink->on_prompt_logprobs(static_cast<int>(prompt), std::move(entries));
+  const bool first = index % static_cast<size_t>(setup_.request.choices_per_prompt) == 0;
+  if (first && setup_.request.sampling.prompt_logprobs >= 0 && !state.logprobs_told) {
+    tell_prompt_logprobs(prompt, output);
+  }
+}
+
+// Collects what the first choice's prefill yields, until every position but the first is there.
+void ActiveRequest::tell_prompt_logprobs(size_t prompt, const engine::StepOutput& output) {
+  PromptState& state = prompts_[prompt];
+  for (const engine::TokenOutput& token : output.prompt_logprobs) {
+    state.logprobs.push_back(entry_of(token));
+  }
+  const bool sampled = !output.tokens.empty() || output.finish == engine::FinishReason::kLength ||
+                       output.finish == engine::FinishReason::kStop;
+  if (state.logprobs.size() + 1 < setup_.prompts[prompt].size()) return;
+  if (state.logprobs.empty() && !sampled) return;
+  state.logprobs_told = true;
+  setup_.sink->on_prompt_logprobs(static_cast<int>(prompt), std::move(state.logprobs));
 }
 
 void ActiveRequest::publish_tokens(Choice& choice, const engine::StepOutput& output, Delta& delta) {
   const telemetry::ServingMetrics& metrics = *setup_.metrics;
   for (const engine::TokenOutput& token : output.tokens) {
-    if (choice.generated == 0) {
+    if (choice.generated == choice.replayed) {
       choice.first_token = output.at;
       metrics.time_to_first_token.observe(to_seconds(output.at - setup_.arrived));
       metrics.queue_time.observe(to_seconds(output.scheduled - output.queued));
@@ -142,12 +182,13 @@ void ActiveRequest::observe_end(const Choice& choice, const engine::StepOutput& 
   metrics.finished(finish_label(reason));
   metrics.end_to_end.observe(to_seconds(output.at - setup_.arrived));
   metrics.generation_length.observe(choice.generated);
-  if (choice.generated == 0) return;
+  const int fresh = choice.generated - choice.replayed;
+  if (fresh == 0) return;
   metrics.decode_time.observe(to_seconds(choice.last_token - choice.first_token));
   metrics.inference_time.observe(to_seconds(choice.last_token - output.scheduled));
-  if (choice.generated > 1) {
+  if (fresh > 1) {
     metrics.time_per_output_token.observe(to_seconds(choice.last_token - choice.first_token) /
-                                          (choice.generated - 1));
+                                          (fresh - 1));
   }
 }
 

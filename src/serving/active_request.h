@@ -33,6 +33,11 @@ class ActiveRequest {
  public:
   explicit ActiveRequest(ActiveRequestSetup setup);
 
+  // Before the engine has the request, on the caller's thread: brings the text of a resumed one to
+  // where it stands, without telling it. Fails when the tokens reach a stop string, as the choice
+  // would have ended there.
+  Outcome replay();
+
   // One step's output of one of its choices. True when that choice has ended for the engine.
   bool publish(const engine::StepOutput& output);
 
@@ -46,14 +51,23 @@ class ActiveRequest {
     text::Detokenizer detokenizer;
     completion::StopStrings stops;
     int generated = 0;
+    int replayed = 0;           // of the generated ones, elsewhere
     bool ended = false;         // for the client
     bool engine_ended = false;  // for the engine
     TimePoint first_token{};
     TimePoint last_token{};
   };
 
+  // What was heard of a prompt so far.
+  struct PromptState {
+    bool counted = false;
+    bool logprobs_told = false;
+    std::vector<completion::LogprobEntry> logprobs;  // come in chunks, as the prefill does
+  };
+
   size_t index_of(engine::RequestId id) const;
   void publish_prompt(size_t index, const engine::StepOutput& output);
+  void tell_prompt_logprobs(size_t prompt, const engine::StepOutput& output);
   void publish_tokens(Choice& choice, const engine::StepOutput& output, completion::Delta& delta);
   void end_choice(Choice& choice, const engine::StepOutput& output, completion::Delta& delta);
   completion::LogprobEntry entry_of(const engine::TokenOutput& token) const;
@@ -63,7 +77,7 @@ class ActiveRequest {
 
   ActiveRequestSetup setup_;
   std::vector<Choice> choices_;
-  std::vector<bool> prompt_told_;
+  std::vector<PromptState> prompts_;
   completion::Usage usage_;
   size_t unfinished_;
   std::optional<Status> failure_;

@@ -1,6 +1,7 @@
 #include "serving/loaded_model.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -20,6 +21,17 @@ constexpr double kKvMemoryShare = 0.5;
 
 std::string piece_text(const text::Tokenizer& tokenizer, std::optional<int32_t> id) {
   return id ? std::string(tokenizer.token_piece(*id)) : std::string();
+}
+
+// What a model's files say of sampling: it decides tokens where a request leaves it open.
+std::string sampling_defaults(const formats::GenerationDefaults& defaults,
+                              const std::vector<int32_t>& end_tokens) {
+  const auto number = [](const auto& value) {
+    return value ? fmt::format("{}", *value) : std::string("-");
+  };
+  return fmt::format("{} {} {} {} {} [{}]", number(defaults.temperature), number(defaults.top_k),
+                     number(defaults.top_p), number(defaults.min_p),
+                     number(defaults.repetition_penalty), fmt::join(end_tokens, ","));
 }
 
 // Blocks of the cache and the longest sequence they are to hold.
@@ -127,6 +139,7 @@ Outcome LoadedModel::set_up_model(const ModelSettings& settings, ThreadTeam& tea
   SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team));
   numeric_flags_ = fmt::format("{}|{}|{}", build_description(), kernels::isa_name(settings.isa),
                                kv_type_name(settings.kv_type));
+  numeric_flags_ += "|" + sampling_defaults(source_->generation(), end_tokens_);
   // The length served chooses between longrope's two sets of factors.
   const formats::RopeConfig& rope = source_->config().rope;
   if (rope.scaling == formats::RopeScaling::kLongRope) {

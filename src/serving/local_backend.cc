@@ -117,6 +117,19 @@ uint64_t LocalBackend::steps(const std::string& model) const {
   return served ? (*served)->stats().steps : 0;
 }
 
+completion::Load LocalBackend::load() const {
+  completion::Load load;
+  for (const auto& served : models_) {
+    const engine::EngineStats stats = served->stats();
+    load.running += stats.running;
+    load.waiting += stats.waiting;
+    load.waiting_tokens += stats.waiting_tokens;
+    load.kv_blocks_used += stats.kv_blocks_used;
+    load.kv_blocks_total += stats.kv_blocks_total;
+  }
+  return load;
+}
+
 void LocalBackend::drain() {
   for (const auto& served : models_) served->drain();
 }

@@ -37,6 +37,7 @@ class LocalBackend : public completion::Backend {
                                  const std::vector<int32_t>& tokens) const override;
   bool ready() const override;
   uint64_t steps(const std::string& model) const override;
+  completion::Load load() const override;
 
   // Refuses new requests from now on; running ones go on.
   void drain();

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "completion/prompt_builder.h"
+#include "serving/resume.h"
 #include "serving/sampling.h"
 
 namespace sluice::serving {
@@ -144,15 +145,16 @@ Result<std::vector<engine::Request>> ServedModel::engine_requests(
     Rng rng(next_seed_.fetch_add(1));
     seed = rng.next();
   }
+  const int length = context_of(request, *loaded_);
   std::vector<engine::Request> out;
   for (const std::vector<int32_t>& prompt : prompts) {
-    const int room = loaded_->max_model_len() - static_cast<int>(prompt.size());
+    const int room = length - static_cast<int>(prompt.size());
     const SamplingContext context{.defaults = &loaded_->source().generation(),
                                   .tokenizer = &loaded_->tokenizer(),
                                   .vocab = loaded_->source().config().vocab,
                                   .room = room,
                                   .prompt_tokens = static_cast<int>(prompt.size()),
-                                  .max_model_len = loaded_->max_model_len()};
+                                  .max_model_len = length};
     SLUICE_ASSIGN_OR_RETURN(auto params, resolve_sampling(request.sampling, context, seed));
     metrics_.max_tokens_asked.observe(params.max_tokens);
     for (int n = 0; n < request.choices_per_prompt; ++n) {
@@ -166,6 +168,7 @@ Result<std::vector<engine::Request>> ServedModel::engine_requests(
       one.tenant = request.tenant;
       one.cache_salt = request.cache_salt;
       one.deadline = request.deadline;
+      if (request.resume) resume_choice(*request.resume, out.size(), one);
       out.push_back(std::move(one));
     }
   }
@@ -176,6 +179,7 @@ Result<std::vector<engine::Request>> ServedModel::engine_requests(
 Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
                                                     std::shared_ptr<ResponseSink> sink) {
   const TimePoint arrived = clock_.now();
+  if (request.resume) SLUICE_RETURN_IF_ERROR(check_resume(request, *loaded_));
   auto prompts = build_prompts(request);
   if (!prompts) {
     count_rejection(prompts.error());
@@ -195,6 +199,7 @@ Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
   }
   std::vector<engine::RequestId> ids;
   for (const engine::Request& one : *requests) ids.push_back(one.id);
+  std::erase_if(*requests, [](const engine::Request& one) { return one.prompt.empty(); });
   auto active = std::make_shared<ActiveRequest>(
       ActiveRequestSetup{.request = std::move(request),
                          .prompts = *std::move(prompts),
@@ -204,6 +209,7 @@ Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
                          .sink = sink,
                          .cancel = [this](engine::RequestId id) { engine_->cancel(id); },
                          .arrived = arrived});
+  SLUICE_RETURN_IF_ERROR(active->replay());
   sink->on_start(std::move(info));
   SLUICE_RETURN_IF_ERROR(submit_all(*std::move(requests), active));
   return std::make_shared<LocalCall>(*this, std::move(ids));
