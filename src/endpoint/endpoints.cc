@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "endpoint/error_shape.h"
 #include "endpoint/metered_responder.h"
 #include "endpoint/sinks.h"
 
@@ -17,7 +18,6 @@ namespace {
 using net::HttpRequest;
 using net::HttpResponse;
 using net::PathParams;
-using ResponderPtr = std::shared_ptr<net::Responder>;
 
 constexpr std::string_view kInternalPrefix = "/internal/";
 
@@ -32,21 +32,6 @@ std::string method_label(std::string_view method) {
     if (method == known) return std::string(method);
   }
   return "other";
-}
-
-// A JSON body is asked for by its type, or by none at all (as curl -d with no header of its own is
-// not).
-Outcome check_content_type(const HttpRequest& request) {
-  std::string_view type = request.header("content-type");
-  type = type.substr(0, type.find(';'));
-  while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
-  if (type.empty() || net::equals_ignoring_case(type, "application/json")) return {};
-  return fail(Code::kInvalidArgument, "the Content-Type must be application/json", "content-type");
-}
-
-Result<json::object> read_body(const HttpRequest& request) {
-  SLUICE_RETURN_IF_ERROR(check_content_type(request));
-  return api::parse_body(request.body);
 }
 
 // "view=native" or "view=vllm"; both otherwise.
@@ -66,17 +51,19 @@ Endpoints::Endpoints(completion::Backend& backend, telemetry::Metrics& metrics, 
       options_(std::move(options)),
       clock_(clock),
       auth_(options_.api_keys, options_.internal_token),
+      kit_(backend, workers, auth_, options_.request_timeout, clock),
       heartbeats_(backend) {
   add_openai_routes("", Audience::kPublic);
   add_openai_routes("/openai", Audience::kPublic);
   if (!options_.internal_token.empty()) add_openai_routes("/internal", Audience::kInternal);
   add_operation_routes();
+  add_anthropic_routes(router_, kit_);
 }
 
 Endpoints::~Endpoints() = default;
 
-HttpResponse Endpoints::error_page(int status, std::string_view message, std::string_view) {
-  return json_response(api::error_body(status, message), status);
+HttpResponse Endpoints::error_page(int status, std::string_view message, std::string_view path) {
+  return shaped_error_page(path, status, message);
 }
 
 void Endpoints::add(std::string method, std::string pattern, net::RouteHandler handler) {
@@ -112,7 +99,7 @@ void Endpoints::add_operation_routes() {
   add("POST", "/tokenize", [this](HttpRequest request, const PathParams&, ResponderPtr responder) {
     on_worker(responder, [this, request = std::move(request), responder] {
       const auto respond = [&]() -> Result<std::string> {
-        SLUICE_ASSIGN_OR_RETURN(const auto body, read_body(request));
+        SLUICE_ASSIGN_OR_RETURN(const auto body, read_json_body(request));
         SLUICE_ASSIGN_OR_RETURN(const auto call, api::parse_tokenize_request(body));
         SLUICE_ASSIGN_OR_RETURN(const auto result, backend_.tokenize(call));
         return api::tokenize_body(result, call.with_pieces);
@@ -125,7 +112,7 @@ void Endpoints::add_operation_routes() {
       [this](HttpRequest request, const PathParams&, ResponderPtr responder) {
         on_worker(responder, [this, request = std::move(request), responder] {
           const auto respond = [&]() -> Result<std::string> {
-            SLUICE_ASSIGN_OR_RETURN(const auto body, read_body(request));
+            SLUICE_ASSIGN_OR_RETURN(const auto body, read_json_body(request));
             SLUICE_ASSIGN_OR_RETURN(const auto call, api::parse_detokenize_request(body));
             SLUICE_ASSIGN_OR_RETURN(const auto text, backend_.detokenize(call.model, call.tokens));
             return api::detokenize_body(text);
@@ -175,10 +162,10 @@ std::optional<HttpResponse> Endpoints::refuse(const HttpRequest& head) {
   const auto refusal = [&]() -> std::optional<HttpResponse> {
     if (head.path.starts_with(kInternalPrefix)) {
       const Outcome allowed = auth_.check_internal(head);
-      if (!allowed) return error_response(allowed.error());
+      if (!allowed) return shaped_error(head.path, allowed.error());
     } else if (!needs_no_key(head.path)) {
       const auto tenant = auth_.check(head);
-      if (!tenant) return error_response(tenant.error());
+      if (!tenant) return shaped_error(head.path, tenant.error());
     }
     const net::RouteMatch match = router_.match(head.method, head.path);
     if (match.route == nullptr) return net::Router::refusal(match, head, error_page);
@@ -209,7 +196,7 @@ void Endpoints::generate(const HttpRequest& request, const ResponderPtr& respond
                          Audience audience) {
   if (responder->closed()) return;
   const auto parse = [&]() -> Result<api::GenerateCall> {
-    SLUICE_ASSIGN_OR_RETURN(const auto body, read_body(request));
+    SLUICE_ASSIGN_OR_RETURN(const auto body, read_json_body(request));
     return chat ? api::parse_chat_request(body) : api::parse_completion_request(body);
   };
   auto call = parse();

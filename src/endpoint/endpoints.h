@@ -2,6 +2,7 @@
 //
 //   POST /v1/chat/completions  /v1/completions        GET /v1/models  /v1/models/{id...}
 //   POST /tokenize  /detokenize                       GET /health /ready /version /metrics
+//   POST /v1/messages  /v1/messages/count_tokens      (Anthropic)
 // The OpenAI routes stand under /openai too, as KServe has them, and the two completion routes
 // under /internal (own token) with heartbeats.
 #pragma once
@@ -17,6 +18,7 @@
 #include "completion/backend.h"
 #include "endpoint/auth.h"
 #include "endpoint/heartbeats.h"
+#include "endpoint/route_kit.h"
 #include "net/router.h"
 #include "net/server.h"
 #include "telemetry/metrics.h"
@@ -40,7 +42,7 @@ class Endpoints : public net::HttpHandler {
   std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) override;
   void handle(net::HttpRequest request, std::shared_ptr<net::Responder> responder) override;
 
-  // Errors of the server's own, in OpenAI's shape.
+  // Errors of the server's own, in the shape that the path's users expect.
   static net::HttpResponse error_page(int status, std::string_view message, std::string_view path);
 
  private:
@@ -65,6 +67,7 @@ class Endpoints : public net::HttpHandler {
   const EndpointOptions options_;
   const Clock& clock_;
   const Auth auth_;
+  const RouteKit kit_;
   net::Router router_;
   Heartbeats heartbeats_;
 };

@@ -1,0 +1,32 @@
+// Anthropic's Messages API: request bodies → completion::Request.
+//
+// Text only. What the protocol has and this server has not (tools, images, documents, thinking, …)
+// is refused by name, and so is a field that the protocol does not have, as Anthropic does.
+#pragma once
+
+#include <string_view>
+
+#include "api/fields.h"
+#include "base/status.h"
+#include "completion/backend.h"
+#include "completion/request.h"
+
+namespace sluice::api {
+
+inline constexpr std::string_view kAnthropicVersion = "2023-06-01";
+
+struct MessagesCall {
+  completion::Request request;
+  bool stream = false;
+};
+
+// POST /v1/messages. A conversation that ends with an assistant's message is continued there.
+Result<MessagesCall> parse_messages_request(const json::object& body);
+
+// POST /v1/messages/count_tokens: the same conversation, without an answer.
+Result<completion::TokenizeRequest> parse_count_tokens_request(const json::object& body);
+
+// The anthropic-version header: absent (empty) or kAnthropicVersion.
+Outcome check_anthropic_version(std::string_view header);
+
+}  // namespace sluice::api
