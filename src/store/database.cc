@@ -143,6 +143,17 @@ Result<Database> Database::open(const std::filesystem::path& path, Durability du
   return database;
 }
 
+Result<Database> Database::open_in_memory() {
+  sqlite3* handle = nullptr;
+  const int opened = sqlite3_open(":memory:", &handle);
+  Database database(handle);
+  if (opened != SQLITE_OK) {
+    return fail(code_of(opened),
+                fmt::format("cannot open a database in memory: {}", sqlite3_errstr(opened)));
+  }
+  return database;
+}
+
 Database::Database(Database&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
 
 Database::~Database() { sqlite3_close_v2(handle_); }

@@ -71,6 +71,9 @@ class Database {
   // name.
   static Result<Database> open(const std::filesystem::path& path, Durability durability);
 
+  // Gone with the object.
+  static Result<Database> open_in_memory();
+
   Database(Database&& other) noexcept;
   Database& operator=(Database&&) = delete;
   ~Database();
