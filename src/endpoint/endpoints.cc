@@ -52,15 +52,21 @@ Endpoints::Endpoints(completion::Backend& backend, telemetry::Metrics& metrics, 
       clock_(clock),
       auth_(options_.api_keys, options_.internal_token),
       kit_(backend, workers, auth_, options_.request_timeout, clock),
-      heartbeats_(backend) {
+      heartbeats_(backend),
+      internal_(backend, workers, options_.drain, options_.request_timeout, clock) {
   add_openai_routes("", Audience::kPublic);
   add_openai_routes("/openai", Audience::kPublic);
-  if (!options_.internal_token.empty()) add_openai_routes("/internal", Audience::kInternal);
+  if (!options_.internal_token.empty()) {
+    add_openai_routes("/internal", Audience::kInternal);
+    internal_.add_to(router_);
+  }
   add_operation_routes();
   add_anthropic_routes(router_, kit_);
 }
 
 Endpoints::~Endpoints() = default;
+
+void Endpoints::leave() { internal_.leave(); }
 
 HttpResponse Endpoints::error_page(int status, std::string_view message, std::string_view path) {
   return shaped_error_page(path, status, message);

@@ -4,10 +4,12 @@
 //   POST /tokenize  /detokenize                       GET /health /ready /version /metrics
 //   POST /v1/messages  /v1/messages/count_tokens      (Anthropic)
 // The OpenAI routes stand under /openai too, as KServe has them, and the two completion routes
-// under /internal (own token) with heartbeats.
+// under /internal (own token) with heartbeats; the routes by which a gateway drives a runtime are
+// internal_routes'.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "completion/backend.h"
 #include "endpoint/auth.h"
 #include "endpoint/heartbeats.h"
+#include "endpoint/internal_routes.h"
 #include "endpoint/route_kit.h"
 #include "net/router.h"
 #include "net/server.h"
@@ -30,6 +33,7 @@ struct EndpointOptions {
   bool metrics_public = false;             // /metrics answers without a key
   std::string internal_token = {};         // none: the internal routes do not exist
   std::chrono::seconds request_timeout{600};
+  std::function<void()> drain = {};  // the backend refuses new requests from then on
 };
 
 // Callable from any thread; called by the HTTP server. What it refers to outlives it.
@@ -41,6 +45,9 @@ class Endpoints : public net::HttpHandler {
 
   std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) override;
   void handle(net::HttpRequest request, std::shared_ptr<net::Responder> responder) override;
+
+  // The server is going to end: gateways are told to go on elsewhere with what they read from it.
+  void leave();
 
   // Errors of the server's own, in the shape that the path's users expect.
   static net::HttpResponse error_page(int status, std::string_view message, std::string_view path);
@@ -70,6 +77,7 @@ class Endpoints : public net::HttpHandler {
   const RouteKit kit_;
   net::Router router_;
   Heartbeats heartbeats_;
+  InternalRoutes internal_;
 };
 
 }  // namespace sluice::endpoint
