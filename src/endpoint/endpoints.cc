@@ -50,7 +50,8 @@ Endpoints::Endpoints(completion::Backend& backend, telemetry::Metrics& metrics, 
       workers_(workers),
       options_(std::move(options)),
       clock_(clock),
-      auth_(options_.api_keys, options_.internal_token),
+      auth_(public_keys(options_.api_keys, options_.admin_keys), options_.internal_token),
+      admin_auth_(options_.admin_keys),
       kit_(backend, workers, auth_, options_.request_timeout, clock),
       heartbeats_(backend),
       internal_(backend, workers, options_.drain, options_.request_timeout, clock) {
@@ -62,6 +63,8 @@ Endpoints::Endpoints(completion::Backend& backend, telemetry::Metrics& metrics, 
   }
   add_operation_routes();
   add_anthropic_routes(router_, kit_);
+  add_kserve_routes(router_, kit_);
+  add_oip_routes(router_, kit_);
 }
 
 Endpoints::~Endpoints() = default;
@@ -172,6 +175,10 @@ std::optional<HttpResponse> Endpoints::refuse(const HttpRequest& head) {
     } else if (!needs_no_key(head.path)) {
       const auto tenant = auth_.check(head);
       if (!tenant) return shaped_error(head.path, tenant.error());
+    }
+    if (head.path.starts_with(kAdminPrefix)) {
+      const Outcome allowed = admin_auth_.check(head);
+      if (!allowed) return shaped_error(head.path, allowed.error());
     }
     const net::RouteMatch match = router_.match(head.method, head.path);
     if (match.route == nullptr) return net::Router::refusal(match, head, error_page);

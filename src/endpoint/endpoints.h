@@ -3,6 +3,7 @@
 //   POST /v1/chat/completions  /v1/completions        GET /v1/models  /v1/models/{id...}
 //   POST /tokenize  /detokenize                       GET /health /ready /version /metrics
 //   POST /v1/messages  /v1/messages/count_tokens      (Anthropic)
+//   POST /v1/models/{model}:predict                   (KServe v1)    /v2…  (OIP v2)
 // The OpenAI routes stand under /openai too, as KServe has them, and the two completion routes
 // under /internal (own token) with heartbeats; the routes by which a gateway drives a runtime are
 // internal_routes'.
@@ -18,6 +19,7 @@
 #include "base/clock.h"
 #include "base/worker_pool.h"
 #include "completion/backend.h"
+#include "endpoint/admin_auth.h"
 #include "endpoint/auth.h"
 #include "endpoint/heartbeats.h"
 #include "endpoint/internal_routes.h"
@@ -29,9 +31,10 @@
 namespace sluice::endpoint {
 
 struct EndpointOptions {
-  std::vector<std::string> api_keys = {};  // none: every route is open
-  bool metrics_public = false;             // /metrics answers without a key
-  std::string internal_token = {};         // none: the internal routes do not exist
+  std::vector<std::string> api_keys = {};    // none: every route is open
+  std::vector<std::string> admin_keys = {};  // may change the model repository, and all else
+  bool metrics_public = false;               // /metrics answers without a key
+  std::string internal_token = {};           // none: the internal routes do not exist
   std::chrono::seconds request_timeout{600};
   std::function<void()> drain = {};  // the backend refuses new requests from then on
 };
@@ -74,6 +77,7 @@ class Endpoints : public net::HttpHandler {
   const EndpointOptions options_;
   const Clock& clock_;
   const Auth auth_;
+  const AdminAuth admin_auth_;
   const RouteKit kit_;
   net::Router router_;
   Heartbeats heartbeats_;

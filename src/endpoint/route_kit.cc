@@ -42,13 +42,16 @@ void RouteKit::generate(completion::Request request, const net::HttpRequest& htt
   responder->on_close([call = *std::move(started)] { call->cancel(); });
 }
 
-Result<json::object> read_json_body(const net::HttpRequest& request) {
+Outcome check_json_type(const net::HttpRequest& request) {
   std::string_view type = request.header("content-type");
   type = type.substr(0, type.find(';'));
   while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
-  if (!type.empty() && !net::equals_ignoring_case(type, "application/json")) {
-    return invalid("the Content-Type must be application/json", "content-type");
-  }
+  if (type.empty() || net::equals_ignoring_case(type, "application/json")) return {};
+  return invalid("the Content-Type must be application/json", "content-type");
+}
+
+Result<json::object> read_json_body(const net::HttpRequest& request) {
+  SLUICE_RETURN_IF_ERROR(check_json_type(request));
   return api::parse_body(request.body);
 }
 

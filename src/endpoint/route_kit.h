@@ -48,7 +48,13 @@ class RouteKit {
   const Clock& clock_;
 };
 
-// The body as a JSON object; its Content-Type must be application/json, or absent.
+// Paths that need an admin key.
+inline constexpr std::string_view kAdminPrefix = "/v2/repository/models/";
+
+// The Content-Type must be application/json, or absent.
+Outcome check_json_type(const net::HttpRequest& request);
+
+// The body as a JSON object, its type checked.
 Result<json::object> read_json_body(const net::HttpRequest& request);
 
 // Status 200 and the headers of a stream of events.
@@ -56,5 +62,9 @@ void start_events(net::Responder& responder, net::Headers more = {});
 
 // POST /v1/messages and /v1/messages/count_tokens.
 void add_anthropic_routes(net::Router& router, const RouteKit& kit);
+// KServe's v1 prediction: POST /v1/models/{model}:predict.
+void add_kserve_routes(net::Router& router, const RouteKit& kit);
+// The Open Inference Protocol v2 over REST: /v2….
+void add_oip_routes(net::Router& router, const RouteKit& kit);
 
 }  // namespace sluice::endpoint
