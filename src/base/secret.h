@@ -6,11 +6,17 @@
 #include <string>
 #include <string_view>
 
+#include "base/status.h"
+
 namespace sluice {
 
 class SecretDigest {
  public:
   explicit SecretDigest(std::string_view secret);
+
+  // From the 64 hex digits that sha256sum prints.
+  static Result<SecretDigest> from_hex(std::string_view hex);
+  std::string hex() const;
 
   // Takes the same time wherever the digests differ.
   bool matches(const SecretDigest& other) const;
@@ -18,7 +24,9 @@ class SecretDigest {
   std::string short_name() const;
 
  private:
-  std::array<uint8_t, 32> bytes_;
+  SecretDigest() = default;
+
+  std::array<uint8_t, 32> bytes_{};
 };
 
 }  // namespace sluice

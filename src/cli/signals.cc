@@ -6,9 +6,10 @@
 namespace sluice::cli {
 namespace {
 
-sigset_t ending_signals() {
+sigset_t signal_set(Signals::Which which) {
   sigset_t set;
   sigemptyset(&set);
+  if (which == Signals::kWithHangUp) sigaddset(&set, SIGHUP);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   return set;
@@ -16,14 +17,14 @@ sigset_t ending_signals() {
 
 }  // namespace
 
-Signals::Signals() {
-  const sigset_t set = ending_signals();
+Signals::Signals(Which which) : which_(which) {
+  const sigset_t set = signal_set(which_);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
 int Signals::wait_for(std::chrono::milliseconds patience) const {
-  const sigset_t set = ending_signals();
+  const sigset_t set = signal_set(which_);
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(patience);
   timespec time{.tv_sec = seconds.count(),
                 .tv_nsec = std::chrono::nanoseconds(patience - seconds).count()};
@@ -32,7 +33,7 @@ int Signals::wait_for(std::chrono::milliseconds patience) const {
 }
 
 int Signals::wait() const {
-  const sigset_t set = ending_signals();
+  const sigset_t set = signal_set(which_);
   int signal = 0;
   sigwait(&set, &signal);
   return signal;

@@ -1,4 +1,4 @@
-// Ends of the process: SIGTERM and SIGINT as values to wait for.
+// Ends of the process: SIGTERM and SIGINT as values to wait for; SIGHUP too where it is wanted.
 #pragma once
 
 #include <chrono>
@@ -8,10 +8,14 @@ namespace sluice::cli {
 // To be made before any thread: they all inherit the blocked signals. SIGPIPE is ignored.
 class Signals {
  public:
-  Signals();
-  // Waits for SIGTERM or SIGINT; its number, or 0 when `patience` is over first.
+  enum Which { kEnding, kWithHangUp };
+  explicit Signals(Which which = kEnding);
+  // Waits for one of the signals; its number, or 0 when `patience` is over first.
   int wait_for(std::chrono::milliseconds patience) const;
   int wait() const;
+
+ private:
+  const Which which_;
 };
 
 }  // namespace sluice::cli

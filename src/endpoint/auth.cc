@@ -7,9 +7,19 @@ namespace {
 
 constexpr std::string_view kBearer = "Bearer ";
 
-// The one credential that a request presents. Two different ones are refused: what checks and what
-// acts must not read different ones.
 Result<std::string_view> credential(const net::HttpRequest& request) {
+  SLUICE_ASSIGN_OR_RETURN(const auto found, credential_of(request));
+  if (!found) {
+    return fail(Code::kUnauthenticated,
+                "an API key is needed: send it as \"Authorization: Bearer KEY\"", {},
+                "missing_api_key");
+  }
+  return *found;
+}
+
+}  // namespace
+
+Result<std::optional<std::string_view>> credential_of(const net::HttpRequest& request) {
   std::string_view found;
   int count = 0;
   for (const auto& [name, value] : request.headers) {
@@ -27,15 +37,9 @@ Result<std::string_view> credential(const net::HttpRequest& request) {
     }
     found.remove_prefix(kBearer.size());
   }
-  if (found.empty()) {
-    return fail(Code::kUnauthenticated,
-                "an API key is needed: send it as \"Authorization: Bearer KEY\"", {},
-                "missing_api_key");
-  }
+  if (found.empty()) return std::nullopt;
   return found;
 }
-
-}  // namespace
 
 Auth::Auth(const std::vector<std::string>& api_keys, const std::string& internal_token) {
   for (const std::string& key : api_keys) keys_.emplace_back(key);

@@ -12,6 +12,11 @@
 
 namespace sluice::endpoint {
 
+// The one credential that a request presents ("Authorization: Bearer KEY" or "X-Api-Key: KEY");
+// nothing when it presents none. Two are refused: what checks and what acts must not read
+// different ones.
+Result<std::optional<std::string_view>> credential_of(const net::HttpRequest& request);
+
 // Immutable; callable from any thread.
 class Auth {
  public:

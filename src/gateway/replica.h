@@ -61,6 +61,7 @@ class ReplicaLease {
   }
 
   const ReplicaInfo& replica() const { return *replica_; }
+  const std::shared_ptr<const ReplicaInfo>& replica_ptr() const { return replica_; }
   void report(UseResult result) { result_ = result; }
   void report_first_token(Duration after) { to_first_token_ = after; }
 
@@ -78,6 +79,11 @@ struct ChooseRequest {
   std::span<const PrefixHash> prefix;     // of the prompt's full blocks, when known
   std::span<const std::string> excluded;  // replicas by name that were tried already
   std::string_view fingerprint;           // not empty: only replicas with this numerics id
+  std::string_view model = {};            // the name the client used
+  // Not empty: this upstream of the route, instead of the one that the route's split names. A
+  // request that is tried again stays where it was.
+  std::string_view upstream = {};
+  std::span<const std::pair<std::string, std::string>> headers = {};  // that a split may look at
 };
 
 // Thread-safe; a choice takes microseconds and never blocks.
@@ -86,6 +92,14 @@ class ReplicaChooser {
   virtual ~ReplicaChooser() = default;
   // kUnavailable when no replica may be used now, kNotFound when the route does not exist.
   virtual Result<ReplicaLease> choose(const ChooseRequest& request) = 0;
+  // The replica answers for `model` (as it was asked) with this numerics id. Choices by
+  // fingerprint know only what was learned.
+  virtual void learn_fingerprint(const ReplicaInfo& replica, const std::string& model,
+                                 const std::string& fingerprint) {
+    static_cast<void>(replica);
+    static_cast<void>(model);
+    static_cast<void>(fingerprint);
+  }
 };
 
 }  // namespace sluice::gateway

@@ -1,0 +1,220 @@
+#include "cli/gateway.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/build_info.h"
+#include "base/log.h"
+#include "base/worker_pool.h"
+#include "cli/signals.h"
+#include "endpoint/endpoints.h"
+#include "gateway/gateway.h"
+#include "net/event_loop.h"
+#include "net/server.h"
+#include "plan/parse.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::cli {
+namespace {
+
+constexpr int kWorkerThreads = 2;
+constexpr size_t kWorkerQueue = 1024;
+
+std::string shown_address(const std::string& host, uint16_t port) {
+  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
+                                             : fmt::format("http://[{}]:{}", host, port);
+}
+
+// Where to listen: what the plan says, else the flags.
+plan::Listener listener_of(const plan::Plan& plan, const GatewayOptions& options) {
+  if (!plan.listeners.empty()) return plan.listeners.front();
+  return {.host = options.host, .port = static_cast<uint16_t>(options.port)};
+}
+
+// The parts of a running gateway, in the order in which they depend on each other.
+class GatewayProcess {
+ public:
+  static Result<std::unique_ptr<GatewayProcess>> start(std::shared_ptr<const plan::Plan> plan,
+                                                       const GatewayOptions& options) {
+    std::vector<std::shared_ptr<net::EventLoop>> loops;
+    for (int i = 0; i < options.io_threads; ++i) {
+      SLUICE_ASSIGN_OR_RETURN(auto loop, net::EventLoop::create());
+      loops.push_back(std::move(loop));
+    }
+    std::unique_ptr<GatewayProcess> process(new GatewayProcess(plan, loops));
+    SLUICE_RETURN_IF_ERROR(process->gateway_->open());
+    const plan::Listener listener = listener_of(*plan, options);
+    net::ServerOptions http;
+    http.host = listener.host;
+    http.port = listener.port;
+    http.loops = loops;
+    http.limits.connections = plan->server.max_connections;
+    http.limits.body_bytes = plan->server.max_body_bytes;
+    http.error_body = endpoint::Endpoints::error_page;
+    SLUICE_ASSIGN_OR_RETURN(process->http_, net::HttpServer::start(http, process->gateway_));
+    process->count_http();
+    process->gateway_->begin();
+    return process;
+  }
+
+  ~GatewayProcess() {
+    if (http_) gateway_->end();
+    workers_.reset();  // its tasks post to the loops
+    http_.reset();
+  }
+
+  uint16_t port() const { return http_->port(); }
+  gateway::Gateway& gateway() { return *gateway_; }
+
+  bool drain(Duration patience) {
+    gateway_->drain();
+    return http_->drain(patience);
+  }
+
+ private:
+  GatewayProcess(std::shared_ptr<const plan::Plan> plan,
+                 const std::vector<std::shared_ptr<net::EventLoop>>& loops)
+      : workers_(std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue)),
+        gateway_(std::make_shared<gateway::Gateway>(std::move(plan), loops, *workers_, metrics_)) {}
+
+  // The HTTP server's own numbers.
+  void count_http() {
+    using telemetry::View;
+    auto& open = metrics_.gauge(View::kNative, "sluice_http_connections", "Open connections.");
+    auto& in_flight =
+        metrics_.gauge(View::kNative, "sluice_http_requests_in_flight", "Requests being answered.");
+    metrics_.before_scrape([this, &open, &in_flight] {
+      const net::ServerStats stats = http_->stats();
+      open.Set(static_cast<double>(stats.connections_open));
+      in_flight.Set(static_cast<double>(stats.requests_in_flight));
+      for (const auto& [reason, count] : stats.rejected) {
+        auto& counter = metrics_.counter(View::kNative, "sluice_http_rejected_total",
+                                         "Requests that broke the protocol or a limit, by reason.",
+                                         {{"reason", reason}});
+        counter.Increment(static_cast<double>(count) - counter.Value());
+      }
+    });
+  }
+
+  telemetry::Metrics metrics_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::shared_ptr<gateway::Gateway> gateway_;
+  std::unique_ptr<net::HttpServer> http_;
+};
+
+// Takes the configuration anew when its files have changed, or on SIGHUP.
+class Reloader {
+ public:
+  Reloader(GatewayProcess& process, const GatewayOptions& options)
+      : process_(process), options_(options), stamp_(plan::plan_stamp(options.config)) {}
+
+  void look() {
+    std::string stamp = plan::plan_stamp(options_.config);
+    if (stamp == stamp_) return;
+    stamp_ = std::move(stamp);
+    reload();
+  }
+
+  void reload() {
+    auto plan = plan::load_plan(options_.config);
+    if (!plan) {
+      process_.gateway().note_bad_reload();
+      log_error("the configuration was refused, the one before stays in force:\n{}",
+                plan.error().message());
+      return;
+    }
+    const Outcome applied = process_.gateway().apply(*plan);
+    if (!applied) {
+      log_error("the configuration was refused, the one before stays in force:\n{}",
+                applied.error().message());
+      return;
+    }
+    log_info("configuration taken: {} routes, {} upstreams, {} tenants", (*plan)->routes.size(),
+             (*plan)->upstreams.size(), (*plan)->tenants.size());
+  }
+
+ private:
+  GatewayProcess& process_;
+  const GatewayOptions& options_;
+  std::string stamp_;
+};
+
+int check(const GatewayOptions& options) {
+  const auto plan = plan::load_plan(options.config);
+  if (!plan) {
+    fmt::print(stderr, "{}\n", plan.error().message());
+    return 1;
+  }
+  fmt::print("{}: {} routes, {} upstreams, {} tenants\n", options.config, (*plan)->routes.size(),
+             (*plan)->upstreams.size(), (*plan)->tenants.size());
+  return 0;
+}
+
+// Drains on another thread, so that a second signal can end it at once.
+int drain(GatewayProcess& process, const Signals& signals, int timeout_seconds) {
+  std::atomic<bool> done{false};
+  std::atomic<bool> complete{false};
+  const std::jthread drainer([&] {
+    complete = process.drain(std::chrono::seconds(timeout_seconds));
+    done = true;
+  });
+  while (!done) {
+    if (signals.wait_for(std::chrono::milliseconds(50)) != 0) {
+      log_warn("second signal: exiting without waiting for the requests under way");
+      std::_Exit(1);
+    }
+  }
+  if (!complete) {
+    log_warn("requests under way after {} s were cut (--shutdown-timeout)", timeout_seconds);
+    return 1;
+  }
+  log_info("drained, exiting");
+  return 0;
+}
+
+}  // namespace
+
+int run_gateway(const GatewayOptions& options) {
+  const auto level = parse_log_level(options.log_level);
+  if (!level) {
+    log_error("{}", level.error().message());
+    return 2;
+  }
+  set_log_level(*level);
+  if (options.check) return check(options);
+  const Signals signals(Signals::kWithHangUp);
+  auto plan = plan::load_plan(options.config);
+  if (!plan) {
+    log_error("{}", plan.error().message());
+    return 1;
+  }
+  auto process = GatewayProcess::start(*plan, options);
+  if (!process) {
+    log_error("{}", process.error().message());
+    return 1;
+  }
+  log_info("sluice {} gateway serves on {}", kVersion,
+           shown_address(listener_of(**plan, options).host, (*process)->port()));
+  Reloader reloader(**process, options);
+  while (true) {
+    const int signal = signals.wait_for(std::chrono::seconds(options.reload_seconds));
+    if (signal == 0) {
+      reloader.look();
+    } else if (signal == SIGHUP) {
+      reloader.reload();
+    } else {
+      log_info("signal {}: draining", signal);
+      return drain(**process, signals, options.shutdown_timeout_seconds);
+    }
+  }
+}
+
+}  // namespace sluice::cli

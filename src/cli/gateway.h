@@ -1,0 +1,23 @@
+// `sluice gateway`: the front door before servers of models.
+#pragma once
+
+#include <string>
+
+namespace sluice::cli {
+
+// Values of the command line; their table is in commands.cc.
+struct GatewayOptions {
+  std::string config;
+  bool check = false;
+  std::string host = "127.0.0.1";
+  int port = 8000;
+  int io_threads = 1;
+  int reload_seconds = 2;
+  int shutdown_timeout_seconds = 30;
+  std::string log_level = "info";
+};
+
+// Runs until SIGTERM or SIGINT, then drains. Returns the process's exit status.
+int run_gateway(const GatewayOptions& options);
+
+}  // namespace sluice::cli

@@ -1,0 +1,366 @@
+#include "gateway/gateway.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <latch>
+#include <utility>
+
+#include "base/build_info.h"
+#include "base/ids.h"
+#include "base/json.h"
+#include "endpoint/auth.h"
+#include "endpoint/sinks.h"
+#include "gateway/forward.h"
+
+namespace sluice::gateway {
+namespace {
+
+using net::HttpRequest;
+using net::HttpResponse;
+using telemetry::View;
+
+constexpr std::string_view kModels = "/v1/models";
+
+HttpResponse text_page(int status, std::string body,
+                       std::string type = "text/plain; charset=utf-8") {
+  return {
+      .status = status, .headers = {{"Content-Type", std::move(type)}}, .body = std::move(body)};
+}
+
+bool is_own_path(std::string_view path) {
+  return path == "/health" || path == "/ready" || path == "/metrics" || path == "/version" ||
+         path == kModels || path.starts_with("/v1/models/");
+}
+
+json::object model_card(std::string_view id) {
+  return {{"id", id}, {"object", "model"}, {"created", 0}, {"owned_by", "sluice"}};
+}
+
+HttpResponse models_page(const Snapshot& snapshot, const Caller& caller, std::string_view path) {
+  const std::vector<std::string> models = snapshot.models_of(caller);
+  if (path == kModels) {
+    json::array data;
+    for (const std::string& model : models) data.push_back(model_card(model));
+    return endpoint::json_response(
+        to_json(json::object{{"object", "list"}, {"data", std::move(data)}}));
+  }
+  const std::string_view id = path.substr(kModels.size() + 1);
+  if (std::ranges::find(models, id) != models.end()) {
+    return endpoint::json_response(to_json(model_card(id)));
+  }
+  return endpoint::error_response({Code::kNotFound,
+                                   "the model does not exist, or your key may not use it", "model",
+                                   "model_not_found"});
+}
+
+bool has_json_body(const HttpRequest& request) {
+  if (request.body.empty()) return false;
+  const std::string_view type = request.header("content-type");
+  const std::string_view name = type.substr(0, type.find(';'));
+  // curl -d without a type of its own says it is a form.
+  return type.empty() || net::equals_ignoring_case(name, "application/json") ||
+         (net::equals_ignoring_case(name, "application/x-www-form-urlencoded") &&
+          request.body.front() == '{');
+}
+
+}  // namespace
+
+Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
+                 const std::vector<std::shared_ptr<net::EventLoop>>& loops, WorkerPool& workers,
+                 telemetry::Metrics& metrics, const Clock& clock)
+    : clock_(clock),
+      metrics_(metrics),
+      workers_(workers),
+      gateway_metrics_(metrics),
+      relay_host_{.clock = clock,
+                  .metrics = gateway_metrics_,
+                  .on_over = [this](RequestRecord& record) { over(record); }},
+      balancer_([this] { return snapshot(); }),
+      snapshot_(std::make_shared<const Snapshot>(std::move(plan), nullptr, clock)) {
+  net::ClientOptions options;
+  options.max_connections = snapshot_->plan().server.max_connections * 2;
+  for (const auto& loop : loops) {
+    loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop)});
+  }
+  metrics_.before_scrape([this] { set_gauges(); });
+}
+
+Gateway::~Gateway() = default;
+
+Outcome Gateway::open() {
+  const std::string& path = snapshot()->plan().access_log.path;
+  if (path.empty()) return {};
+  SLUICE_ASSIGN_OR_RETURN(access_log_, AccessLog::open(path));
+  return {};
+}
+
+void Gateway::begin() {
+  const auto& first = loops_.front();
+  watcher_ = std::make_shared<Watcher>(
+      *first.loop, *first.client, workers_, [this] { return snapshot(); }, clock_);
+  first.loop->post([watcher = watcher_] { watcher->begin(); });
+}
+
+void Gateway::end() {
+  if (!watcher_) return;
+  std::latch done(1);
+  loops_.front().loop->post([this, &done] {
+    watcher_->end();
+    done.count_down();
+  });
+  done.wait();
+}
+
+std::shared_ptr<const Snapshot> Gateway::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return snapshot_;
+}
+
+Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
+  const auto before = snapshot();
+  if (plan->listeners != before->plan().listeners) {
+    gateway_metrics_.reload(false);
+    return fail(Code::kFailedPrecondition,
+                "listen: addresses cannot change while the gateway runs; start a new one");
+  }
+  if (plan->access_log.path != before->plan().access_log.path) {
+    gateway_metrics_.reload(false);
+    return fail(Code::kFailedPrecondition,
+                "access_log.path: cannot change while the gateway runs; start a new one");
+  }
+  auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_);
+  {
+    const std::lock_guard lock(mutex_);
+    snapshot_ = std::move(next);
+  }
+  if (access_log_) access_log_->reopen();
+  gateway_metrics_.reload(true);
+  return {};
+}
+
+Result<Caller> Gateway::identify(const Snapshot& snapshot, const HttpRequest& request) const {
+  SLUICE_ASSIGN_OR_RETURN(const auto key, endpoint::credential_of(request));
+  if (!key) return Caller{};
+  const auto caller = snapshot.find_caller(*key, clock_.unix_seconds());
+  if (caller) return *caller;
+  return fail(Code::kUnauthenticated, "the API key is not valid", {}, "invalid_api_key");
+}
+
+std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
+  if (head.path == "/health" || head.path == "/ready") return std::nullopt;
+  const auto current = snapshot();
+  const auto caller = identify(*current, head);
+  Status status{Code::kUnauthenticated,
+                "an API key is needed: send it as \"Authorization: Bearer KEY\"",
+                {},
+                "missing_api_key"};
+  if (!caller) {
+    status = caller.error();
+  } else if (caller->tenant != nullptr || current->has_public_route() ||
+             current->plan().tenants.empty() ||
+             (head.path == "/metrics" && current->plan().server.metrics_public)) {
+    return std::nullopt;
+  }
+  RequestRecord record = new_record(head);
+  HttpResponse response = endpoint::error_response(status);
+  record.status = response.status;
+  record.ending = Ending::kRefused;
+  record.error = status.reason();
+  over(record);
+  return response;
+}
+
+bool Gateway::is_ready(const Snapshot& snapshot) const {
+  return !draining_ &&
+         std::ranges::any_of(snapshot.routes(), [](const auto& route) { return route->usable(); });
+}
+
+std::optional<HttpResponse> Gateway::own_page(const Snapshot& snapshot, const Caller& caller,
+                                              const HttpRequest& request) {
+  const std::string_view path = request.path;
+  if (!is_own_path(path)) return std::nullopt;
+  if (request.method != "GET" && request.method != "HEAD") {
+    HttpResponse response = text_page(405, "only GET\n");
+    response.headers.emplace_back("Allow", "GET, HEAD");
+    return response;
+  }
+  if (path == "/health") return text_page(200, "ok\n");
+  if (path == "/ready") {
+    return is_ready(snapshot) ? text_page(200, "ready\n") : text_page(503, "not ready\n");
+  }
+  const bool keyless = caller.tenant == nullptr;
+  const bool guarded = !snapshot.plan().tenants.empty();
+  if (path == "/metrics") {
+    const bool may =
+        snapshot.plan().server.metrics_public || !guarded || (!keyless && caller.key->admin);
+    if (may)
+      return text_page(200, metrics_.render(true, false),
+                       "text/plain; version=0.0.4; charset=utf-8");
+    return endpoint::error_response(
+        {Code::kPermissionDenied, "/metrics needs a key with admin: true"});
+  }
+  if (path == "/version" && (!keyless || !guarded)) {
+    return endpoint::json_response(
+        to_json(json::object{{"version", kVersion}, {"build", build_description()}}));
+  }
+  if (path != "/version" && (!keyless || snapshot.has_public_route() || !guarded)) {
+    return models_page(snapshot, caller, path);
+  }
+  return endpoint::error_response(
+      {Code::kUnauthenticated, "an API key is needed", {}, "missing_api_key"});
+}
+
+RequestRecord Gateway::new_record(const HttpRequest& request) const {
+  RequestRecord record;
+  record.id = new_id("req-");
+  record.method = request.method;
+  record.path = request.path;
+  record.peer = request.peer;
+  record.began = clock_.now();
+  record.unix_began = clock_.unix_seconds();
+  record.bytes_in = request.body.size();
+  return record;
+}
+
+void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> responder) {
+  RelayRequest relay;
+  relay.snapshot = snapshot();
+  relay.record = new_record(request);
+  relay.http = std::move(request);
+  relay.responder = std::move(responder);
+  const bool open_page = relay.http.path == "/health" || relay.http.path == "/ready";
+  const auto caller = open_page ? Caller{} : identify(*relay.snapshot, relay.http);
+  if (!caller) return refused(relay, caller.error());
+  relay.caller = *caller;
+  relay.record.tenant = relay.caller.tenant_name();
+  relay.record.key = relay.caller.key_name();
+  if (auto page = own_page(*relay.snapshot, relay.caller, relay.http)) {
+    relay.record.status = page->status;
+    relay.record.bytes_out = page->body.size();
+    relay.responder->send(*std::move(page));
+    // Probes and scrapes would only bury the requests that matter.
+    if (is_own_path(relay.http.path) && relay.record.status < 400) return;
+    return over(relay.record);
+  }
+  route(std::move(relay));
+}
+
+void Gateway::route(RelayRequest request) {
+  if (has_json_body(request.http)) {
+    auto fields = scan_body(request.http.body);
+    if (!fields) return refused(request, fields.error());
+    request.fields = *std::move(fields);
+  }
+  request.traceparent = traceparent_of(request.http);
+  request.record.trace_id = trace_id_of(request.traceparent);
+  const std::string model = request.fields.model.value_or("");
+  request.record.model = model;
+  request.record.model_label = request.snapshot->model_label(model);
+  request.route = request.snapshot->match(request.http, request.fields.model);
+  const bool known = request.route != nullptr &&
+                     Snapshot::allowed(request.caller, request.route->settings(), model);
+  if (!known) {
+    if (request.caller.tenant == nullptr && !request.snapshot->plan().tenants.empty()) {
+      return refused(request, {Code::kUnauthenticated,
+                               "an API key is needed: send it as "
+                               "\"Authorization: Bearer KEY\"",
+                               {},
+                               "missing_api_key"});
+    }
+    // Whether it exists is not told to whoever may not use it.
+    return refused(request, model.empty()
+                                ? Status(Code::kNotFound, "no route takes this request")
+                                : Status(Code::kNotFound,
+                                         "the model does not exist, or your key may not use it",
+                                         "model", "model_not_found"));
+  }
+  request.record.route = request.route->settings().name;
+  if (request.route->sluice() && sluice_handler_) {
+    SluiceRequest sluice{.http = std::move(request.http),
+                         .responder = std::move(request.responder),
+                         .snapshot = std::move(request.snapshot),
+                         .route = request.route,
+                         .caller = request.caller};
+    return sluice_handler_(std::move(sluice));
+  }
+  const auto* here = net::EventLoop::current();
+  const auto parts = std::ranges::find_if(
+      loops_, [here](const LoopParts& each) { return each.loop.get() == here; });
+  if (parts == loops_.end()) {
+    return refused(request, {Code::kInternal, "the request came in on an unknown thread"});
+  }
+  Relay::begin(relay_host_, *parts->loop, *parts->client, std::move(request));
+}
+
+void Gateway::refused(RelayRequest& request, const Status& status) {
+  HttpResponse response = endpoint::error_response(status);
+  response.headers.emplace_back("X-Request-Id", request.record.id);
+  request.record.status = response.status;
+  request.record.ending = Ending::kRefused;
+  request.record.error = status.reason().empty() ? "invalid_request" : status.reason();
+  request.record.bytes_out = response.body.size();
+  request.responder->send(std::move(response));
+  over(request.record);
+}
+
+void Gateway::over(RequestRecord& record) {
+  const Duration took = clock_.now() - record.began;
+  gateway_metrics_.finished(record, took);
+  if (access_log_) access_log_->write(access_line(record, took));
+}
+
+void Gateway::set_gauges() {
+  const auto current = snapshot();
+  const auto gauge = [this](const char* name, const char* help, const telemetry::Labels& labels,
+                            double value) {
+    metrics_.gauge(View::kNative, name, help, labels).Set(value);
+  };
+  const auto count = [this](const char* name, const char* help, const telemetry::Labels& labels,
+                            uint64_t value) {
+    auto& counter = metrics_.counter(View::kNative, name, help, labels);
+    counter.Increment(static_cast<double>(value) - counter.Value());
+  };
+  const TimePoint now = clock_.now();
+  for (const auto& [name, upstream] : current->upstreams()) {
+    double total = 0;
+    double usable = 0;
+    double outstanding = 0;
+    for (const auto& replica : *upstream->replicas()) {
+      total += 1;
+      usable += replica->usable(now) ? 1 : 0;
+      outstanding += replica->outstanding();
+    }
+    const telemetry::Labels labels = {{"upstream", name}};
+    gauge("sluice_gateway_replicas", "Replicas known of an upstream.", labels, total);
+    gauge("sluice_gateway_replicas_usable", "Replicas that would be sent requests now.", labels,
+          usable);
+    gauge("sluice_gateway_outstanding_requests", "Requests at an upstream's replicas.", labels,
+          outstanding);
+  }
+  for (const auto& route : current->routes()) {
+    const std::string& name = route->settings().name;
+    gauge("sluice_gateway_queue_waiting", "Requests that wait for a place.", {{"route", name}},
+          route->memory()->admission->waiting());
+    gauge("sluice_gateway_queue_running", "Requests that have a place.", {{"route", name}},
+          route->memory()->admission->running());
+    for (const auto& target : route->targets()) {
+      for (size_t i = 0; i < kDecisions; ++i) {
+        const auto decision = static_cast<Decision>(i);
+        if (target->decisions(decision) == 0) continue;
+        count("sluice_gateway_decisions_total", "Choices of a replica, by what decided.",
+              {{"route", name},
+               {"upstream", target->upstream().name()},
+               {"policy", std::string(plan::policy_name(route->settings().policy))},
+               {"decision", std::string(decision_name(decision))}},
+              target->decisions(decision));
+      }
+    }
+  }
+  if (access_log_) {
+    count("sluice_gateway_access_log_dropped_total", "Lines that the access log had no room for.",
+          {}, access_log_->dropped());
+  }
+}
+
+}  // namespace sluice::gateway

@@ -1,0 +1,108 @@
+// Gateway: the HttpHandler of the front door. It tells who asks, finds the route, and hands the
+// request to a relay (servers of any make) or to the route's own handler (Sluice replicas).
+//
+//   GET /health /ready       open to all
+//   GET /metrics             an admin's key, unless the plan makes it public
+//   GET /version, /v1/models[/{id}]   any key
+//   anything else            by the plan's routes
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/worker_pool.h"
+#include "gateway/access_log.h"
+#include "gateway/balancer.h"
+#include "gateway/gateway_metrics.h"
+#include "gateway/relay.h"
+#include "gateway/snapshot.h"
+#include "gateway/watcher.h"
+#include "net/client.h"
+#include "net/event_loop.h"
+#include "net/server.h"
+#include "plan/plan.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::gateway {
+
+// Callable from any thread; handle() on the server's loops. What it refers to outlives it.
+class Gateway : public net::HttpHandler {
+ public:
+  // Answers the requests of routes over Sluice replicas, on any thread. `caller` and `route` live
+  // as long as `snapshot`.
+  struct SluiceRequest {
+    net::HttpRequest http;
+    std::shared_ptr<net::Responder> responder;
+    std::shared_ptr<const Snapshot> snapshot;
+    Route* route = nullptr;
+    Caller caller;
+  };
+  using SluiceHandler = std::function<void(SluiceRequest request)>;
+
+  // `loops` are the server's.
+  Gateway(std::shared_ptr<const plan::Plan> plan,
+          const std::vector<std::shared_ptr<net::EventLoop>>& loops, WorkerPool& workers,
+          telemetry::Metrics& metrics, const Clock& clock = system_clock());
+  ~Gateway() override;
+
+  // Once, before the server starts: opens the access log.
+  Outcome open();
+  // Once, when the loops run: checks and discovery begin.
+  void begin();
+  // Before the loops end: what begin() began is over when this returns.
+  void end();
+
+  // Takes a plan in place of the one in force. Requests under way keep theirs.
+  Outcome apply(std::shared_ptr<const plan::Plan> plan);
+  // A plan was refused.
+  void note_bad_reload() { gateway_metrics_.reload(false); }
+  void drain() { draining_ = true; }
+
+  std::shared_ptr<const Snapshot> snapshot() const;
+  ReplicaChooser& chooser() { return balancer_; }
+  GatewayMetrics& metrics() { return gateway_metrics_; }
+  // Without one, Sluice replicas are relayed to as foreign servers.
+  void set_sluice_handler(SluiceHandler handler) { sluice_handler_ = std::move(handler); }
+
+  std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) override;
+  void handle(net::HttpRequest request, std::shared_ptr<net::Responder> responder) override;
+
+ private:
+  struct LoopParts {
+    std::shared_ptr<net::EventLoop> loop;
+    std::unique_ptr<net::HttpClient> client;
+  };
+
+  // Nobody where no key was sent; kUnauthenticated for a bad one.
+  Result<Caller> identify(const Snapshot& snapshot, const net::HttpRequest& request) const;
+  std::optional<net::HttpResponse> own_page(const Snapshot& snapshot, const Caller& caller,
+                                            const net::HttpRequest& request);
+  bool is_ready(const Snapshot& snapshot) const;
+  void route(RelayRequest request);
+  void over(RequestRecord& record);
+  void refused(RelayRequest& request, const Status& status);
+  void set_gauges();
+  RequestRecord new_record(const net::HttpRequest& request) const;
+
+  const Clock& clock_;
+  telemetry::Metrics& metrics_;
+  WorkerPool& workers_;
+  GatewayMetrics gateway_metrics_;
+  std::unique_ptr<AccessLog> access_log_;
+  RelayHost relay_host_;
+  Balancer balancer_;
+  std::vector<LoopParts> loops_;
+  std::shared_ptr<Watcher> watcher_;
+  SluiceHandler sluice_handler_;
+  std::atomic<bool> draining_ = false;
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Snapshot> snapshot_;
+};
+
+}  // namespace sluice::gateway

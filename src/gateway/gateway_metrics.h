@@ -1,0 +1,53 @@
+// GatewayMetrics: what the gateway counts. Names and meanings: docs/metrics.md. Label values come
+// from the plan and from fixed words, never from a request.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "gateway/record.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::gateway {
+
+// Any thread; lives as long as the Metrics.
+class GatewayMetrics {
+ public:
+  explicit GatewayMetrics(telemetry::Metrics& metrics);
+
+  void finished(const RequestRecord& record, Duration took);
+  // An attempt at an upstream ended: "ok", or an error class.
+  void attempt(const std::string& upstream, std::string_view result);
+  void retry(const std::string& route, std::string_view reason);
+  void fallback(const std::string& route, const std::string& upstream);
+  // "won", "lost", "no_budget".
+  void hedge(const std::string& route, std::string_view outcome);
+  // "ok", "error", "dropped" of the copy; and how it compares.
+  void mirror(const std::string& route, std::string_view outcome);
+  void mirror_compared(const std::string& route, std::string_view outcome);
+  void reload(bool good);
+
+  telemetry::Metrics& metrics() { return metrics_; }
+
+ private:
+  telemetry::Counter& counter(const char* name, const char* help, telemetry::Labels labels);
+
+  telemetry::Metrics& metrics_;
+  std::mutex mutex_;
+  // Looked up by (name, values); the library's own look-up is slower by far.
+  std::map<std::tuple<const char*, std::string, std::string, std::string, std::string>,
+           telemetry::Counter*>
+      known_;
+  struct RouteTimes {
+    telemetry::Histogram* duration;
+    telemetry::Histogram* first_byte;
+  };
+  std::map<std::string, RouteTimes> times_;
+};
+
+}  // namespace sluice::gateway

@@ -1,0 +1,146 @@
+// Relay: one request passed on to a server of any make, and its answer passed back as it comes.
+//
+// Until the first byte of an answer has gone to the client the request may be tried again: at
+// another replica, after a while, at a fallback, or at two replicas at once (hedging); after it
+// the answer ends well, or is cut with an error that the client can see. Everything happens on the
+// loop that the request came in on. A relay keeps itself alive until it is over.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/prefix_hash.h"
+#include "gateway/access_log.h"
+#include "gateway/admission.h"
+#include "gateway/body_scan.h"
+#include "gateway/gateway_metrics.h"
+#include "gateway/record.h"
+#include "gateway/replica.h"
+#include "gateway/snapshot.h"
+#include "net/client.h"
+#include "net/event_loop.h"
+#include "net/server.h"
+#include "plan/plan.h"
+
+namespace sluice::gateway {
+
+// What relays share; outlives them.
+struct RelayHost {
+  const Clock& clock;
+  GatewayMetrics& metrics;
+  // Called once for each request, at its end.
+  std::function<void(RequestRecord& record)> on_over;
+};
+
+// A request that was let in.
+struct RelayRequest {
+  net::HttpRequest http;
+  std::shared_ptr<net::Responder> responder;
+  std::shared_ptr<const Snapshot> snapshot;  // keeps the route and the caller
+  Route* route = nullptr;
+  Caller caller;
+  BodyFields fields;
+  std::string traceparent;
+  RequestRecord record;
+};
+
+class Relay : public std::enable_shared_from_this<Relay> {
+ public:
+  static void begin(RelayHost& host, net::EventLoop& loop, net::HttpClient& client,
+                    RelayRequest request);
+  ~Relay();
+
+  // Use begin().
+  Relay(RelayHost& host, net::EventLoop& loop, net::HttpClient& client, RelayRequest request);
+
+ private:
+  // One request sent to one replica.
+  struct Attempt {
+    explicit Attempt(ReplicaLease taken) : lease(std::move(taken)) {}
+    std::optional<ReplicaLease> lease;
+    Target* target = nullptr;
+    net::ClientCall call;
+    TimePoint began{};
+    int status = 0;
+    net::Headers headers;
+    std::string body;      // collected, when it is not passed on as it comes
+    bool collects = true;  // see on_head
+    bool first_byte = false;
+    bool hedge = false;
+    bool over = false;  // whatever it says is not heard
+  };
+  using AttemptPtr = std::shared_ptr<Attempt>;
+  // Why nothing was answered yet.
+  struct Failure {
+    plan::ErrorClass error = plan::ErrorClass::kConnect;
+    int status = 0;  // of the upstream's answer; 0: there was none
+    net::Headers headers = {};
+    std::string body = {};
+    std::string message = {};
+  };
+
+  const plan::Route& settings() const { return request_.route->settings(); }
+  TimePoint now() const { return host_.clock.now(); }
+
+  void ask_admission();
+  void admitted(Admission::Permit permit);
+  void choose_branch();
+  void try_next();
+  bool launch(bool hedge);
+  net::ClientRequest onward(const Attempt& attempt) const;
+  std::optional<std::string_view> header(std::string_view name) const;
+  std::string sticky_key() const;
+
+  void on_head(const AttemptPtr& attempt, int status, const net::Headers& headers);
+  void on_data(const AttemptPtr& attempt, std::string_view bytes);
+  void on_end(const AttemptPtr& attempt, const Outcome& outcome);
+  void commit(const AttemptPtr& attempt);
+  void answer_whole(const AttemptPtr& attempt);
+  void stream_over(const Outcome& outcome);
+  void failed(const AttemptPtr& attempt, Failure failure, UseResult result);
+  void decide();
+  bool may_retry(Duration& wait);
+  bool next_fallback();
+
+  void on_wait_over();
+  void on_hedge_time();
+  void on_deadline();
+  void on_client_gone();
+  void give_up();
+  void refuse(const Status& status);
+  void drop(const AttemptPtr& attempt);
+  void arm_hedge();
+  void over();
+
+  RelayHost& host_;
+  net::EventLoop& loop_;
+  net::HttpClient& client_;
+  RelayRequest request_;
+  std::shared_ptr<Relay> self_;  // until it is over
+
+  Admission::Permit permit_;
+  uint64_t ticket_ = 0;
+  TimePoint asked_at_{};
+  std::string sticky_;
+  std::vector<PrefixHash> prefix_;
+
+  Target* target_ = nullptr;
+  size_t next_fallback_ = 0;
+  int tries_ = 0;                      // at this target
+  std::vector<std::string> excluded_;  // replicas tried at it
+  std::vector<AttemptPtr> attempts_;   // under way
+  AttemptPtr winner_;                  // whose bytes the client gets
+  bool ends_event_ = true;             // what the client got so far ends between two events
+  std::optional<Failure> failure_;
+  bool over_ = false;
+
+  net::EventLoop::Timer deadline_;
+  net::EventLoop::Timer wait_;  // in the queue, or before the next attempt
+  net::EventLoop::Timer hedge_;
+};
+
+}  // namespace sluice::gateway

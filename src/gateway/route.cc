@@ -1,0 +1,92 @@
+#include "gateway/route.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/rng.h"
+
+namespace sluice::gateway {
+
+RouteMemory::RouteMemory(const plan::Route& route)
+    : admission(std::make_shared<Admission>(route.queue)) {}
+
+std::shared_ptr<PrefixIndex> RouteMemory::index_of(const std::string& upstream,
+                                                   const plan::PrefixPlan& settings) {
+  const std::lock_guard lock(mutex_);
+  auto& index = indexes_[upstream];
+  const auto blocks = static_cast<size_t>(settings.index_blocks);
+  if (!index || index->capacity() != std::bit_ceil(blocks)) {
+    index = std::make_shared<PrefixIndex>(blocks);
+  }
+  return index;
+}
+
+Route::Route(std::shared_ptr<const plan::Plan> plan, const plan::Route& settings,
+             std::shared_ptr<RouteMemory> memory, FindUpstream upstreams, const Clock& clock)
+    : plan_(std::move(plan)),
+      settings_(settings),
+      memory_(std::move(memory)),
+      split_(settings.targets),
+      retries_(settings.retry.budget_ratio, settings.retry.budget_per_second),
+      hedges_(settings.hedge.budget_ratio, 0) {
+  for (const plan::Target& each : settings.targets) {
+    targets_.push_back(make_target(each.upstream, each.model, upstreams, clock));
+  }
+  for (const plan::Fallback& each : settings.fallbacks) {
+    fallbacks_.push_back(make_target(each.upstream, each.model, upstreams, clock));
+  }
+  if (settings.mirror) {
+    mirror_ = make_target(settings.mirror->upstream, settings.mirror->model, upstreams, clock);
+  }
+}
+
+std::unique_ptr<Target> Route::make_target(const std::string& upstream, const std::string& model,
+                                           FindUpstream upstreams, const Clock& clock) const {
+  Target::Settings target{.policy = settings_.policy,
+                          .prefix = settings_.prefix,
+                          .sticky_replica = settings_.sticky.replica,
+                          .model = model};
+  const bool prefix = settings_.policy == plan::Policy::kPrefixAffinity;
+  auto index = prefix ? memory_->index_of(upstream, settings_.prefix) : nullptr;
+  return std::make_unique<Target>(upstreams(upstream), std::move(target), std::move(index), clock,
+                                  random_seed());
+}
+
+Target* Route::split(std::string_view sticky_key, FindHeader header) {
+  const auto choice =
+      split_.choose(sticky_key, header, [this](size_t i) { return targets_[i]->usable(); });
+  if (!choice) return nullptr;
+  splits_[static_cast<size_t>(choice->reason)].fetch_add(1, std::memory_order_relaxed);
+  return targets_[choice->target].get();
+}
+
+Target* Route::target(std::string_view upstream) const {
+  for (const auto& each : targets_) {
+    if (each->upstream().name() == upstream) return each.get();
+  }
+  return nullptr;
+}
+
+bool Route::takes_mirror() {
+  if (!mirror_) return false;
+  const double share = settings_.mirror->percent / 100;
+  const auto turn = static_cast<double>(mirror_turn_++);
+  return std::floor((turn + 1) * share) > std::floor(turn * share);
+}
+
+bool Route::usable() const {
+  return std::ranges::any_of(targets_, [](const auto& target) { return target->usable(); }) ||
+         std::ranges::any_of(fallbacks_, [](const auto& target) { return target->usable(); });
+}
+
+Duration Route::unusable_for() const {
+  Duration first = Duration::max();
+  for (const auto& target : targets_) {
+    const Duration wait = target->unusable_for();
+    if (wait > Duration::zero()) first = std::min(first, wait);
+  }
+  return first == Duration::max() ? Duration::zero() : first;
+}
+
+}  // namespace sluice::gateway

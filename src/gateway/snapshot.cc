@@ -1,0 +1,149 @@
+#include "gateway/snapshot.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::gateway {
+namespace {
+
+// "name" or "prefix*".
+bool matches_pattern(std::string_view pattern, std::string_view text) {
+  if (!pattern.ends_with('*')) return pattern == text;
+  pattern.remove_suffix(1);
+  return text.starts_with(pattern);
+}
+
+bool any_matches(const std::vector<std::string>& patterns, std::string_view text) {
+  return std::ranges::any_of(patterns,
+                             [&](const auto& pattern) { return matches_pattern(pattern, text); });
+}
+
+// The name of a Host field: no port, no trailing dot, lower case.
+std::string host_name(std::string_view host) {
+  if (const size_t colon = host.rfind(':');
+      colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
+    host = host.substr(0, colon);
+  }
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::string name(host);
+  for (char& c : name) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return name;
+}
+
+bool host_matches(const std::vector<std::string>& hosts, std::string_view host) {
+  return std::ranges::any_of(hosts, [&](const std::string& pattern) {
+    if (!pattern.starts_with("*.")) return pattern == host;
+    const std::string_view suffix = std::string_view(pattern).substr(1);
+    return host.size() > suffix.size() && host.ends_with(suffix);
+  });
+}
+
+bool headers_match(const std::vector<plan::HeaderMatch>& wanted, const net::Headers& headers) {
+  return std::ranges::all_of(wanted, [&](const plan::HeaderMatch& each) {
+    return std::ranges::any_of(headers, [&](const auto& header) {
+      return net::equals_ignoring_case(header.first, each.name) &&
+             (!each.value || header.second == *each.value);
+    });
+  });
+}
+
+// Two lists narrow each other; an empty one leaves all.
+bool in_both(const std::vector<std::string>& a, const std::vector<std::string>& b,
+             std::string_view name) {
+  return (a.empty() || any_matches(a, name)) && (b.empty() || any_matches(b, name));
+}
+
+}  // namespace
+
+Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* before,
+                   const Clock& clock)
+    : plan_(std::move(plan)) {
+  for (const plan::Upstream& settings : plan_->upstreams) {
+    std::shared_ptr<Upstream> upstream;
+    if (before != nullptr) {
+      if (const auto old = before->upstreams_.find(settings.name);
+          old != before->upstreams_.end()) {
+        upstream = old->second;
+        upstream->configure(settings);
+      }
+    }
+    if (!upstream) upstream = std::make_shared<Upstream>(settings);
+    upstreams_.emplace(settings.name, std::move(upstream));
+  }
+  const auto find = [this](const std::string& name) { return upstreams_.at(name); };
+  for (const plan::Route& settings : plan_->routes) {
+    const Route* old = before == nullptr ? nullptr : before->find_route(settings.name);
+    auto memory = old != nullptr ? old->memory() : std::make_shared<RouteMemory>(settings);
+    memory->admission->configure(settings.queue);
+    routes_.push_back(std::make_unique<Route>(plan_, settings, std::move(memory), find, clock));
+    has_public_route_ = has_public_route_ || settings.is_public;
+    for (const std::string& model : settings.match.models) {
+      if (!model.ends_with('*')) models_[model] = true;
+    }
+  }
+  for (const plan::Tenant& tenant : plan_->tenants) {
+    for (const plan::ApiKey& key : tenant.keys) {
+      keys_.emplace(key.digest.hex(), KeyEntry{key.digest, {&tenant, &key}});
+    }
+  }
+}
+
+Route* Snapshot::find_route(std::string_view name) const {
+  const auto found = std::ranges::find_if(
+      routes_, [&](const auto& route) { return route->settings().name == name; });
+  return found == routes_.end() ? nullptr : found->get();
+}
+
+Route* Snapshot::match(const net::HttpRequest& request,
+                       const std::optional<std::string>& model) const {
+  std::optional<std::string> host;
+  for (const auto& route : routes_) {
+    const plan::RouteMatch& match = route->settings().match;
+    if (!match.models.empty() && (!model || !any_matches(match.models, *model))) continue;
+    if (!match.paths.empty() && !any_matches(match.paths, request.path)) continue;
+    if (!match.hosts.empty()) {
+      if (!host) host = host_name(request.header("host"));
+      if (!host_matches(match.hosts, *host)) continue;
+    }
+    if (headers_match(match.headers, request.headers)) return route.get();
+  }
+  return nullptr;
+}
+
+std::optional<Caller> Snapshot::find_caller(std::string_view key, double unix_now) const {
+  const SecretDigest digest(key);
+  const auto found = keys_.find(digest.hex());
+  if (found == keys_.end() || !found->second.digest.matches(digest)) return std::nullopt;
+  const auto& expires = found->second.caller.key->expires_unix;
+  if (expires && unix_now >= *expires) return std::nullopt;
+  return found->second.caller;
+}
+
+bool Snapshot::allowed(const Caller& caller, const plan::Route& route, std::string_view model) {
+  if (route.is_public) return true;
+  if (caller.tenant == nullptr) return false;
+  return in_both(caller.tenant->routes, caller.key->routes, route.name) &&
+         (model.empty() || in_both(caller.tenant->models, caller.key->models, model));
+}
+
+std::vector<std::string> Snapshot::models_of(const Caller& caller) const {
+  std::vector<std::string> names;
+  for (const auto& route : routes_) {
+    if (!route->settings().listed) continue;
+    for (const std::string& model : route->settings().match.models) {
+      if (model.ends_with('*') || !allowed(caller, route->settings(), model)) continue;
+      if (std::ranges::find(names, model) == names.end()) names.push_back(model);
+    }
+  }
+  return names;
+}
+
+std::string_view Snapshot::model_label(std::string_view model) const {
+  if (model.empty()) return "";
+  const auto found = models_.find(model);
+  return found == models_.end() ? std::string_view("other") : std::string_view(found->first);
+}
+
+}  // namespace sluice::gateway

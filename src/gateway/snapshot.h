@@ -1,0 +1,72 @@
+// Snapshot: a plan at work. Immutable but for what its parts count; replaced whole on a reload.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "gateway/route.h"
+#include "gateway/upstream.h"
+#include "net/http.h"
+#include "plan/plan.h"
+
+namespace sluice::gateway {
+
+// Whom a key belongs to. Points into the plan of the snapshot that made it.
+struct Caller {
+  const plan::Tenant* tenant = nullptr;  // null: nobody, on a public route
+  const plan::ApiKey* key = nullptr;
+
+  std::string_view tenant_name() const {
+    return tenant == nullptr ? std::string_view() : std::string_view(tenant->name);
+  }
+  std::string_view key_name() const {
+    return key == nullptr ? std::string_view() : std::string_view(key->name);
+  }
+};
+
+class Snapshot {
+ public:
+  // Keeps the state of upstreams and routes that `before` (may be null) has by the same names.
+  Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* before, const Clock& clock);
+
+  const plan::Plan& plan() const { return *plan_; }
+  const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }
+  const std::map<std::string, std::shared_ptr<Upstream>>& upstreams() const { return upstreams_; }
+
+  // The first route, in the plan's order, that takes the request; null when none does.
+  Route* match(const net::HttpRequest& request, const std::optional<std::string>& model) const;
+  Route* find_route(std::string_view name) const;
+
+  // The caller of a key; nothing when it is unknown or expired.
+  std::optional<Caller> find_caller(std::string_view key, double unix_now) const;
+  // Whether the caller may use the route for the model.
+  static bool allowed(const Caller& caller, const plan::Route& route, std::string_view model);
+  bool has_public_route() const { return has_public_route_; }
+
+  // Names that a caller may ask for.
+  std::vector<std::string> models_of(const Caller& caller) const;
+  // The model as a label: itself when some route names it, else "other" ("" stays).
+  std::string_view model_label(std::string_view model) const;
+
+ private:
+  struct KeyEntry {
+    SecretDigest digest;
+    Caller caller;
+  };
+
+  const std::shared_ptr<const plan::Plan> plan_;
+  std::map<std::string, std::shared_ptr<Upstream>> upstreams_;
+  std::vector<std::unique_ptr<Route>> routes_;
+  std::unordered_map<std::string, KeyEntry> keys_;  // by the digest's hex
+  std::map<std::string, bool, std::less<>> models_;
+  bool has_public_route_ = false;
+};
+
+}  // namespace sluice::gateway

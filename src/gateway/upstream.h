@@ -1,0 +1,48 @@
+// Upstream: the replicas of one upstream as they are now. Discovery replaces the list; choices read
+// it. A replica that stays keeps its state.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gateway/replica_state.h"
+#include "plan/plan.h"
+
+namespace sluice::gateway {
+
+using ReplicaList = std::vector<std::shared_ptr<ReplicaState>>;
+
+// Any thread.
+class Upstream {
+ public:
+  // The plan's endpoints are there at once.
+  explicit Upstream(const plan::Upstream& settings);
+
+  // A new plan's settings. Endpoints that stay, by name and URL, keep their state.
+  void configure(const plan::Upstream& settings);
+  // What discovery found.
+  void set_endpoints(const std::vector<plan::Endpoint>& endpoints);
+
+  std::shared_ptr<const ReplicaList> replicas() const;
+  std::shared_ptr<const plan::Upstream> settings() const;
+  const std::string& name() const { return name_; }
+
+  // Slots whose replica has gone since the last call; what is known of them must be forgotten.
+  std::vector<size_t> take_freed_slots();
+
+ private:
+  void rebuild(const std::vector<plan::Endpoint>& endpoints);
+
+  const std::string name_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const plan::Upstream> settings_;
+  std::shared_ptr<const ReplicaList> replicas_;
+  std::set<size_t> free_slots_;
+  std::vector<size_t> freed_;
+  size_t next_slot_ = 0;
+};
+
+}  // namespace sluice::gateway

@@ -1,0 +1,279 @@
+#include "plan/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/files.h"
+#include "plan/parse_parts.h"
+
+namespace sluice::plan {
+namespace {
+
+constexpr size_t kMaxSecretFileBytes = 64u << 10;
+constexpr size_t kMaxFiles = 256;
+
+constexpr std::array<std::string_view, kErrorClasses> kErrorNames = {
+    "connect",      "timeout", "overloaded", "rate_limited",
+    "server_error", "context", "auth",       "not_found"};
+
+// "host:port", "[::1]:8000" or ":8000".
+bool read_address(std::string_view text, Listener& out) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  int port = 0;
+  const auto [at, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc() || at != digits.data() + digits.size() || port < 0 || port > 65535) {
+    return false;
+  }
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  out.host = host.empty() ? "0.0.0.0" : std::string(host);
+  out.port = static_cast<uint16_t>(port);
+  return true;
+}
+
+void read_server(Fields& f, ServerPlan& out) {
+  int64_t connections = static_cast<int64_t>(out.max_connections);
+  f.integer("max_connections", connections, int64_t{1}, int64_t{1'000'000});
+  out.max_connections = static_cast<size_t>(connections);
+  f.size("max_body", out.max_body_bytes, 1024, size_t{1} << 30);
+  f.boolean("metrics_public", out.metrics_public);
+}
+
+// Names must be unique, and those that are referred to must exist.
+class References {
+ public:
+  References(const Plan& plan, Fields& root) : plan_(plan), root_(root) {}
+
+  void check() {
+    unique("upstreams", plan_.upstreams);
+    unique("routes", plan_.routes);
+    unique("tenants", plan_.tenants);
+    for (size_t i = 0; i < plan_.routes.size(); ++i) route(plan_.routes[i], item("routes", i));
+    for (size_t i = 0; i < plan_.tenants.size(); ++i) tenant(plan_.tenants[i], item("tenants", i));
+  }
+
+ private:
+  struct At {
+    const Node* node;
+    std::string path;
+  };
+
+  At item(std::string_view list, size_t i) {
+    const Node* found = root_.node().find(list);
+    const bool there = found != nullptr && i < found->items.size();
+    return {there ? &found->items[i] : &root_.node(), fmt::format("{}[{}]", list, i)};
+  }
+
+  template <typename T>
+  void unique(std::string_view list, const std::vector<T>& values) {
+    std::set<std::string_view> seen;
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].name.empty() || seen.insert(values[i].name).second) continue;
+      const At at = item(list, i);
+      root_.problems().add(*at.node, at.path + ".name",
+                           fmt::format("the name '{}' stands above already", values[i].name));
+    }
+  }
+
+  void upstream(const At& at, const std::string& name) {
+    if (name.empty() || plan_.find_upstream(name) != nullptr) return;
+    root_.problems().add(*at.node, at.path, fmt::format("there is no upstream '{}'", name));
+  }
+
+  void route(const Route& route, const At& at) {
+    std::set<UpstreamKind> kinds;
+    for (const Target& target : route.targets) {
+      upstream(at, target.upstream);
+      if (const Upstream* found = plan_.find_upstream(target.upstream)) kinds.insert(found->kind);
+    }
+    if (kinds.size() > 1) {
+      root_.problems().add(*at.node, at.path + ".targets",
+                           "upstreams of kind sluice and foreign cannot share a route");
+    }
+    for (const Fallback& fallback : route.fallbacks) upstream(at, fallback.upstream);
+    if (route.mirror) upstream(at, route.mirror->upstream);
+  }
+
+  void tenant(const Tenant& tenant, const At& at) {
+    const auto known = [&](const std::vector<std::string>& names) {
+      for (const std::string& name : names) {
+        const bool found = std::ranges::any_of(
+            plan_.routes, [&](const Route& route) { return route.name == name; });
+        if (!found) {
+          root_.problems().add(*at.node, at.path, fmt::format("there is no route '{}'", name));
+        }
+      }
+    };
+    known(tenant.routes);
+    for (const ApiKey& key : tenant.keys) {
+      known(key.routes);
+      if (keys_.insert(key.digest.hex()).second) continue;
+      root_.problems().add(*at.node, at.path,
+                           fmt::format("the key '{}' is another key's too", key.name));
+    }
+  }
+
+  const Plan& plan_;
+  Fields& root_;
+  std::set<std::string> keys_;
+};
+
+// Lists of all files joined; any other field in one file only.
+Result<Node> merge(std::vector<Node> roots) {
+  if (roots.size() == 1) return std::move(roots.front());
+  Node merged;
+  merged.kind = Node::Kind::kMap;
+  for (Node& root : roots) {
+    if (root.null()) continue;
+    if (root.kind != Node::Kind::kMap) {
+      return invalid(
+          fmt::format("{}: expected a mapping, found {}", place_of(root), found_text(root)));
+    }
+    for (auto& [key, value] : root.fields) {
+      const auto same = std::ranges::find(merged.fields, key, &NodeField::key);
+      if (same == merged.fields.end()) {
+        merged.fields.push_back({std::move(key), std::move(value)});
+        continue;
+      }
+      Node& there = same->value;
+      if (there.kind != Node::Kind::kList || value.kind != Node::Kind::kList) {
+        return invalid(fmt::format("{}: '{}' stands in {} too; only lists may be split over files",
+                                   place_of(value), key, place_of(there)));
+      }
+      std::ranges::move(value.items, std::back_inserter(there.items));
+    }
+  }
+  return merged;
+}
+
+Result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return std::vector{path};
+  std::vector<std::filesystem::path> files;
+  for (auto entry = std::filesystem::directory_iterator(path, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string extension = entry->path().extension().string();
+    // Kubernetes mounts hidden copies beside the files.
+    if (entry->path().filename().string().starts_with('.')) continue;
+    if (extension == ".yaml" || extension == ".yml" || extension == ".json") {
+      files.push_back(entry->path());
+    }
+  }
+  if (error) return invalid(fmt::format("{}: {}", path.string(), error.message()));
+  if (files.empty()) {
+    return invalid(fmt::format("{}: no *.yaml, *.yml or *.json files are in it", path.string()));
+  }
+  if (files.size() > kMaxFiles) {
+    return invalid(fmt::format("{}: more than {} files", path.string(), kMaxFiles));
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+}  // namespace
+
+std::string_view error_class_name(ErrorClass each) {
+  return kErrorNames[static_cast<size_t>(each)];
+}
+
+std::string_view policy_name(Policy policy) {
+  constexpr std::array<std::string_view, 5> kNames = {"round_robin", "weighted_round_robin",
+                                                      "least_outstanding", "power_of_two",
+                                                      "prefix_affinity"};
+  return kNames[static_cast<size_t>(policy)];
+}
+
+const Upstream* Plan::find_upstream(std::string_view name) const {
+  const auto found = std::ranges::find(upstreams, name, &Upstream::name);
+  return found == upstreams.end() ? nullptr : &*found;
+}
+
+SecretSource system_secrets() {
+  return {.environment = [](const std::string& name) -> Result<std::string> {
+            const char* value = std::getenv(name.c_str());
+            if (value == nullptr) {
+              return invalid(fmt::format("the environment has no variable {}", name));
+            }
+            return std::string(value);
+          },
+          .file = [](const std::string& path) { return read_file(path, kMaxSecretFileBytes); }};
+}
+
+Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
+  Problems problems;
+  Fields fields(root, "", problems);
+  Plan plan;
+  std::vector<std::string> addresses;
+  fields.texts("listen", addresses, 16);
+  for (const std::string& address : addresses) {
+    Listener listener;
+    if (!read_address(address, listener)) {
+      fields.problem("listen", "expected addresses such as 0.0.0.0:8000, found '" + address + "'");
+    }
+    plan.listeners.push_back(std::move(listener));
+  }
+  fields.map("server", [&](Fields& server) { read_server(server, plan.server); });
+  fields.map("access_log", [&](Fields& log) { log.text("path", plan.access_log.path, 4096); });
+  fields.list("upstreams", kMaxUpstreams,
+              [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
+  fields.list("routes", kMaxRoutes, [&](Fields& f) { plan.routes.push_back(read_route(f)); });
+  fields.list("tenants", kMaxTenants,
+              [&](Fields& f) { plan.tenants.push_back(read_tenant(f, secrets)); });
+  if (plan.routes.empty()) fields.problem("", "expected one route at least");
+  fields.finish();
+  if (problems.empty()) References(plan, fields).check();
+  SLUICE_RETURN_IF_ERROR(problems.outcome());
+  return plan;
+}
+
+Result<std::shared_ptr<const Plan>> load_plan(const std::filesystem::path& path,
+                                              const SecretSource& secrets) {
+  SLUICE_ASSIGN_OR_RETURN(const auto files, files_of(path));
+  std::vector<Node> roots;
+  size_t bytes = 0;
+  for (const std::filesystem::path& file : files) {
+    const NodeLimits limits;
+    SLUICE_ASSIGN_OR_RETURN(const std::string text, read_file(file, limits.max_bytes));
+    bytes += text.size();
+    if (bytes > limits.max_bytes) {
+      return invalid(
+          fmt::format("{}: more than {} bytes together", path.string(), limits.max_bytes));
+    }
+    SLUICE_ASSIGN_OR_RETURN(Node root, parse_yaml(text, file.string(), limits));
+    roots.push_back(std::move(root));
+  }
+  SLUICE_ASSIGN_OR_RETURN(const Node root, merge(std::move(roots)));
+  SLUICE_ASSIGN_OR_RETURN(Plan plan, parse_plan(root, secrets));
+  return std::make_shared<const Plan>(std::move(plan));
+}
+
+Result<std::shared_ptr<const Plan>> plan_from_json(const json::value& value,
+                                                   const SecretSource& secrets) {
+  SLUICE_ASSIGN_OR_RETURN(const Node root, from_json(value));
+  SLUICE_ASSIGN_OR_RETURN(Plan plan, parse_plan(root, secrets));
+  return std::make_shared<const Plan>(std::move(plan));
+}
+
+std::string plan_stamp(const std::filesystem::path& path) {
+  const auto files = files_of(path);
+  if (!files) return files.error().message();
+  std::string stamp;
+  for (const std::filesystem::path& file : *files) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(file, error);
+    const auto time = std::filesystem::last_write_time(file, error);
+    stamp += fmt::format("{}:{}:{};", file.string(), size, time.time_since_epoch().count());
+  }
+  return stamp;
+}
+
+}  // namespace sluice::plan

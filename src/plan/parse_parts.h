@@ -1,0 +1,28 @@
+// The parts of parse_plan(), by subject. Internal to the room.
+#pragma once
+
+#include "plan/fields.h"
+#include "plan/parse.h"
+#include "plan/plan.h"
+
+namespace sluice::plan {
+
+inline constexpr size_t kMaxUpstreams = 1024;
+inline constexpr size_t kMaxEndpoints = 1024;
+inline constexpr size_t kMaxRoutes = 1024;
+inline constexpr size_t kMaxTargets = 64;
+inline constexpr size_t kMaxTenants = 10'000;
+inline constexpr size_t kMaxKeys = 1024;
+
+Upstream read_upstream(Fields& fields, const SecretSource& secrets);
+Route read_route(Fields& fields);
+Tenant read_tenant(Fields& fields, const SecretSource& secrets);
+
+// A secret: {env: NAME} or {file: PATH}; never in plain.
+void read_secret(Fields& fields, std::string_view name, const SecretSource& secrets,
+                 std::string& out);
+
+// "http://host:port", nothing behind it.
+Outcome check_base_url(std::string_view url);
+
+}  // namespace sluice::plan

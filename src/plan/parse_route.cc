@@ -1,0 +1,193 @@
+#include <algorithm>
+
+#include "plan/parse_parts.h"
+
+namespace sluice::plan {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
+// Each entry is "name" (any value) or a pair in a mapping "name: value".
+void read_headers(Fields& f, std::string_view field, std::vector<HeaderMatch>& out) {
+  const Node* found = f.find(field);
+  if (found == nullptr) return;
+  if (found->kind != Node::Kind::kMap || found->fields.size() > 32) {
+    return f.problem(field, "expected a mapping of at most 32 header names to values ('*': any)");
+  }
+  for (const auto& [name, value] : found->fields) {
+    if (value.kind != Node::Kind::kScalar || name.empty() || value.text.size() > 1024) {
+      f.problem(field, "expected a header's value as text, found " + found_text(value));
+      continue;
+    }
+    HeaderMatch match{.name = lower(name), .value = value.text};
+    if (value.text == "*") match.value.reset();
+    out.push_back(std::move(match));
+  }
+}
+
+void read_match(Fields& f, RouteMatch& out) {
+  f.texts("models", out.models, 1024);
+  f.texts("hosts", out.hosts);
+  for (std::string& host : out.hosts) host = lower(host);
+  f.texts("paths", out.paths);
+  for (const std::string& path : out.paths) {
+    if (!path.starts_with('/')) f.problem("paths", "expected paths that begin with '/'");
+  }
+  read_headers(f, "headers", out.headers);
+}
+
+void read_errors(Fields& f, ErrorSet& out) {
+  std::vector<std::string> words;
+  if (!f.has("on")) return;
+  f.texts("on", words);
+  out = {};
+  std::string known;
+  for (size_t i = 0; i < kErrorClasses; ++i) {
+    known.append(i > 0 ? " " : "").append(error_class_name(static_cast<ErrorClass>(i)));
+  }
+  for (const std::string& word : words) {
+    bool found = false;
+    for (size_t i = 0; i < kErrorClasses; ++i) {
+      const auto each = static_cast<ErrorClass>(i);
+      if (word != error_class_name(each)) continue;
+      out.add(each);
+      found = true;
+    }
+    if (!found) f.problem("on", "expected some of " + known + "; found '" + word + "'");
+  }
+}
+
+void read_target(Fields& f, Target& out) {
+  f.require("upstream");
+  f.name("upstream", out.upstream);
+  read_headers(f, "when", out.when);
+  if (!out.when.empty()) out.weight = 0;
+  f.number("weight", out.weight, 0, 1'000'000);
+  f.text("model", out.model);
+}
+
+void read_sticky(Fields& f, Sticky& out) {
+  f.require("by");
+  f.choice<Sticky::By>("by", out.by,
+                       {{"user", Sticky::By::kUser},
+                        {"conversation", Sticky::By::kConversation},
+                        {"header", Sticky::By::kHeader}});
+  f.text("header", out.header);
+  out.header = lower(out.header);
+  if ((out.by == Sticky::By::kHeader) != !out.header.empty()) {
+    f.problem("header", "is required when (and only when) 'by' is header");
+  }
+  f.boolean("replica", out.replica);
+}
+
+void read_prefix(Fields& f, PrefixPlan& out) {
+  f.integer("block_tokens", out.block_tokens, 1, 1024);
+  f.integer("index_blocks", out.index_blocks, 1024, 1 << 22);
+  f.integer("imbalance", out.imbalance, 0, 1'000'000);
+  f.number("imbalance_ratio", out.imbalance_ratio, 1, 1000);
+}
+
+void read_mirror(Fields& f, Mirror& out) {
+  f.require("upstream");
+  f.name("upstream", out.upstream);
+  f.text("model", out.model);
+  f.number("percent", out.percent, 0, 100);
+  f.integer("max_in_flight", out.max_in_flight, 1, 100'000);
+  f.duration("timeout", out.timeout, milliseconds(10), hours(1));
+}
+
+void read_retry(Fields& f, Retry& out) {
+  f.integer("attempts", out.attempts, 0, 16);
+  read_errors(f, out.on);
+  f.duration("backoff", out.backoff, Duration::zero(), seconds(60));
+  f.duration("max_backoff", out.max_backoff, Duration::zero(), seconds(600));
+  f.duration("max_retry_after", out.max_retry_after, Duration::zero(), seconds(600));
+  f.number("budget_ratio", out.budget_ratio, 0, 10);
+  f.number("budget_per_second", out.budget_per_second, 0, 100'000);
+}
+
+void read_hedge(Fields& f, Hedge& out) {
+  out.enabled = true;
+  f.boolean("enabled", out.enabled);
+  f.duration("after", out.after, Duration::zero(), seconds(600));
+  f.number("quantile", out.quantile, 0.5, 0.999);
+  f.number("budget_ratio", out.budget_ratio, 0, 1);
+}
+
+void read_timeouts(Fields& f, Timeouts& out) {
+  f.duration("connect", out.connect, milliseconds(1), seconds(60));
+  f.duration("first_byte", out.first_byte, milliseconds(1), hours(24));
+  f.duration("idle", out.idle, milliseconds(1), hours(24));
+  f.duration("total", out.total, milliseconds(1), hours(24));
+}
+
+void read_queue(Fields& f, Queue& out) {
+  f.integer("max_concurrent", out.max_concurrent, 0, 1'000'000);
+  f.integer("max_waiting", out.max_waiting, 0, 100'000);
+  f.duration("max_wait", out.max_wait, Duration::zero(), hours(1));
+}
+
+void check_weights(Fields& f, const Route& route) {
+  double sum = 0;
+  bool any_when = false;
+  for (const Target& target : route.targets) {
+    sum += target.weight;
+    any_when = any_when || !target.when.empty();
+    if (target.weight == 0 && target.when.empty()) {
+      f.problem("targets", "a target of weight 0 without 'when' would never be used");
+    }
+  }
+  if (route.targets.empty()) f.problem("targets", "expected one target at least");
+  if (!route.targets.empty() && sum == 0 && !any_when) {
+    f.problem("targets", "the weights add up to 0");
+  }
+}
+
+}  // namespace
+
+Route read_route(Fields& f) {
+  Route out;
+  f.require("name");
+  f.name("name", out.name);
+  f.map("match", [&](Fields& match) { read_match(match, out.match); });
+  f.require("targets");
+  f.list("targets", kMaxTargets, [&](Fields& target) {
+    out.targets.emplace_back();
+    read_target(target, out.targets.back());
+  });
+  check_weights(f, out);
+  f.choice<Policy>("policy", out.policy,
+                   {{"round_robin", Policy::kRoundRobin},
+                    {"weighted_round_robin", Policy::kWeightedRoundRobin},
+                    {"least_outstanding", Policy::kLeastOutstanding},
+                    {"power_of_two", Policy::kPowerOfTwo},
+                    {"prefix_affinity", Policy::kPrefixAffinity}});
+  f.map("prefix", [&](Fields& prefix) { read_prefix(prefix, out.prefix); });
+  f.map("sticky", [&](Fields& sticky) { read_sticky(sticky, out.sticky); });
+  f.map("mirror", [&](Fields& mirror) { read_mirror(mirror, out.mirror.emplace()); });
+  f.map("retry", [&](Fields& retry) { read_retry(retry, out.retry); });
+  f.list("fallbacks", 16, [&](Fields& fallback) {
+    Fallback& added = out.fallbacks.emplace_back();
+    fallback.require("upstream");
+    fallback.name("upstream", added.upstream);
+    fallback.text("model", added.model);
+    read_errors(fallback, added.on);
+  });
+  f.map("hedge", [&](Fields& hedge) { read_hedge(hedge, out.hedge); });
+  f.map("timeouts", [&](Fields& timeouts) { read_timeouts(timeouts, out.timeouts); });
+  f.map("queue", [&](Fields& queue) { read_queue(queue, out.queue); });
+  f.boolean("public", out.is_public);
+  f.boolean("listed", out.listed);
+  return out;
+}
+
+}  // namespace sluice::plan

@@ -1,0 +1,192 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "plan/parse_parts.h"
+
+namespace sluice::plan {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+void read_health(Fields& f, HealthPlan& out) {
+  f.boolean("active", out.active);
+  f.text("path", out.path);
+  if (!out.path.starts_with('/')) f.problem("path", "expected a path that begins with '/'");
+  f.duration("interval", out.interval, milliseconds(50), hours(1));
+  f.duration("timeout", out.timeout, milliseconds(10), seconds(60));
+  f.integer("unhealthy_after", out.unhealthy_after, 1, 100);
+  f.integer("healthy_after", out.healthy_after, 1, 100);
+}
+
+void read_breaker(Fields& f, BreakerPlan& out) {
+  f.integer("consecutive_failures", out.consecutive_failures, 1, 1'000'000);
+  f.number("failure_ratio", out.failure_ratio, 0.01, 1);
+  f.integer("min_requests", out.min_requests, 1, 1'000'000);
+  f.duration("window", out.window, milliseconds(100), hours(1));
+  f.duration("open_for", out.open_for, milliseconds(10), hours(1));
+  f.duration("max_open", out.max_open, milliseconds(10), hours(24));
+  f.integer("trial_requests", out.trial_requests, 1, 1000);
+  f.integer("close_after", out.close_after, 1, 1000);
+  out.max_open = std::max(out.max_open, out.open_for);
+}
+
+void read_outlier(Fields& f, OutlierPlan& out) {
+  f.duration("interval", out.interval, milliseconds(100), hours(1));
+  f.integer("min_requests", out.min_requests, 1, 1'000'000);
+  f.number("failure_ratio", out.failure_ratio, 0.01, 1);
+  f.number("latency_factor", out.latency_factor, 0, 1000);
+  f.duration("eject_for", out.eject_for, milliseconds(10), hours(24));
+  f.integer("max_ejected_percent", out.max_ejected_percent, 0, 100);
+}
+
+void read_sources(Fields& f, Upstream& out) {
+  f.map("dns", [&](Fields& dns) {
+    DnsSource source;
+    dns.require("name");
+    dns.name("name", source.name);
+    int port = source.port;
+    dns.integer("port", port, 1, 65535);
+    source.port = static_cast<uint16_t>(port);
+    dns.duration("refresh", source.refresh, milliseconds(100), hours(24));
+    out.dns = std::move(source);
+  });
+  f.map("file", [&](Fields& file) {
+    FileSource source;
+    file.require("path");
+    file.text("path", source.path, 4096);
+    file.duration("refresh", source.refresh, milliseconds(50), hours(24));
+    out.file = std::move(source);
+  });
+  const int sources = (f.has("endpoints") ? 1 : 0) + (out.dns ? 1 : 0) + (out.file ? 1 : 0);
+  if (sources != 1) f.problem("", "expected exactly one of endpoints, dns and file");
+}
+
+void read_endpoints(Fields& f, Upstream& out) {
+  f.list("endpoints", kMaxEndpoints, [&](Fields& e) {
+    Endpoint endpoint;
+    e.require("url");
+    e.text("url", endpoint.url, 512);
+    if (const Outcome good = check_base_url(endpoint.url); e.has("url") && !good) {
+      e.problem("url", good.error().message());
+    }
+    endpoint.name = endpoint.url.substr(std::min(endpoint.url.size(), endpoint.url.find("//") + 2));
+    e.name("name", endpoint.name);
+    e.number("weight", endpoint.weight, 0.001, 1000);
+    const auto same = [&](const Endpoint& other) {
+      return other.name == endpoint.name || other.url == endpoint.url;
+    };
+    if (std::ranges::any_of(out.endpoints, same)) {
+      e.problem("", "an endpoint of this name or url stands above already");
+    }
+    out.endpoints.push_back(std::move(endpoint));
+  });
+}
+
+}  // namespace
+
+Outcome check_base_url(std::string_view url) {
+  constexpr std::string_view kScheme = "http://";
+  const auto wrong = [&] {
+    Node shown;
+    shown.kind = Node::Kind::kScalar;
+    shown.text = url;
+    return invalid("expected a URL such as http://host:8000, found " + found_text(shown));
+  };
+  if (!url.starts_with(kScheme)) return wrong();
+  std::string_view rest = url.substr(kScheme.size());
+  const size_t colon = rest.rfind(':');
+  const bool has_port = colon != std::string_view::npos && rest.find(']', colon) == rest.npos;
+  if (has_port) {
+    const std::string_view digits = rest.substr(colon + 1);
+    int port = 0;
+    const auto [at, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    if (error != std::errc() || at != digits.data() + digits.size() || port < 1 || port > 65535) {
+      return wrong();
+    }
+    rest = rest.substr(0, colon);
+  }
+  const bool good = !rest.empty() && rest.size() <= 255 && std::ranges::all_of(rest, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("-_.[]:").contains(c);
+  });
+  if (!good) return wrong();
+  return {};
+}
+
+Upstream read_upstream(Fields& f, const SecretSource& secrets) {
+  Upstream out;
+  f.require("name");
+  f.name("name", out.name);
+  f.choice<UpstreamKind>("kind", out.kind,
+                         {{"sluice", UpstreamKind::kSluice}, {"foreign", UpstreamKind::kForeign}});
+  read_sources(f, out);
+  read_endpoints(f, out);
+  read_secret(f, "api_key", secrets, out.api_key);
+  read_secret(f, "internal_token", secrets, out.internal_token);
+  if (out.kind == UpstreamKind::kSluice && !f.has("internal_token")) {
+    f.problem("",
+              "internal_token is required of an upstream of kind sluice: what its replicas were "
+              "given as --internal-token");
+  }
+  f.name("host", out.host);
+  f.text("path_prefix", out.path_prefix);
+  const bool good_prefix = out.path_prefix.empty() ||
+                           (out.path_prefix.starts_with('/') && !out.path_prefix.ends_with('/') &&
+                            out.path_prefix.find_first_of(" ?#%\\") == std::string::npos);
+  if (!good_prefix) f.problem("path_prefix", "expected a path such as /openai");
+  f.integer("max_outstanding", out.max_outstanding, 0, 1'000'000);
+  f.map("health", [&](Fields& health) { read_health(health, out.health); });
+  f.map("breaker", [&](Fields& breaker) { read_breaker(breaker, out.breaker); });
+  f.map("outlier", [&](Fields& outlier) { read_outlier(outlier, out.outlier); });
+  return out;
+}
+
+Result<std::vector<Endpoint>> parse_endpoints(std::string_view text, const std::string& file) {
+  std::vector<Endpoint> endpoints;
+  int line_number = 0;
+  while (!text.empty()) {
+    ++line_number;
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    line = line.substr(0, line.find('#'));
+    std::vector<std::string> words;
+    while (true) {
+      const size_t begin = line.find_first_not_of(" \t\r");
+      if (begin == std::string_view::npos) break;
+      const size_t end = std::min(line.size(), line.find_first_of(" \t\r", begin));
+      words.emplace_back(line.substr(begin, end - begin));
+      line.remove_prefix(end);
+    }
+    if (words.empty()) continue;
+    const auto place = fmt::format("{}:{}", file, line_number);
+    if (words.size() > 3) return invalid(place + ": expected URL [NAME] [WEIGHT]");
+    if (const Outcome good = check_base_url(words[0]); !good) {
+      return std::unexpected(good.error().at(place));
+    }
+    Endpoint endpoint{.name = words.size() > 1 ? words[1] : words[0].substr(sizeof("http://") - 1),
+                      .url = words[0]};
+    if (words.size() > 2) {
+      const char* end = words[2].data() + words[2].size();
+      const auto [at, error] = std::from_chars(words[2].data(), end, endpoint.weight);
+      if (error != std::errc() || at != end ||
+          !(endpoint.weight >= 0.001 && endpoint.weight <= 1000)) {
+        return invalid(place + ": expected a weight from 0.001 to 1000");
+      }
+    }
+    const auto same = [&](const Endpoint& e) {
+      return e.name == endpoint.name || e.url == endpoint.url;
+    };
+    if (std::ranges::any_of(endpoints, same)) return invalid(place + ": stands there twice");
+    if (endpoints.size() >= kMaxEndpoints) {
+      return invalid(fmt::format("{}: more than {} endpoints", place, kMaxEndpoints));
+    }
+    endpoints.push_back(std::move(endpoint));
+  }
+  return endpoints;
+}
+
+}  // namespace sluice::plan

@@ -1,0 +1,281 @@
+// Plan: what the gateway is to do, as one immutable snapshot.
+//
+// It comes from a file, a directory of files, or a control plane; whoever holds a
+// shared_ptr<const Plan> may read it from any thread. Everything in it is within bounds and every
+// name in it exists: parse_plan() sees to that. Reference: docs/gateway.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/secret.h"
+
+namespace sluice::plan {
+
+// Why an attempt at a server failed, as retries and fallbacks tell it apart.
+enum class ErrorClass : uint8_t {
+  kConnect,      // no connection
+  kTimeout,      // no first byte in time
+  kOverloaded,   // 503
+  kRateLimited,  // 429
+  kServerError,  // any other 5xx, a broken answer, a connection lost before the first byte
+  kContext,      // 400 or 413: the prompt does not fit the model
+  kAuth,         // 401 or 403: our own credentials
+  kNotFound,     // 404: the server does not have the model
+};
+inline constexpr size_t kErrorClasses = 8;
+
+// A set of ErrorClass.
+class ErrorSet {
+ public:
+  ErrorSet() = default;
+  ErrorSet(std::initializer_list<ErrorClass> classes) {
+    for (const ErrorClass each : classes) add(each);
+  }
+  void add(ErrorClass each) { bits_ |= bit(each); }
+  bool has(ErrorClass each) const { return (bits_ & bit(each)) != 0; }
+  bool operator==(const ErrorSet&) const = default;
+
+ private:
+  static uint32_t bit(ErrorClass each) { return 1u << static_cast<uint32_t>(each); }
+  uint32_t bits_ = 0;
+};
+
+struct Listener {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8000;
+  bool operator==(const Listener&) const = default;
+};
+
+struct ServerPlan {
+  size_t max_connections = 10'000;
+  size_t max_body_bytes = limits::kMaxBodyBytes;
+  bool metrics_public = false;
+};
+
+struct AccessLogPlan {
+  std::string path;  // empty: none; "-": standard output
+};
+
+struct HealthPlan {
+  bool active = true;
+  std::string path = "/ready";
+  Duration interval = std::chrono::seconds(2);
+  Duration timeout = std::chrono::seconds(1);
+  int unhealthy_after = 2;  // failed checks in a row
+  int healthy_after = 1;    // good checks in a row
+};
+
+struct BreakerPlan {
+  int consecutive_failures = 5;
+  double failure_ratio = 0.5;  // of at least min_requests within the window
+  int min_requests = 20;
+  Duration window = std::chrono::seconds(10);
+  Duration open_for = std::chrono::seconds(5);  // doubled each time that a trial fails
+  Duration max_open = std::chrono::seconds(60);
+  int trial_requests = 1;  // at a time, while half open
+  int close_after = 2;     // trials answered in a row
+};
+
+struct OutlierPlan {
+  Duration interval = std::chrono::seconds(10);
+  int min_requests = 20;  // of a replica within the interval
+  double failure_ratio = 0.3;
+  double latency_factor = 0;  // times the median of the others; 0: not looked at
+  Duration eject_for = std::chrono::seconds(30);
+  int max_ejected_percent = 50;
+};
+
+struct Endpoint {
+  std::string name;
+  std::string url;  // http://host:port
+  double weight = 1;
+};
+
+struct DnsSource {
+  std::string name;
+  uint16_t port = 80;
+  Duration refresh = std::chrono::seconds(10);
+};
+
+struct FileSource {
+  std::string path;
+  Duration refresh = std::chrono::seconds(2);
+};
+
+enum class UpstreamKind { kSluice, kForeign };
+
+struct Upstream {
+  std::string name;
+  UpstreamKind kind = UpstreamKind::kForeign;
+  std::vector<Endpoint> endpoints;
+  std::optional<DnsSource> dns;
+  std::optional<FileSource> file;
+  std::string api_key;         // sent instead of the caller's; never logged
+  std::string internal_token;  // of Sluice replicas; never logged
+  std::string host;            // Host field; empty: the endpoint's own
+  std::string path_prefix;     // put before every path
+  int max_outstanding = 0;     // of one replica; 0: unlimited
+  HealthPlan health;
+  BreakerPlan breaker;
+  OutlierPlan outlier;
+};
+
+enum class Policy {
+  kRoundRobin,
+  kWeightedRoundRobin,
+  kLeastOutstanding,
+  kPowerOfTwo,
+  kPrefixAffinity,
+};
+
+struct HeaderMatch {
+  std::string name;                  // lower case
+  std::optional<std::string> value;  // none: any value
+};
+
+struct RouteMatch {
+  std::vector<std::string> models;   // a name, or a prefix that ends with '*'; empty: any or none
+  std::vector<std::string> hosts;    // lower case, without a port; "*.example.com" for a suffix
+  std::vector<std::string> paths;    // whole, or a prefix that ends with '*'; empty: any
+  std::vector<HeaderMatch> headers;  // all of them
+};
+
+// One branch of a route.
+struct Target {
+  std::string upstream;
+  double weight = 1;
+  std::string model;  // what the upstream is asked for; empty: what the client asked for
+  // Requests with all of these go here whatever the weights say. A target of weight 0 gets no
+  // others: a dark launch.
+  std::vector<HeaderMatch> when;
+};
+
+struct Sticky {
+  enum class By { kNone, kUser, kConversation, kHeader };
+  By by = By::kNone;
+  std::string header;    // lower case
+  bool replica = false;  // the same replica too, not only the same branch
+};
+
+struct PrefixPlan {
+  int block_tokens = limits::kBlockSize;
+  int index_blocks = 1 << 16;
+  int imbalance = 8;             // of outstanding requests, above which the least loaded is taken …
+  double imbalance_ratio = 1.5;  // … if the most loaded also has so many times the least's
+};
+
+struct Mirror {
+  std::string upstream;
+  std::string model;
+  double percent = 100;
+  int max_in_flight = 64;
+  Duration timeout = std::chrono::seconds(60);
+};
+
+struct Retry {
+  int attempts = 2;  // behind the first
+  ErrorSet on = {ErrorClass::kConnect, ErrorClass::kTimeout, ErrorClass::kOverloaded,
+                 ErrorClass::kServerError, ErrorClass::kRateLimited};
+  Duration backoff = std::chrono::milliseconds(25);  // doubled each time, ± 20 %
+  Duration max_backoff = std::chrono::seconds(1);
+  Duration max_retry_after = std::chrono::seconds(5);  // a longer Retry-After is passed on
+  double budget_ratio = 0.2;                           // retries for each request
+  double budget_per_second = 3;                        // and these at least
+};
+
+struct Fallback {
+  std::string upstream;
+  std::string model;
+  ErrorSet on = {ErrorClass::kConnect,     ErrorClass::kTimeout,     ErrorClass::kOverloaded,
+                 ErrorClass::kServerError, ErrorClass::kRateLimited, ErrorClass::kAuth,
+                 ErrorClass::kNotFound};
+};
+
+struct Hedge {
+  bool enabled = false;
+  Duration after{};  // without a first byte; 0: the quantile of recent ones
+  double quantile = 0.95;
+  double budget_ratio = 0.05;  // hedges for each request
+};
+
+struct Timeouts {
+  Duration connect = std::chrono::seconds(2);
+  Duration first_byte = std::chrono::seconds(120);
+  Duration idle = std::chrono::seconds(60);  // between two pieces of an answer
+  Duration total = std::chrono::seconds(600);
+};
+
+struct Queue {
+  int max_concurrent = 0;  // 0: unlimited
+  int max_waiting = 256;
+  Duration max_wait = std::chrono::seconds(10);
+};
+
+struct Route {
+  std::string name;
+  RouteMatch match;
+  std::vector<Target> targets;
+  Policy policy = Policy::kLeastOutstanding;
+  PrefixPlan prefix;
+  Sticky sticky;
+  std::optional<Mirror> mirror;
+  Retry retry;
+  std::vector<Fallback> fallbacks;
+  Hedge hedge;
+  Timeouts timeouts;
+  Queue queue;
+  bool is_public = false;  // served without a key
+  bool listed = true;      // its models stand in /v1/models
+};
+
+struct ApiKey {
+  std::string name;
+  SecretDigest digest{""};
+  std::vector<std::string> models;     // empty: the tenant's
+  std::vector<std::string> routes;     // empty: the tenant's
+  std::optional<double> expires_unix;  // seconds since the epoch
+  bool admin = false;                  // may read /metrics
+};
+
+// 0: unlimited.
+struct Limits {
+  int64_t requests_per_minute = 0;
+  int64_t tokens_per_minute = 0;
+  int64_t tokens_per_day = 0;
+  int concurrency = 0;
+};
+
+struct Tenant {
+  std::string name;
+  std::vector<ApiKey> keys;
+  std::vector<std::string> models;  // empty: all
+  std::vector<std::string> routes;  // empty: all
+  Limits limits;
+  int priority = 0;   // higher goes first
+  double weight = 1;  // fair share among tenants of one priority
+};
+
+struct Plan {
+  std::vector<Listener> listeners;
+  ServerPlan server;
+  AccessLogPlan access_log;
+  std::vector<Upstream> upstreams;
+  std::vector<Route> routes;
+  std::vector<Tenant> tenants;
+
+  const Upstream* find_upstream(std::string_view name) const;
+};
+
+std::string_view error_class_name(ErrorClass each);
+std::string_view policy_name(Policy policy);
+
+}  // namespace sluice::plan
