@@ -6,6 +6,7 @@
 #include "base/build_info.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
+#include "cli/gateway.h"
 #include "cli/inspect.h"
 #include "cli/pull.h"
 #include "cli/reference_page.h"
@@ -179,6 +180,37 @@ void add_pull_options(CLI::App& app, PullCliOptions& o) {
   add_output_option(app, o.output);
 }
 
+void add_gateway_options(CLI::App& app, GatewayOptions& o) {
+  app.add_option("--config", o.config, "YAML file, or a directory of them; reloaded when it changes")
+      ->envname("SLUICE_GATEWAY_CONFIG")
+      ->required();
+  app.add_flag("--check", o.check, "Only say whether the configuration is good");
+  app.add_option("--host", o.host, "Address to listen on, unless the configuration has 'listen'")
+      ->envname("SLUICE_HOST")
+      ->capture_default_str();
+  app.add_option("--port", o.port, "Port to listen on, unless the configuration has 'listen'")
+      ->envname("SLUICE_PORT")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  app.add_option("--io-threads", o.io_threads, "Event loops, each on a thread of its own")
+      ->envname("SLUICE_IO_THREADS")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--reload-interval", o.reload_seconds,
+                 "Seconds between two looks at the configuration; SIGHUP looks at once")
+      ->envname("SLUICE_RELOAD_INTERVAL")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  app.add_option("--shutdown-timeout", o.shutdown_timeout_seconds,
+                 "Seconds that requests under way have to end after SIGTERM")
+      ->envname("SLUICE_SHUTDOWN_TIMEOUT")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  app.add_option("--log-level", o.log_level, "debug, info, warn, error or off")
+      ->envname("SLUICE_LOG_LEVEL")
+      ->capture_default_str();
+}
+
 void add_tokenize_options(CLI::App& app, TokenizeOptions& o) {
   app.add_option("MODEL", o.model, "GGUF file, Hugging Face folder or cached name")->required();
   app.add_option("TEXT", o.text, "Text, or ids with --decode (default: standard input)");
@@ -203,6 +235,11 @@ int run(int argc, char** argv) {
   std::string config;
   serve_command->add_option("--config", config, "YAML file with further options")
       ->envname("SLUICE_CONFIG");
+
+  GatewayOptions gateway;
+  CLI::App* gateway_command =
+      app.add_subcommand("gateway", "One front door before several servers");
+  add_gateway_options(*gateway_command, gateway);
 
   ChatOptions chat;
   CLI::App* chat_command = app.add_subcommand("chat", "Talk to a served model");
@@ -239,6 +276,7 @@ int run(int argc, char** argv) {
     std::cout << reference_page(app);
     return 0;
   }
+  if (gateway_command->parsed()) return run_gateway(gateway);
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);
   if (inspect_command->parsed()) return run_inspect(inspect);
