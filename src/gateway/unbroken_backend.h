@@ -1,0 +1,84 @@
+// UnbrokenBackend: the completion::Backend of Sluice replicas. It sends each request typed and
+// whole to one of them (POST /internal/v1/generate) and sees the answer through whatever happens
+// to that one: docs/unbroken-streams.md.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "completion/backend.h"
+#include "gateway/replica.h"
+#include "gateway/replica_identity.h"
+#include "gateway/unbroken_metrics.h"
+#include "gateway/unbroken_run.h"
+#include "net/client.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::gateway {
+
+// Which route answers for a model, and the models that the routes list. Thread-safe, quick.
+class UnbrokenRoutes {
+ public:
+  virtual ~UnbrokenRoutes() = default;
+  virtual Result<UnbrokenRoute> route(const completion::Request& request) const = 0;
+  virtual Result<std::string> route_of_model(const std::string& model) const = 0;
+  virtual std::vector<std::string> models() const = 0;
+};
+
+// Any thread. What it refers to outlives it. Models are described by the replicas themselves; what
+// they said last is kept for a while, so that a request finds its model also while none of them
+// lives.
+class UnbrokenBackend final : public completion::Backend {
+ public:
+  // Longest time for which a model's card is believed while no replica can be asked.
+  static constexpr std::chrono::minutes kCardKept{10};
+
+  UnbrokenBackend(const UnbrokenRoutes& routes, ReplicaChooser& chooser, net::HttpClient& client,
+                  telemetry::Metrics& metrics, const Clock& clock = system_clock());
+  ~UnbrokenBackend() override;  // cancels what runs
+
+  std::vector<completion::ModelCard> models() const override;
+  Result<completion::ModelCard> find_model(const std::string& name) const override;
+  Result<std::shared_ptr<completion::Call>> generate(
+      completion::Request request, std::shared_ptr<completion::ResponseSink> sink) override;
+  // The same on a route that the caller has chosen.
+  Result<std::shared_ptr<completion::Call>> generate_on(
+      UnbrokenRoute route, completion::Request request,
+      std::shared_ptr<completion::ResponseSink> sink);
+  Result<completion::TokenizeResult> tokenize(
+      const completion::TokenizeRequest& request) const override;
+  Result<std::string> detokenize(const std::string& model,
+                                 const std::vector<int32_t>& tokens) const override;
+  bool ready() const override;
+  uint64_t steps(const std::string&) const override { return 0; }
+
+  size_t under_way() const { return minder_.count(); }
+
+ private:
+  struct KnownCard {
+    TimePoint at;
+    completion::ModelCard card;
+  };
+
+  Result<ReplicaLease> choose(const std::string& model) const;
+  Result<completion::ModelCard> ask_for_card(const std::string& name) const;
+  Result<std::string> ask(const std::string& model, std::string_view path,
+                          const std::function<std::string(const std::string& model)>& body) const;
+
+  const UnbrokenRoutes& routes_;
+  ReplicaChooser& chooser_;
+  net::HttpClient& client_;
+  const Clock& clock_;
+  UnbrokenMetrics metrics_;
+  mutable ReplicaIdentities identities_;
+  UnbrokenMinder minder_;
+
+  mutable std::mutex cards_mutex_;
+  mutable std::unordered_map<std::string, KnownCard> cards_;  // by the client's name for it
+};
+
+}  // namespace sluice::gateway

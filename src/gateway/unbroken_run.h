@@ -1,0 +1,124 @@
+// UnbrokenRun: drives one UnbrokenAnswer over real replicas. UnbrokenMinder: the thread that opens
+// their streams and minds the time of all runs.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "base/clock.h"
+#include "completion/backend.h"
+#include "gateway/replica.h"
+#include "gateway/replica_stream.h"
+#include "gateway/unbroken_answer.h"
+#include "net/client.h"
+
+namespace sluice::gateway {
+
+class UnbrokenRun;
+
+// Any thread. Destroyed after every run was cancelled or is over.
+class UnbrokenMinder {
+ public:
+  static constexpr std::chrono::milliseconds kLook{25};
+
+  explicit UnbrokenMinder(const Clock& clock);
+  ~UnbrokenMinder();
+
+  void add(std::shared_ptr<UnbrokenRun> run);
+  // Has the run looked after at once, on the minder's thread.
+  void attend(std::shared_ptr<UnbrokenRun> run);
+  void cancel_all();
+  size_t count() const;
+
+ private:
+  void work(const std::stop_token& stop);
+  std::vector<std::shared_ptr<UnbrokenRun>> next(const std::stop_token& stop);
+
+  const Clock& clock_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable_any wake_;
+  std::unordered_set<std::shared_ptr<UnbrokenRun>> runs_;
+  std::deque<std::shared_ptr<UnbrokenRun>> urgent_;
+  TimePoint looked_{};
+  std::jthread thread_;
+};
+
+// How one answer is to be got.
+struct UnbrokenRoute {
+  std::string name;        // in the plan
+  std::string sticky_key;  // empty: none
+  std::vector<PrefixHash> prefix;
+  std::vector<std::pair<std::string, std::string>> headers;  // that a split may look at
+  UnbrokenRules rules;
+  // Asked before each attempt but the first and those that resume; empty: all are permitted.
+  std::function<bool(AttemptReason)> permit;
+};
+
+// Shared by the runs of one backend; outlives them.
+struct UnbrokenParts {
+  ReplicaChooser& chooser;
+  net::HttpClient& client;
+  UnbrokenObserver& observer;
+  UnbrokenMinder& minder;
+  const Clock& clock;
+};
+
+// Any thread. The sink is called under the run's lock, one call at a time.
+class UnbrokenRun final : public completion::Call,
+                          public ReplicaStream::Listener,
+                          public std::enable_shared_from_this<UnbrokenRun> {
+ public:
+  UnbrokenRun(const UnbrokenParts& parts, UnbrokenRoute route, completion::Request request,
+              std::shared_ptr<completion::ResponseSink> sink);
+
+  // Does what is due: closes and opens streams, looks at the time. May resolve a name.
+  void attend();
+  void cancel() override;
+  bool over() const { return over_; }
+  TimePoint wake_at() const { return TimePoint(Duration(wake_at_.load())); }
+
+  void on_bytes(int attempt, std::string_view bytes, api::EventReader& reader) override;
+  void on_end(int attempt, Loss loss, const Status& why) override;
+
+ private:
+  struct Use {
+    ReplicaLease lease;
+    std::shared_ptr<ReplicaStream> stream;
+  };
+  struct Opening {
+    std::shared_ptr<ReplicaStream> stream;
+    std::shared_ptr<const ReplicaInfo> replica;
+    std::string body;
+  };
+
+  std::vector<Use> take_closed();
+  Result<ReplicaLease> choose(UnbrokenAnswer::Wish wish);
+  void learn(int attempt, const api::InternalEvent& event);
+  std::optional<Opening> next_opening(TimePoint now);
+  void settle();  // after whatever changed the answer, under the lock
+
+  const UnbrokenParts parts_;
+  const UnbrokenRoute route_;
+  const std::string model_;
+  const std::shared_ptr<completion::ResponseSink> sink_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> over_{false};
+  std::atomic<Duration::rep> wake_at_{Duration::max().count()};
+
+  std::mutex mutex_;  // guards what follows
+  UnbrokenAnswer answer_;
+  std::map<int, Use> uses_;  // by attempt
+  int next_attempt_ = 1;
+  std::string upstream_;  // of the first attempt: the others stay there
+};
+
+}  // namespace sluice::gateway
