@@ -1,6 +1,7 @@
 // The determinism promise over a real forward pass: a request's tokens and logprobs are the same
 // bits alone, among 31 others, with any chunk size, after a prefix-cache hit, after preemption,
-// with one and with two threads; greedy and sampled; for every type of KV cache.
+// with one and with two threads, with and without speculation, in steps whose size follows the
+// clock; greedy and sampled; for every type of KV cache.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -30,6 +31,26 @@ struct Setting {
   int threads = 1;
   bool prefix_caching = false;
   bool one_by_one = false;
+  int drafts = 0;
+  double stretch = 0.0;
+};
+
+// Time that passes by the row, so that chunks and drafts vary from step to step as they do under a
+// real clock, and a failure can be repeated.
+class TimedRunner final : public Runner {
+ public:
+  TimedRunner(Runner& inner, ManualClock& clock, const FakeTime& time)
+      : inner_(inner), clock_(clock), time_(time) {}
+  int vocab() const override { return inner_.vocab(); }
+  void forward(const model::Batch& batch, std::span<float> logits) override {
+    inner_.forward(batch, logits);
+    clock_.advance(time_.of(batch.tokens.size()));
+  }
+
+ private:
+  Runner& inner_;
+  ManualClock& clock_;
+  const FakeTime time_;
 };
 
 std::vector<Request> make_requests(int vocab) {
@@ -75,15 +96,21 @@ class ModelUnderTest {
                                     .max_batch_rows = kMaxRows},
                                    team);
     EXPECT_TRUE(model) << model.error().message();
-    ModelRunner runner(**model);
+    ModelRunner model_runner(**model);
+    ManualClock clock;
+    TimedRunner runner(model_runner, clock,
+                       {std::chrono::milliseconds(5), std::chrono::microseconds(100)});
     EngineCore core(runner,
                     {.max_sequences = 32,
                      .max_batched_tokens = setting.rows,
                      .max_context = kContext,
                      .block_size = 16,
                      .kv_blocks = setting.blocks,
-                     .prefix_caching = setting.prefix_caching},
-                    system_clock());
+                     .prefix_caching = setting.prefix_caching,
+                     .max_step_stretch = setting.stretch,
+                     .speculation = {.max_draft = setting.drafts, .lookup_min = 1},
+                     .team = &team},
+                    clock);
     Run run;
     for (const Request& request : requests_) {
       core.add(request, {});
@@ -124,12 +151,30 @@ const std::vector<Setting> kEverySetting = {
     {.name = "prefix cache, one after the other", .prefix_caching = true, .one_by_one = true},
     {.name = "preemption", .rows = 96, .blocks = 24, .threads = 2},
     {.name = "preemption and prefix cache", .rows = 64, .blocks = 20, .prefix_caching = true},
+    {.name = "alone, speculating", .one_by_one = true, .drafts = 7},
+    {.name = "32 together, speculating, steps that follow the clock",
+     .threads = 2,
+     .drafts = 4,
+     .stretch = 1.2},
+    {.name = "all of it",
+     .rows = 64,
+     .blocks = 20,
+     .threads = 2,
+     .prefix_caching = true,
+     .drafts = 4,
+     .stretch = 1.5},
 };
 
 // The same differences in fewer runs, for a model that takes its time.
 const std::vector<Setting> kFewSettings = {
     {.name = "32 together, odd chunks, two threads", .rows = 61, .threads = 2},
-    {.name = "preemption and prefix cache", .rows = 64, .blocks = 20, .prefix_caching = true},
+    {.name = "preemption, prefix cache and speculation",
+     .rows = 64,
+     .blocks = 20,
+     .prefix_caching = true,
+     .drafts = 6,
+     .stretch = 1.2},
+    {.name = "alone, speculating", .one_by_one = true, .drafts = 7},
 };
 
 void expect_determinism(const formats::ModelSource& source, model::KvType kv_type,
@@ -144,6 +189,8 @@ void expect_determinism(const formats::ModelSource& source, model::KvType kv_typ
     model.expect_same(run, alone);
     EXPECT_EQ(run.stats.prefix_hits > 0, setting.prefix_caching);
     EXPECT_EQ(run.stats.preemptions > 0, setting.blocks < kRoomy);
+    EXPECT_EQ(run.stats.accepted_drafts > 0, setting.drafts > 0);
+    EXPECT_EQ(run.stats.draft_tokens > run.stats.accepted_drafts, setting.drafts > 0);
   }
 }
 

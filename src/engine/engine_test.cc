@@ -351,5 +351,30 @@ TEST(Engine, ManyThreadsSubmitAndCancel) {
   EXPECT_EQ(engine->stats().kv_blocks_used, 0);
 }
 
+// Rows wide enough to be handed to the team; the tokens are those of one thread.
+TEST(Engine, RowsSampledByATeamAreTheSame) {
+  const FakeModel wide{.vocab = 20'000};
+  PagedRunner runner(wide, kBlocks, kBlockSize);
+  ThreadTeam team(3);
+  Outputs outputs;
+  EngineOptions o = options();
+  o.team = &team;
+  const auto engine = start_engine(runner, o, outputs.sink());
+  std::vector<Request> requests;
+  for (RequestId id = 1; id <= 12; ++id) {
+    Request r = request(id, 5, 12);
+    r.sampling.temperature = id % 3 == 0 ? 0.0 : 0.8;
+    if (id % 2 == 0) r.sampling.top_p = 0.9;
+    if (id % 4 == 1) r.sampling.typical_p = 0.8;
+    if (id % 5 == 0) r.sampling.top_k = 3000;
+    r.sampling.logprobs = 2;
+    requests.push_back(std::move(r));
+  }
+  for (const Request& r : requests) ASSERT_TRUE(engine->submit(r));
+  for (const Request& r : requests) {
+    EXPECT_TRUE(equal(outputs.wait(r.id).tokens, oracle(wide, {}, r, 2048).tokens)) << r.id;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::engine

@@ -1,7 +1,7 @@
 // PagedRunner: a model stand-in for tests. Its KV cache is a paged store of what each slot must
 // hold; its logits are a hash of the sequence's whole prefix, read back through the block table.
 // Wrong block tables, blocks shared by mistake, overwritten or stale ones change the output or
-// abort at once.
+// abort at once. With a clock, its passes take time.
 #pragma once
 
 #include <cmath>
@@ -11,19 +11,24 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/rng.h"
 #include "engine/runner.h"
 
 namespace sluice::engine {
 
-// The hash of a prefix, token by token.
-inline uint64_t extend_chain(uint64_t chain, int32_t token) {
-  return Rng(chain ^ (uint64_t(uint32_t(token)) + 1) * 0x9E3779B97F4A7C15u).next();
-}
-
 struct FakeModel {
   int vocab = 64;
   uint64_t broken_one_in = 0;  // prefixes whose logits are not finite; 0 = none
+  int memory = 0;  // tokens that logits depend on, up to 2: such a model repeats itself; 0 = all
+
+  // What logits depend on, token by token.
+  uint64_t extend_chain(uint64_t chain, int32_t token) const {
+    const uint64_t next = uint64_t(uint32_t(token)) + 1;
+    if (memory == 1) return next;
+    if (memory == 2) return (chain << 32) | next;
+    return Rng(chain ^ next * 0x9E3779B97F4A7C15u).next();
+  }
 
   // Logits after a prefix: a few likely tokens, some ties.
   void logits(uint64_t chain, std::span<float> row) const {
@@ -34,6 +39,13 @@ struct FakeModel {
                                                    : std::numeric_limits<float>::infinity();
     }
   }
+};
+
+// How long a pass takes, by its rows.
+struct FakeTime {
+  Duration step{};
+  Duration row{};
+  Duration of(size_t rows) const { return step + row * static_cast<int64_t>(rows); }
 };
 
 class PagedRunner : public Runner {
@@ -64,9 +76,15 @@ class PagedRunner : public Runner {
     }
     SLUICE_CHECK(out.empty(), "the logits' size does not match the output rows");
     rows_ += batch.tokens.size();
+    if (clock_ != nullptr) clock_->advance(time_.of(batch.tokens.size()));
   }
 
   uint64_t rows() const { return rows_; }
+  // From now on each pass moves the clock, which outlives the runner.
+  void take_time(ManualClock& clock, const FakeTime& time) {
+    clock_ = &clock;
+    time_ = time;
+  }
 
  private:
   struct Slot {
@@ -90,7 +108,7 @@ class PagedRunner : public Runner {
     for (int position = 0; position < slice.first_position + slice.rows; ++position) {
       const Slot& s = slot(slice, position);
       SLUICE_CHECK(s.position == position, "a block holds another position's K and V");
-      chain = extend_chain(chain, s.token);
+      chain = model_.extend_chain(chain, s.token);
       if (position >= slice.first_position) {
         chains[size_t(slice.first_row + position - slice.first_position)] = chain;
       }
@@ -101,6 +119,8 @@ class PagedRunner : public Runner {
   const int block_size_;
   std::vector<Slot> slots_;
   uint64_t rows_ = 0;
+  ManualClock* clock_ = nullptr;
+  FakeTime time_;
 };
 
 }  // namespace sluice::engine

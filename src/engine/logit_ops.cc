@@ -37,12 +37,39 @@ inline float exp_nonpositive(float x) {
 
 }  // namespace
 
-bool all_finite(std::span<const float> row) {
-  uint32_t bad = 0;
-  for (const float x : row) {
-    bad |= (std::bit_cast<uint32_t>(x) & 0x7F800000u) == 0x7F800000u ? 1u : 0u;
+Peak find_peak(std::span<const float> row) {
+  constexpr size_t kStretch = 1024;
+  Peak peak{.value = -kInfinity};
+  std::array<float, kLanes> zeros{};  // a value times 0 is 0, but for those that are not finite
+  size_t found = 0;
+  for (size_t start = 0; start < row.size(); start += kStretch) {
+    const auto stretch = row.subspan(start, std::min(kStretch, row.size() - start));
+    std::array<float, kLanes> lanes;
+    lanes.fill(-kInfinity);
+    size_t i = 0;
+    for (; i + kLanes <= stretch.size(); i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) {
+        const float x = stretch[i + j];
+        lanes[j] = x > lanes[j] ? x : lanes[j];
+        zeros[j] += x * 0.0f;
+      }
+    }
+    for (; i < stretch.size(); ++i) {
+      lanes[0] = stretch[i] > lanes[0] ? stretch[i] : lanes[0];
+      zeros[0] += stretch[i] * 0.0f;
+    }
+    const float top = *std::ranges::max_element(lanes);
+    if (top <= peak.value) continue;
+    peak.value = top;
+    found = start;
   }
-  return bad == 0;
+  float zero = 0.0f;
+  for (const float x : zeros) zero += x;
+  peak.finite = zero == 0.0f;
+  const auto rest = row.subspan(found);
+  const auto at = std::ranges::find(rest, peak.value);
+  peak.index = static_cast<int32_t>(at == rest.end() ? 0 : row.size() - size_t(rest.end() - at));
+  return peak;
 }
 
 float greatest(std::span<const float> row) {
@@ -58,27 +85,26 @@ float greatest(std::span<const float> row) {
   return result;
 }
 
-int32_t argmax(std::span<const float> row) {
-  const float top = greatest(row);
-  return static_cast<int32_t>(std::ranges::find(row, top) - row.begin());
+void exponentiate(std::span<const float> row, float top, float scale, std::span<float> out) {
+  const float* in = row.data();
+  float* result = out.data();
+  for (size_t i = 0; i < row.size(); ++i) result[i] = exp_nonpositive((in[i] - top) * scale);
 }
 
-void exponentiate(std::span<float> row, float top, float scale) {
-  for (float& x : row) x = exp_nonpositive((x - top) * scale);
-}
-
-double log_sum_exp(std::span<const float> row) {
-  const float top = greatest(row);
-  std::array<double, kLanes> lanes{};
-  size_t i = 0;
-  for (; i + kLanes <= row.size(); i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) {
-      lanes[j] += static_cast<double>(exp_nonpositive(row[i + j] - top));
-    }
-  }
+double log_sum_exp(std::span<const float> row, float top) {
+  // Short sums in single precision, longer ones of these in double.
+  constexpr size_t kStretch = 256;
   double total = 0.0;
-  for (; i < row.size(); ++i) total += static_cast<double>(exp_nonpositive(row[i] - top));
-  for (const double lane : lanes) total += lane;
+  for (size_t start = 0; start < row.size(); start += kStretch) {
+    const auto stretch = row.subspan(start, std::min(kStretch, row.size() - start));
+    std::array<float, kLanes> lanes{};
+    size_t i = 0;
+    for (; i + kLanes <= stretch.size(); i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) lanes[j] += exp_nonpositive(stretch[i + j] - top);
+    }
+    for (; i < stretch.size(); ++i) total += static_cast<double>(exp_nonpositive(stretch[i] - top));
+    for (const float lane : lanes) total += static_cast<double>(lane);
+  }
   return static_cast<double>(top) + std::log(total);
 }
 

@@ -10,20 +10,25 @@
 
 namespace sluice::engine {
 
-bool all_finite(std::span<const float> row);
+// What one pass over a row tells.
+struct Peak {
+  float value = 0.0f;  // the greatest
+  int32_t index = 0;   // the first that has it
+  bool finite = true;  // all values are; else the rest means nothing, but for -inf
+};
+
+// The row must not be empty. Values of -inf are taken for what they are in `value` and `index`.
+Peak find_peak(std::span<const float> row);
 
 // The greatest value; -inf for an empty row. The row must hold no NaN.
 float greatest(std::span<const float> row);
 
-// The index of the greatest value. The row must not be empty and hold no NaN.
-int32_t argmax(std::span<const float> row);
+// out[i] = e^((row[i] - top) * scale), for top >= row[i] and scale > 0; 0 below e^-87. Relative
+// error below 1e-6. `out` is as long as the row.
+void exponentiate(std::span<const float> row, float top, float scale, std::span<float> out);
 
-// row[i] = e^((row[i] - top) * scale), for top >= row[i] and scale > 0; 0 below e^-87. Relative
-// error below 1e-6.
-void exponentiate(std::span<float> row, float top, float scale);
-
-// ln of the sum of e^row[i]; the row must be finite.
-double log_sum_exp(std::span<const float> row);
+// ln of the sum of e^row[i]; the row must be finite, `top` its greatest value.
+double log_sum_exp(std::span<const float> row, float top);
 
 // The sum in double precision.
 double sum(std::span<const float> row);

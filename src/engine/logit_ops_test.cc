@@ -21,11 +21,12 @@ std::vector<float> random_row(Rng& rng, size_t size) {
 
 constexpr size_t kSizes[] = {1, 2, 15, 16, 17, 63, 64, 65, 130, 1000, 4099};
 
-TEST(LogitOps, ArgmaxIsTheFirstOfTheGreatest) {
+TEST(LogitOps, ThePeakIsTheFirstOfTheGreatest) {
   Rng rng(1);
   for (const size_t size : kSizes) {
     const auto row = random_row(rng, size);
-    EXPECT_EQ(argmax(row), std::ranges::max_element(row) - row.begin());
+    EXPECT_EQ(find_peak(row).index, std::ranges::max_element(row) - row.begin());
+    EXPECT_EQ(find_peak(row).value, *std::ranges::max_element(row));
     EXPECT_EQ(greatest(row), *std::ranges::max_element(row));
   }
 }
@@ -35,25 +36,39 @@ TEST(LogitOps, FindsWhatIsNotFinite) {
   for (const size_t size : kSizes) {
     for (const float bad : {kInfinity, -kInfinity, std::nanf("")}) {
       std::vector<float> row(size, 1.0f);
-      EXPECT_TRUE(all_finite(row));
-      row[size - 1] = bad;
-      EXPECT_FALSE(all_finite(row));
+      EXPECT_TRUE(find_peak(row).finite);
+      for (const size_t at : {size_t{0}, size / 2, size - 1}) {
+        row[at] = bad;
+        EXPECT_FALSE(find_peak(row).finite);
+        row[at] = 1.0f;
+      }
     }
   }
-  EXPECT_TRUE(all_finite(std::vector<float>{std::numeric_limits<float>::max(), -0.0f, 1e-45f}));
+  const float most = std::numeric_limits<float>::max();
+  EXPECT_TRUE(find_peak(std::vector<float>{most, -most, most, -0.0f, 1e-45f}).finite);
+}
+
+TEST(LogitOps, ThePeakOfAMaskedRowIsAmongTheRest) {
+  constexpr float kMasked = -std::numeric_limits<float>::infinity();
+  std::vector<float> row(3000, kMasked);
+  EXPECT_EQ(find_peak(row).value, kMasked);
+  row[2900] = -5.0f;
+  EXPECT_EQ(find_peak(row).value, -5.0f);
+  EXPECT_EQ(find_peak(row).index, 2900);
 }
 
 TEST(LogitOps, ExponentialIsWithinItsError) {
   std::vector<float> row;
   for (int i = 0; i < 87'000; ++i) row.push_back(-static_cast<float>(i) * 0.001f);
-  std::vector<float> got = row;
-  exponentiate(got, 0.0f, 1.0f);
+  std::vector<float> got(row.size());
+  exponentiate(row, 0.0f, 1.0f, got);
   for (size_t i = 0; i < row.size(); ++i) {
     const double want = std::exp(static_cast<double>(row[i]));
     ASSERT_NEAR(got[i] / want, 1.0, 1e-6) << row[i];
   }
-  std::vector<float> edge = {3.0f, 2.0f, -200.0f, -std::numeric_limits<float>::infinity()};
-  exponentiate(edge, 3.0f, 2.0f);
+  const std::vector<float> given = {3.0f, 2.0f, -200.0f, -std::numeric_limits<float>::infinity()};
+  std::vector<float> edge(given.size());
+  exponentiate(given, 3.0f, 2.0f, edge);
   EXPECT_EQ(edge[0], 1.0f);
   EXPECT_NEAR(edge[1], std::exp(-2.0), 1e-7);
   EXPECT_EQ(edge[2], 0.0f);
@@ -67,7 +82,7 @@ TEST(LogitOps, LogSumExpMatchesItsTwinInDoublePrecision) {
     for (float& x : row) x += 300.0f;
     double total = 0.0;
     for (const float x : row) total += std::exp(static_cast<double>(x) - 300.0);
-    EXPECT_NEAR(log_sum_exp(row), 300.0 + std::log(total), 1e-6);
+    EXPECT_NEAR(log_sum_exp(row, find_peak(row).value), 300.0 + std::log(total), 1e-6);
     EXPECT_DOUBLE_EQ(sum(row), std::accumulate(row.begin(), row.end(), 0.0));
   }
 }

@@ -4,10 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <numeric>
-#include <tuple>
 
 #include "base/rng.h"
-#include "engine/logit_ops.h"
 #include "engine/logit_rules.h"
 
 namespace sluice::engine {
@@ -23,182 +21,182 @@ Status not_finite() {
 
 // Bits that order as the values do, which are not negative.
 uint32_t ordered_bits(float x) { return std::bit_cast<uint32_t>(x); }
+constexpr uint32_t kGreatestKey = 0x7FFFFFFF;
+
+// Weights below are not looked at where those above reach top_p.
+constexpr float kSmallWeight = 1e-4f;
+// More tokens than these are handled as well in place.
+constexpr size_t kFewTokens = 8192;
 
 }  // namespace
 
 Result<TokenOutput> Sampler::sample(const Sequence& sequence, std::span<const float> logits) {
-  if (!all_finite(logits)) return std::unexpected(not_finite());
-  SLUICE_ASSIGN_OR_RETURN(const int32_t token, choose(sequence, logits));
+  const Peak peak = find_peak(logits);
+  if (!peak.finite) return std::unexpected(not_finite());
+  SLUICE_ASSIGN_OR_RETURN(const int32_t token, choose(sequence, logits, peak));
   if (sequence.sampling.logprobs < 0) return TokenOutput{.token = token};
-  return score(token, sequence.sampling.logprobs, logits);
+  return score_finite(token, sequence.sampling.logprobs, logits, peak);
 }
 
 Result<TokenOutput> Sampler::score(int32_t token, int top, std::span<const float> logits) {
-  if (!all_finite(logits)) return std::unexpected(not_finite());
-  const double total = log_sum_exp(logits);
+  const Peak peak = find_peak(logits);
+  if (!peak.finite) return std::unexpected(not_finite());
+  return score_finite(token, top, logits, peak);
+}
+
+TokenOutput Sampler::score_finite(int32_t token, int top, std::span<const float> logits,
+                                  const Peak& peak) {
+  const double total = log_sum_exp(logits, peak.value);
   const auto entry = [&](int32_t id, int rank) {
     const double logprob = static_cast<double>(logits[size_t(id)]) - total;
     return TokenLogprob{id, static_cast<float>(logprob), rank};
   };
   TokenOutput output{.token = token};
-  output.logprob = entry(token, rank_of(logits, token));
+  output.logprob = entry(token, token == peak.index ? 1 : rank_of(logits, token));
   int rank = 0;
   for (const int32_t id : top_indices(logits, top)) output.top.push_back(entry(id, ++rank));
   return output;
 }
 
-Result<int32_t> Sampler::choose(const Sequence& sequence, std::span<const float> logits) {
+Result<int32_t> Sampler::choose(const Sequence& sequence, std::span<const float> logits,
+                                const Peak& raw_peak) {
   const SamplingParams& sampling = sequence.sampling;
-  const bool greedy = sampling.temperature < kGreedyBelow;
-  const bool rules = has_rules(sequence, end_tokens_);
-  if (greedy && !rules) return argmax(logits);
-
-  weights_.assign(logits.begin(), logits.end());
-  if (rules) apply_rules(sequence, end_tokens_, weights_);
-  const float top = greatest(weights_);
-  if (!std::isfinite(top)) {
-    return fail(Code::kInvalidArgument,
-                "allowed tokens, bad words, min_tokens and logit_bias together leave no token to "
-                "choose; allow more",
-                {}, "no_token_allowed");
+  Peak peak = raw_peak;
+  if (has_rules(sequence, end_tokens_)) {
+    rules_.assign(logits.begin(), logits.end());
+    apply_rules(sequence, end_tokens_, rules_);
+    logits = rules_;
+    peak = find_peak(logits);
+    if (!std::isfinite(peak.value)) {
+      return fail(Code::kInvalidArgument,
+                  "allowed tokens, bad words, min_tokens and logit_bias together leave no token "
+                  "to choose; allow more",
+                  {}, "no_token_allowed");
+    }
   }
-  if (greedy) return argmax(weights_);
+  if (sampling.temperature < kGreedyBelow) return peak.index;
 
-  const double temperature = std::max(sampling.temperature, kLeastTemperature);
-  exponentiate(weights_, top, static_cast<float>(1.0 / temperature));
-  const auto index = static_cast<uint64_t>(sequence.output_size());
-  const double uniform = philox_uniform(sampling.seed, index);
-  const bool truncated = sampling.top_k > 0 || sampling.top_p < 1.0 || sampling.min_p > 0.0 ||
-                         sampling.typical_p < 1.0;
-  if (!truncated) return draw_from_all(uniform);
-  const double mass = collect(sampling);
-  if (sampling.top_p < 1.0) keep_top_p(mass * sampling.top_p);
-  if (sampling.typical_p < 1.0) keep_typical(sampling.typical_p);
-  return draw_from_candidates(uniform);
+  const auto scale = static_cast<float>(1.0 / std::max(sampling.temperature, kLeastTemperature));
+  gathered_ = false;
+  all_.resize(logits.size());
+  exponentiate(logits, peak.value, scale, all_);
+  truncate(sampling, logits, peak, scale);
+  return draw(philox_uniform(sampling.seed, static_cast<uint64_t>(sequence.output_size())));
 }
 
-int32_t Sampler::draw_from_all(double uniform) const {
+void Sampler::truncate(const SamplingParams& sampling, std::span<const float> logits,
+                       const Peak& peak, float scale) {
+  if (sampling.min_p > 0.0) {
+    const auto least = static_cast<float>(sampling.min_p);
+    if (!gather(least, kFewTokens)) {
+      for (float& w : all_) w = w >= least ? w : 0.0f;
+    }
+  }
+  if (sampling.top_k > 0 && size_t(sampling.top_k) < weights().size()) keep_top_k(sampling.top_k);
+  if (sampling.top_p < 1.0) {
+    const double mass = sum(weights());
+    // Most often a few hundred tokens are enough. A hair more than top_p, because sums in another
+    // order round differently.
+    if (!gathered_ && gather(kSmallWeight, kFewTokens)) {
+      gathered_ = sum(few_) > mass * (sampling.top_p + 1e-9);
+    }
+    keep_top_p(sampling.top_p, mass);
+  }
+  if (sampling.typical_p < 1.0) keep_typical(sampling.typical_p, logits, peak, scale);
+}
+
+// Goes on with the tokens of at least this weight; false, and no change, when they are not few.
+bool Sampler::gather(float least, size_t most) {
+  constexpr size_t kStretch = 64;
+  few_.clear();
+  tokens_.clear();
+  const std::span<const float> all(all_);
+  for (size_t start = 0; start < all.size(); start += kStretch) {
+    const auto stretch = all.subspan(start, std::min(kStretch, all.size() - start));
+    if (greatest(stretch) < least) continue;
+    if (few_.size() + kStretch > most) return false;
+    for (size_t i = 0; i < stretch.size(); ++i) {
+      if (stretch[i] < least || stretch[i] <= 0.0f) continue;
+      few_.push_back(stretch[i]);
+      tokens_.push_back(static_cast<int32_t>(start + i));
+    }
+  }
+  gathered_ = true;
+  return true;
+}
+
+void Sampler::keep_top_k(int top_k) {
+  if (size_t(top_k) <= kFewTokens / 8) {
+    auto best = top_indices(weights(), top_k);
+    std::ranges::sort(best);
+    std::vector<float> kept;
+    for (int32_t& index : best) {
+      kept.push_back(weights()[size_t(index)]);
+      index = token_at(size_t(index));
+    }
+    few_ = std::move(kept);
+    tokens_ = std::move(best);
+    gathered_ = true;
+    return;
+  }
+  keys_.resize(weights().size());
+  for (size_t i = 0; i < keys_.size(); ++i) keys_[i] = kGreatestKey - ordered_bits(weights()[i]);
+  filter_.keep(weights(), keys_, Mass::kOne, top_k);
+}
+
+void Sampler::keep_top_p(double top_p, double mass) {
+  const std::span<float> row = weights();
+  keys_.resize(row.size());
+  for (size_t i = 0; i < row.size(); ++i) keys_[i] = kGreatestKey - ordered_bits(row[i]);
+  filter_.keep(row, keys_, Mass::kWeight, mass * top_p);
+}
+
+void Sampler::keep_typical(double typical_p, std::span<const float> logits, const Peak& peak,
+                           float scale) {
+  const std::span<float> row = weights();
+  const double mass = sum(row);
+  const double log_mass = std::log(mass);
+  // The logarithm of a weight is what it is the exponential of.
+  const auto log_weight = [&](size_t i) {
+    return static_cast<double>((logits[size_t(token_at(i))] - peak.value) * scale);
+  };
+  double weighted = 0.0;
+  for (size_t i = 0; i < row.size(); ++i) {
+    if (row[i] > 0.0f) weighted += static_cast<double>(row[i]) * log_weight(i);
+  }
+  const double entropy = log_mass - weighted / mass;
+  keys_.resize(row.size());
+  for (size_t i = 0; i < row.size(); ++i) {
+    const auto distance = static_cast<float>(std::abs(log_mass - log_weight(i) - entropy));
+    keys_[i] = row[i] > 0.0f ? ordered_bits(distance) : kGreatestKey;
+  }
+  filter_.keep(row, keys_, Mass::kWeight, mass * typical_p);
+}
+
+// Inverts the cumulative weights, in the order of ids.
+int32_t Sampler::draw(double uniform) const {
   // By stretches first, so that most of the row is summed by a vectorized loop.
   constexpr size_t kStretch = 1024;
-  const std::span<const float> all(weights_);
+  const std::span<const float> row = weights();
   std::vector<double> sums;
-  for (size_t start = 0; start < all.size(); start += kStretch) {
-    sums.push_back(sum(all.subspan(start, std::min(kStretch, all.size() - start))));
+  for (size_t start = 0; start < row.size(); start += kStretch) {
+    sums.push_back(sum(row.subspan(start, std::min(kStretch, row.size() - start))));
   }
   double left = uniform * std::accumulate(sums.begin(), sums.end(), 0.0);
   size_t stretch = 0;
   while (stretch + 1 < sums.size() && left >= sums[stretch]) left -= sums[stretch++];
-  int32_t last = -1;  // the last possible token so far: rounding must not lead past it
-  for (size_t i = stretch * kStretch; i < all.size(); ++i) {
-    if (all[i] <= 0.0f) continue;
-    last = static_cast<int32_t>(i);
-    if (left < static_cast<double>(all[i])) return last;
-    left -= static_cast<double>(all[i]);
+  // Rounding must not lead to a token that was dropped, nor past the last one.
+  int32_t last = -1;
+  for (size_t i = stretch * kStretch; i < row.size(); ++i) {
+    if (row[i] <= 0.0f) continue;
+    last = token_at(i);
+    if (left < static_cast<double>(row[i])) return last;
+    left -= static_cast<double>(row[i]);
   }
-  if (last >= 0) return last;
-  for (size_t i = all.size(); i-- > 0;) {
-    if (all[i] > 0.0f) return static_cast<int32_t>(i);
+  for (size_t i = row.size(); last < 0 && i-- > 0;) {
+    if (row[i] > 0.0f) last = token_at(i);
   }
-  return argmax(all);
-}
-
-int32_t Sampler::draw_from_candidates(double uniform) const {
-  double left = uniform * candidate_mass();
-  for (const Candidate& candidate : candidates_) {
-    if (left < static_cast<double>(candidate.weight)) return candidate.token;
-    left -= static_cast<double>(candidate.weight);
-  }
-  return candidates_.back().token;
-}
-
-double Sampler::candidate_mass() const {
-  double mass = 0.0;
-  for (const Candidate& candidate : candidates_) mass += static_cast<double>(candidate.weight);
-  return mass;
-}
-
-// Fills candidates_ with what min_p and top_k leave and returns their mass. Candidates that top_p
-// is sure to drop may be left out; their mass is not.
-double Sampler::collect(const SamplingParams& sampling) {
-  if (sampling.top_k > 0 && size_t(sampling.top_k) < weights_.size()) {
-    candidates_.clear();
-    for (const int32_t token : top_indices(weights_, sampling.top_k)) {
-      const float weight = weights_[size_t(token)];
-      if (weight > 0.0f && weight >= static_cast<float>(sampling.min_p)) {
-        candidates_.push_back({token, weight, 0});
-      }
-    }
-    return candidate_mass();
-  }
-  if (sampling.min_p == 0.0 && sampling.top_p < 1.0) {
-    // Most often a few hundred tokens are enough.
-    const double mass = sum(weights_);
-    collect_at_least(1e-4f);
-    // A hair more than top_p, because sums in another order round differently.
-    if (candidate_mass() > mass * (sampling.top_p + 1e-9)) return mass;
-  }
-  collect_at_least(static_cast<float>(sampling.min_p));
-  return candidate_mass();
-}
-
-void Sampler::collect_at_least(float least) {
-  candidates_.clear();
-  for (size_t i = 0; i < weights_.size(); ++i) {
-    if (weights_[i] > 0.0f && weights_[i] >= least) {
-      candidates_.push_back({static_cast<int32_t>(i), weights_[i], 0});
-    }
-  }
-}
-
-void Sampler::keep_top_p(double goal) {
-  for (Candidate& c : candidates_) c.key = ~ordered_bits(c.weight);
-  keep_mass(goal);
-}
-
-void Sampler::keep_typical(double typical_p) {
-  const double mass = candidate_mass();
-  const double log_mass = std::log(mass);
-  // The key holds the surprise first, then its distance from the expected one.
-  double entropy = 0.0;
-  for (Candidate& c : candidates_) {
-    const auto weight = static_cast<double>(c.weight);
-    const auto surprise = static_cast<float>(log_mass - std::log(weight));
-    c.key = std::bit_cast<uint32_t>(surprise);
-    entropy += weight / mass * static_cast<double>(surprise);
-  }
-  for (Candidate& c : candidates_) {
-    const auto surprise = static_cast<double>(std::bit_cast<float>(c.key));
-    c.key = ordered_bits(static_cast<float>(std::abs(surprise - entropy)));
-  }
-  keep_mass(mass * typical_p);
-}
-
-// Keeps the fewest candidates, at least one, by key and then by token, whose weights reach `goal`.
-// One pass finds the stretch of keys in which that happens; only there the order matters, so the
-// vocabulary is never sorted.
-void Sampler::keep_mass(double goal) {
-  constexpr int kShift = 19;
-  masses_.assign(size_t{1} << (32 - kShift), 0.0);
-  for (const Candidate& c : candidates_) masses_[c.key >> kShift] += static_cast<double>(c.weight);
-  double reached = 0.0;
-  size_t stretch = 0;
-  while (stretch + 1 < masses_.size() &&
-         (masses_[stretch] == 0.0 || reached + masses_[stretch] < goal)) {
-    reached += masses_[stretch++];
-  }
-  std::vector<Candidate> undecided;
-  std::erase_if(candidates_, [&](const Candidate& c) {
-    if (c.key >> kShift == stretch) undecided.push_back(c);
-    return c.key >> kShift >= stretch;
-  });
-  std::ranges::sort(undecided, [](const Candidate& a, const Candidate& b) {
-    return std::tuple(a.key, a.token) < std::tuple(b.key, b.token);
-  });
-  for (const Candidate& c : undecided) {
-    if (!candidates_.empty() && reached >= goal) break;
-    candidates_.push_back(c);
-    reached += static_cast<double>(c.weight);
-  }
+  return last;
 }
 
 }  // namespace sluice::engine

@@ -16,10 +16,11 @@
 
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "base/status.h"
+#include "engine/logit_ops.h"
+#include "engine/mass_filter.h"
 #include "engine/request.h"
 #include "engine/sequence.h"
 
@@ -43,26 +44,34 @@ class Sampler {
   static Result<TokenOutput> score(int32_t token, int top, std::span<const float> logits);
 
  private:
-  struct Candidate {
-    int32_t token = 0;
-    float weight = 0.0f;  // proportional to the probability; the likeliest token has 1
-    uint32_t key = 0;     // less is kept first, see keep_mass()
-  };
+  Result<int32_t> choose(const Sequence& sequence, std::span<const float> logits,
+                         const Peak& raw_peak);
+  static TokenOutput score_finite(int32_t token, int top, std::span<const float> logits,
+                                  const Peak& peak);
 
-  Result<int32_t> choose(const Sequence& sequence, std::span<const float> logits);
-  int32_t draw_from_all(double uniform) const;
-  int32_t draw_from_candidates(double uniform) const;
-  double collect(const SamplingParams& sampling);
-  void collect_at_least(float least);
-  void keep_top_p(double goal);
-  void keep_typical(double typical_p);
-  void keep_mass(double goal);
-  double candidate_mass() const;
+  void truncate(const SamplingParams& sampling, std::span<const float> logits, const Peak& peak,
+                float scale);
+  bool gather(float least, size_t most);
+  void keep_top_k(int top_k);
+  void keep_top_p(double top_p, double mass);
+  void keep_typical(double typical_p, std::span<const float> logits, const Peak& peak, float scale);
+  int32_t draw(double uniform) const;
+  int32_t token_at(size_t index) const {
+    return gathered_ ? tokens_[index] : static_cast<int32_t>(index);
+  }
+  std::span<float> weights() { return gathered_ ? few_ : all_; }
+  std::span<const float> weights() const { return gathered_ ? few_ : all_; }
 
   std::span<const int32_t> end_tokens_;
-  std::vector<float> weights_;         // scratch, one per token
-  std::vector<Candidate> candidates_;  // scratch
-  std::vector<double> masses_;         // scratch
+  // Scratch. A weight is proportional to its token's probability, the likeliest token's is 1, one
+  // that was dropped has 0. They stand for all tokens, or gathered for a few, by ascending id.
+  std::vector<float> rules_;  // the logits after the rules
+  std::vector<float> all_;
+  std::vector<float> few_;
+  std::vector<int32_t> tokens_;  // of few_
+  bool gathered_ = false;
+  std::vector<uint32_t> keys_;
+  MassFilter filter_;
 };
 
 }  // namespace sluice::engine

@@ -270,5 +270,71 @@ TEST(Scheduler, TheScheduledTimeIsTheLatestAdmission) {
   EXPECT_EQ(second.scheduled, TimePoint(std::chrono::milliseconds(h.steps())));
 }
 
+TEST(Scheduler, PromptsBesideStreamsGetWhatTheBudgetSays) {
+  SchedulerOptions options = roomy();
+  options.max_step_stretch = 1.25;
+  Harness h(options);
+  const auto machine = [](int rows) { return std::chrono::microseconds(10'000 + 500 * rows); };
+  const auto step = [&] {
+    const Rows rows = h.step();
+    int total = 0;
+    for (const auto& [id, count] : rows) total += count;
+    h.scheduler().learn(machine(total));
+    return rows;
+  };
+  h.add(1, 4, 300);
+  h.add(2, 40, 300);
+  for (int i = 0; i < 30; ++i) step();
+  h.add(3, 400, 10);
+  int longest = 0;
+  while (h.scheduler().find(3) != nullptr) {
+    const Rows rows = step();
+    EXPECT_EQ(rows.at(1), 1);
+    EXPECT_EQ(rows.at(2), 1);
+    if (const auto at = rows.find(3); at != rows.end()) longest = std::max(longest, at->second);
+  }
+  // A step of two rows takes 11 ms; a quarter of that is five rows.
+  EXPECT_GE(longest, kLeastPromptRows);
+  EXPECT_LE(longest, 7);
+  h.add(4, 40, 1);
+  h.scheduler().remove(*h.scheduler().find(1));
+  h.scheduler().remove(*h.scheduler().find(2));
+  EXPECT_EQ(step(), (Rows{{4, 32}})) << "without streams a step takes all";
+}
+
+TEST(Scheduler, DraftsTakeNoBlockFromOthers) {
+  SchedulerOptions options = roomy();
+  options.block_size = 4;
+  options.kv_blocks = 5;
+  options.speculation = {.max_draft = 8, .lookup_min = 1};
+  Scheduler scheduler(options);
+  Request request;
+  request.id = 1;
+  request.prompt.assign(7, 3);  // repeats itself
+  request.sampling.max_tokens = 13;
+  Sequence& sequence = scheduler.add(make_sequence(request, 1 << 20, {}));
+  int drafted = 0;
+  while (sequence.size() < sequence.max_size) {
+    const Plan& plan = scheduler.schedule({});
+    ASSERT_EQ(plan.entries.size(), 1u);
+    const PlanEntry entry = plan.entries.front();
+    EXPECT_LE(std::ssize(sequence.blocks), 5);
+    EXPECT_LT(sequence.size() + entry.drafts, sequence.max_size);
+    scheduler.commit();
+    // A step's time does not depend on its rows; every other draft row is right.
+    const int right = entry.drafts / 2;
+    for (int i = 0; i <= right; ++i) {
+      check_draft(sequence, 3);
+      append_token(sequence, 3);
+    }
+    if (entry.drafts > 0) scheduler.settle(sequence, right);
+    scheduler.learn(std::chrono::milliseconds(1));
+    scheduler.check_integrity();
+    drafted += entry.drafts;
+  }
+  EXPECT_GT(drafted, 8);
+  EXPECT_EQ(scheduler.pool().held_count(), 5);
+}
+
 }  // namespace
 }  // namespace sluice::engine

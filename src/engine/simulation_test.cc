@@ -17,6 +17,7 @@
 namespace sluice::engine {
 namespace {
 
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 struct Planned {
@@ -28,6 +29,7 @@ struct Planned {
 struct Scenario {
   EngineOptions options;
   FakeModel model;
+  FakeTime time;
   std::vector<Planned> requests;
 };
 
@@ -88,6 +90,16 @@ Scenario random_scenario(uint64_t seed) {
   if (rng.chance(0.7)) o.end_tokens = {0, 1};
   scenario.model.vocab = static_cast<int>(rng.between(3, 40));
   if (rng.chance(0.3)) scenario.model.broken_one_in = 60;
+  scenario.model.memory = static_cast<int>(rng.below(3));
+  // From steps that cost the same whatever is in them to such that cost by the row.
+  scenario.time = {.step = microseconds(rng.below(400)), .row = microseconds(rng.below(40))};
+  if (rng.chance(0.7)) o.max_step_stretch = 1.0 + rng.uniform();
+  if (rng.chance(0.7)) {
+    o.speculation = {.max_draft = static_cast<int>(rng.between(1, 9)),
+                     .lookup_min = static_cast<int>(rng.between(1, 2)),
+                     .lookup_max = static_cast<int>(rng.between(2, 4)),
+                     .max_streams = static_cast<int>(rng.between(1, 16))};
+  }
 
   const int context =
       static_cast<int>(std::min<int64_t>(o.max_context, o.kv_blocks * o.block_size));
@@ -112,7 +124,9 @@ class Simulation {
   explicit Simulation(const Scenario& scenario)
       : scenario_(scenario),
         runner_(scenario.model, scenario.options.kv_blocks, scenario.options.block_size),
-        core_(runner_, scenario.options, clock_) {}
+        core_(runner_, scenario.options, clock_) {
+    runner_.take_time(clock_, scenario.time);
+  }
 
   void run() {
     for (uint64_t step = 0; next_ < scenario_.requests.size() || !core_.idle(); ++step) {
@@ -222,6 +236,8 @@ TEST(Simulation, EveryRequestIsAnsweredAsIfItRanAlone) {
   uint64_t preemptions = 0;
   uint64_t hits = 0;
   uint64_t requests = 0;
+  uint64_t drafts = 0;
+  uint64_t accepted = 0;
   for (uint64_t seed = 0; seed < seeds; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const Scenario scenario = random_scenario(seed);
@@ -234,17 +250,23 @@ TEST(Simulation, EveryRequestIsAnsweredAsIfItRanAlone) {
     preemptions += simulation.stats().preemptions;
     hits += simulation.stats().prefix_hits;
     requests += scenario.requests.size();
+    drafts += simulation.stats().draft_tokens;
+    accepted += simulation.stats().accepted_drafts;
   }
   // The scenarios must reach what they are meant to test.
   EXPECT_GT(preemptions, seeds);
   EXPECT_GT(hits, seeds * 10);
+  EXPECT_GT(accepted, seeds * 5);
+  EXPECT_GT(drafts, accepted + seeds) << "and some are refused";
   RecordProperty("seeds", static_cast<int>(seeds));
   RecordProperty("requests", static_cast<int>(requests));
   RecordProperty("steps", static_cast<int>(steps));
   RecordProperty("preemptions", static_cast<int>(preemptions));
+  RecordProperty("accepted_drafts", static_cast<int>(accepted));
   if (in_full()) {
     std::cerr << seeds << " seeds, " << requests << " requests, " << steps << " steps, "
-              << preemptions << " preemptions, " << hits << " prefix hits\n";
+              << preemptions << " preemptions, " << hits << " prefix hits, " << drafts
+              << " draft rows, " << accepted << " of them right\n";
   }
 }
 
@@ -322,6 +344,84 @@ TEST(Simulation, TheOneThatComputesASharedPrefixMayBeCancelled) {
     simulation.run();
     expect_as_alone(scenario, simulation);
   }
+}
+
+// Text that repeats itself, in steps whose time hardly depends on their rows: speculation makes
+// fewer steps of it, and the same tokens.
+TEST(Simulation, SpeculationTakesFewerStepsForTheSameTokens) {
+  uint64_t steps[2];
+  for (const bool speculates : {false, true}) {
+    Scenario scenario;
+    scenario.options = {.max_context = 1024, .kv_blocks = 512};
+    scenario.model.memory = 2;
+    scenario.time = {.step = milliseconds(10), .row = microseconds(100)};
+    if (speculates) scenario.options.speculation = {.max_draft = 8};
+    for (RequestId id = 1; id <= 4; ++id) {
+      Request request;
+      request.id = id;
+      request.prompt.assign(20, static_cast<int32_t>(id));
+      request.sampling.temperature = 0.0;
+      request.sampling.max_tokens = 900;
+      scenario.requests.push_back({std::move(request), 0, {}});
+    }
+    Simulation simulation(scenario);
+    simulation.run();
+    expect_as_alone(scenario, simulation);
+    steps[speculates] = simulation.stats().steps;
+  }
+  EXPECT_LT(steps[1] * 3, steps[0]);
+}
+
+struct MixedLoad {
+  std::vector<int64_t> alone;  // times of steps, microseconds
+  std::vector<int64_t> mixed;
+  int prompt_steps = 0;  // until the prompt's first token
+};
+
+// Eight streams run; then a prompt of 4,000 tokens arrives.
+MixedLoad run_mixed_load(double max_stretch, const FakeTime& time) {
+  EngineOptions options{.max_context = 8192, .kv_blocks = 2048};
+  options.max_step_stretch = max_stretch;
+  ManualClock clock;
+  PagedRunner runner({}, options.kv_blocks, options.block_size);
+  runner.take_time(clock, time);
+  EngineCore core(runner, options, clock);
+  const auto add = [&](RequestId id, int prompt) {
+    Request request;
+    request.id = id;
+    Rng rng(id);
+    for (int i = 0; i < prompt; ++i) request.prompt.push_back(static_cast<int32_t>(rng.below(64)));
+    request.sampling.max_tokens = 8192 - prompt;
+    core.add(std::move(request), clock.now());
+  };
+  const auto timed_step = [&](std::vector<int64_t>& times, RequestId awaited) {
+    const TimePoint before = clock.now();
+    bool seen = false;
+    for (const StepOutput& output : core.step()) seen = seen || output.id == awaited;
+    times.push_back((clock.now() - before) / microseconds(1));
+    return seen;
+  };
+  for (RequestId id = 1; id <= 8; ++id) add(id, 40);
+  MixedLoad load;
+  std::vector<int64_t> learning;
+  for (int i = 0; i < 20; ++i) timed_step(learning, 0);
+  for (int i = 0; i < 100; ++i) timed_step(load.alone, 0);
+  add(9, 4000);
+  while (!timed_step(load.mixed, 9)) ++load.prompt_steps;
+  core.cancel_all();
+  return load;
+}
+
+TEST(Simulation, ALongPromptStretchesTheStepsOfStreamsByAQuarter) {
+  const FakeTime time{.step = milliseconds(20), .row = microseconds(500)};
+  MixedLoad load = run_mixed_load(1.25, time);
+  const int64_t alone = *std::ranges::max_element(load.alone);
+  std::ranges::sort(load.mixed);
+  EXPECT_LE(load.mixed[load.mixed.size() * 99 / 100], alone * 13 / 10);
+  // And no less than that is used.
+  EXPECT_GE(load.mixed[load.mixed.size() / 2], alone * 6 / 5);
+  const MixedLoad unbounded = run_mixed_load(0.0, time);
+  EXPECT_GE(unbounded.mixed.front(), alone * 5);
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ inline Transcript oracle(const FakeModel& model, const std::vector<int32_t>& end
     return result;
   };
   for (int i = 0;; ++i) {
-    chain = extend_chain(chain, s.tokens[size_t(i)]);
+    chain = model.extend_chain(chain, s.tokens[size_t(i)]);
     model.logits(chain, row);
     if (i + 1 < s.prompt_size) {
       if (s.sampling.prompt_logprobs < 0) continue;

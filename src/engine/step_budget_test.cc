@@ -1,0 +1,88 @@
+#include "engine/step_budget.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace sluice::engine {
+namespace {
+
+constexpr int kMost = 512;
+
+Duration machine(int rows) {
+  return std::chrono::milliseconds(16) + std::chrono::microseconds(500) * rows;
+}
+
+// A budget that has seen steps of these sizes.
+StepBudget taught(double max_stretch) {
+  StepBudget budget(max_stretch, kMost);
+  for (int i = 0; i < 30; ++i) {
+    for (const int rows : {1, 4, 8, 12, 16, 24, 32, 64, 128, 256, 512}) {
+      budget.learn({rows, 0}, machine(rows));
+    }
+  }
+  return budget;
+}
+
+StepLoad load(int streams, int prompts) {
+  return {.streams = streams, .stream_rows = {streams, 0}, .prompts = prompts};
+}
+
+double stretch(int streams, int rows) {
+  return to_seconds(machine(streams + rows)) / to_seconds(machine(streams));
+}
+
+TEST(StepBudget, WithoutABoundAStepTakesAll) {
+  StepBudget budget = taught(0.0);
+  EXPECT_EQ(budget.prompt_rows(load(8, 1)), kMost);
+}
+
+TEST(StepBudget, WithoutStreamsThereIsNothingToProtect) {
+  StepBudget budget = taught(1.25);
+  EXPECT_EQ(budget.prompt_rows(load(0, 3)), kMost);
+}
+
+TEST(StepBudget, BeforeAnythingIsLearnedAStepTakesAll) {
+  StepBudget budget(1.25, kMost);
+  EXPECT_EQ(budget.prompt_rows(load(8, 1)), kMost);
+}
+
+TEST(StepBudget, OnePromptStretchesAStepByWhatIsAllowed) {
+  StepBudget budget = taught(1.25);
+  for (int i = 0; i < 500; ++i) {
+    const int rows = budget.prompt_rows(load(8, 1));
+    EXPECT_LE(stretch(8, rows), 1.27);
+    EXPECT_GE(stretch(8, rows), 1.2);
+  }
+}
+
+TEST(StepBudget, SomeRowsAreAlwaysLeft) {
+  StepBudget budget = taught(1.0);
+  EXPECT_EQ(budget.prompt_rows(load(8, 1)), kLeastPromptRows);
+  EXPECT_EQ(StepBudget(1.25, 2).prompt_rows(load(1, 1)), 2);
+}
+
+TEST(StepBudget, AQueueOfPromptsGetsMoreAndMore) {
+  StepBudget budget = taught(1.25);
+  const int first = budget.prompt_rows(load(8, 3));
+  int rows = first;
+  for (int i = 0; i < 20; ++i) {
+    const int next = budget.prompt_rows(load(8, 3));
+    EXPECT_GE(next, rows);
+    EXPECT_LE(stretch(8, next), stretch(8, rows) * 1.1) << "steps change slowly";
+    rows = next;
+  }
+  for (int i = 0; i < 300; ++i) rows = budget.prompt_rows(load(8, 3));
+  EXPECT_GE(rows, kMost / 2);
+  // And gives it back once the queue is short.
+  for (int i = 0; i < 500; ++i) rows = budget.prompt_rows(load(8, 1));
+  EXPECT_LE(stretch(8, rows), 1.27);
+}
+
+TEST(StepBudget, ManyPromptsBesideOneStreamGetMostOfTheTimeAtOnce) {
+  StepBudget budget = taught(1.25);
+  EXPECT_GE(stretch(1, budget.prompt_rows(load(1, 11))), 9.0);
+}
+
+}  // namespace
+}  // namespace sluice::engine
