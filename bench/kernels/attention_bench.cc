@@ -1,11 +1,14 @@
 // Times attention over a paged cache: decoding of 1 and 8 sequences at several contexts, and the
 // prefill of whole prompts. One line a case: milliseconds, GB/s of K and V read once, GFLOP/s.
 //
-//   attention_bench [--isa avx512] [--threads 2] [--kv f16] [--case decode] [--seconds 0.2]
+//   attention_bench [--isa avx512] [--threads 2] [--kv f16] [--case decode] [--seconds 0.2] [--huge
+//   1]
 //
 // --kv: f32, f16 or int8; --case: decode, prefill, small (heads of 8 to 32) or team (loops of empty
-// chunks). Layers are rotated through 256 MiB or more, so that decoding streams from memory.
+// chunks); --huge asks for huge pages. Layers are rotated through 256 MiB or more, so that decoding
+// streams from memory.
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "base/rng.h"
 #include "kernels/ops.h"
 #include "timing.h"
@@ -26,6 +30,7 @@ struct Options {
   std::string kv;
   std::string wanted;
   double seconds = 0.2;
+  bool huge = false;
 };
 
 struct Heads {
@@ -67,9 +72,14 @@ std::vector<float> random_floats(Rng& rng, int64_t count) {
 
 // The cache of some layers, filled: blocks of a sequence lie scattered, as a server leaves them.
 struct Cache {
-  std::vector<std::byte> slab;
+  int64_t bytes = 0;
+  std::byte* slab = nullptr;
   std::vector<KvLayer> layers;
   std::vector<std::vector<int32_t>> blocks;  // of each sequence
+
+  Cache(const Cache&) = delete;
+  Cache& operator=(const Cache&) = delete;
+  ~Cache() { munmap(slab, static_cast<size_t>(bytes)); }
 
   Cache(const Options& o, const Case& c, KvElement element) {
     const int of_one = (c.context + kBlock - 1) / kBlock;
@@ -77,10 +87,15 @@ struct Cache {
         kv_layer_block_bytes(element, c.model.kv_heads, c.model.head_dim, kBlock);
     const int64_t layer_bytes = block_bytes * of_one * c.sequences;
     const int64_t count = c.rows > 8 ? 1 : std::max<int64_t>(1, kStreamBytes / layer_bytes);
-    slab.resize(static_cast<size_t>(layer_bytes * count));
+    bytes = layer_bytes * count;
+    void* memory = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    SLUICE_CHECK(memory != MAP_FAILED, "memory for the cache");
+    if (o.huge) madvise(memory, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+    slab = static_cast<std::byte*>(memory);
     for (int64_t i = 0; i < count; ++i) {
       layers.push_back(
-          {element, c.model.kv_heads, c.model.head_dim, kBlock, slab.data() + i * layer_bytes});
+          {element, c.model.kv_heads, c.model.head_dim, kBlock, slab + i * layer_bytes});
     }
     std::vector<int32_t> ids(static_cast<size_t>(of_one * c.sequences));
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
@@ -182,6 +197,8 @@ Result<Options> parse(int argc, char** argv) {
       o.kv = value;
     } else if (flag == "--case") {
       o.wanted = value;
+    } else if (flag == "--huge") {
+      o.huge = std::atoi(value) != 0;
     } else if (flag == "--seconds") {
       o.seconds = std::atof(value);
     } else {

@@ -1,6 +1,7 @@
-// Cutting attention into tasks: one sequence's query rows × one KV head. How many rows share a task
-// changes what is read twice, never a result.
+// Cutting attention into tasks: some query rows of one sequence × one KV head × a range of the
+// partitions they see. How it is cut changes what is read twice, never a result.
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "base/check.h"
@@ -9,8 +10,80 @@
 namespace sluice::kernels {
 namespace {
 
-// Query rows × heads of a task: enough to pay for decoding a tile of K and V once.
-constexpr int kQueriesPerTask = 32;
+// Queries of a task: enough to pay for bringing a partition of K and V into the second-level cache.
+constexpr int kQueriesPerTask = 64;
+// Slices of so few rows are cut along their positions too.
+constexpr int kRowsToSplit = 8;
+constexpr int kPartsPerTask = 2;
+// Multiply-adds that are done sooner alone than by a team.
+constexpr int64_t kAloneMultiplies = 100'000;
+
+// One slice's tasks: numbered by rows, latest first as these are the longest; then KV head, then
+// range of partitions.
+struct Plan {
+  int64_t first_task;
+  int rows_per_task;
+  int row_tasks;
+  int part_tasks;
+  AttentionParts parts;  // data is set once all plans are known
+  int64_t first_float;   // of the parts
+  int64_t first_count;   // of the counters: one a KV head
+};
+
+struct PartRange {
+  int begin;
+  int end;
+};
+
+PartRange partitions_of(const AttentionShape& shape, const AttentionSlice& slice, int row_begin,
+                        int row_end) {
+  const int begin = visible_positions(shape, slice.first_position + row_begin).begin;
+  const int end = visible_positions(shape, slice.first_position + row_end - 1).end;
+  return {begin / kPartitionPositions, (end + kPartitionPositions - 1) / kPartitionPositions};
+}
+
+// What the caller's thread keeps between calls, so that a step allocates nothing.
+struct Plans {
+  std::vector<Plan> plans;
+  std::vector<float> parts;
+  std::vector<int32_t> done;  // tasks that left their parts, for each slice and KV head
+  int64_t tasks = 0;
+  int64_t multiplies = 0;
+
+  void make(const AttentionShape& shape, std::span<const AttentionSlice> slices, bool may_split);
+};
+
+void Plans::make(const AttentionShape& shape, std::span<const AttentionSlice> slices,
+                 bool may_split) {
+  const int group = shape.heads / shape.kv_heads;
+  plans.clear();
+  tasks = multiplies = 0;
+  int64_t floats = 0, counts = 0;
+  for (const AttentionSlice& slice : slices) {
+    const PartRange all = partitions_of(shape, slice, 0, slice.rows);
+    Plan plan{.first_task = tasks,
+              .rows_per_task = std::max(1, kQueriesPerTask / group),
+              .row_tasks = 1,
+              .part_tasks = 1,
+              .parts = {nullptr, all.begin, all.end - all.begin},
+              .first_float = floats,
+              .first_count = counts};
+    if (may_split && slice.rows <= kRowsToSplit && plan.parts.count > kPartsPerTask) {
+      plan.rows_per_task = slice.rows;
+      plan.part_tasks = (plan.parts.count + kPartsPerTask - 1) / kPartsPerTask;
+      floats += int64_t{slice.rows} * shape.heads * plan.parts.count *
+                AttentionParts::part_floats(shape.head_dim);
+      counts += shape.kv_heads;
+    }
+    plan.row_tasks = (slice.rows + plan.rows_per_task - 1) / plan.rows_per_task;
+    tasks += int64_t{plan.row_tasks} * shape.kv_heads * plan.part_tasks;
+    multiplies += int64_t{2} * slice.rows * (slice.first_position + slice.rows) * shape.heads *
+                  shape.head_dim;
+    plans.push_back(plan);
+  }
+  if (std::ssize(parts) < floats) parts.resize(static_cast<size_t>(floats));
+  done.assign(static_cast<size_t>(counts), 0);
+}
 
 }  // namespace
 
@@ -21,29 +94,43 @@ void attention(Isa isa, const AttentionShape& shape, const KvLayer& kv,
   SLUICE_CHECK(shape.kv_heads == kv.kv_heads && shape.head_dim == kv.head_dim,
                "the cache has the model's shape");
   const OpTable& table = ops(isa);
-  const int rows_per_task = std::max(1, kQueriesPerTask / (shape.heads / shape.kv_heads));
-  // Tasks are numbered through all slices; first[i] is slice i's first one.
-  thread_local std::vector<int64_t> first;
-  first.assign(1, 0);
-  for (const AttentionSlice& slice : slices) {
-    const int64_t tiles = (slice.rows + rows_per_task - 1) / rows_per_task;
-    first.push_back(first.back() + tiles * shape.kv_heads);
-  }
-  const std::vector<int64_t>& starts = first;
-  team.parallel_for(starts.back(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const auto after = std::upper_bound(starts.begin(), starts.end(), task);
-      const int64_t slice = after - starts.begin() - 1;
-      const int64_t local = task - starts[static_cast<size_t>(slice)];
-      const AttentionSlice& s = slices[static_cast<size_t>(slice)];
-      const int row = static_cast<int>(local / shape.kv_heads) * rows_per_task;
-      table.attention({.shape = &shape,
-                       .kv = &kv,
-                       .slice = &s,
-                       .kv_head = static_cast<int>(local % shape.kv_heads),
-                       .row_begin = row,
-                       .row_end = std::min(row + rows_per_task, s.rows)});
-    }
+  thread_local Plans of_this_thread;
+  Plans& all = of_this_thread;
+  all.make(shape, slices, table.merge_attention != nullptr);
+  const int group = shape.heads / shape.kv_heads;
+  const auto run_task = [&](int64_t task) {
+    const auto after =
+        std::upper_bound(all.plans.begin(), all.plans.end(), task,
+                         [](int64_t t, const Plan& plan) { return t < plan.first_task; });
+    const Plan& plan = *(after - 1);
+    const AttentionSlice& slice = slices[static_cast<size_t>(&plan - all.plans.data())];
+    const int64_t local = task - plan.first_task;
+    const auto range = static_cast<int>(local % plan.part_tasks);
+    const auto head = static_cast<int>(local / plan.part_tasks % shape.kv_heads);
+    const auto tile = static_cast<int>(local / plan.part_tasks / shape.kv_heads);
+    const int row = (plan.row_tasks - 1 - tile) * plan.rows_per_task;
+    const int row_end = std::min(row + plan.rows_per_task, slice.rows);
+    const PartRange seen = partitions_of(shape, slice, row, row_end);
+    AttentionTask t{&shape, &kv, &slice, head, row, row_end, seen.begin, seen.end, nullptr};
+    if (plan.part_tasks == 1) return table.attention(t);
+    AttentionParts parts = plan.parts;
+    parts.data = all.parts.data() + plan.first_float +
+                 int64_t{head} * slice.rows * group * parts.count *
+                     AttentionParts::part_floats(shape.head_dim);
+    t.parts = &parts;
+    t.part_begin = seen.begin + range * kPartsPerTask;
+    t.part_end = std::min(t.part_begin + kPartsPerTask, seen.end);
+    table.attention(t);
+    // Who comes last merges: it sees what the others left.
+    std::atomic_ref<int32_t> done(all.done[static_cast<size_t>(plan.first_count + head)]);
+    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 < plan.part_tasks) return;
+    t.part_begin = seen.begin;
+    t.part_end = seen.end;
+    table.merge_attention(t);
+  };
+  const int64_t chunk = all.multiplies < kAloneMultiplies ? std::max<int64_t>(1, all.tasks) : 1;
+  team.parallel_for(all.tasks, chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) run_task(task);
   });
 }
 
@@ -54,9 +141,8 @@ void write_kv(Isa isa, const KvLayer& kv, std::span<const int32_t> blocks, int f
     const int position = first_position + row;
     const int32_t block = blocks[static_cast<size_t>(position / kv.block_size)];
     for (int head = 0; head < kv.kv_heads; ++head, k += kv.head_dim, v += kv.head_dim) {
-      const KvRow at = kv_row(kv, block, head, position % kv.block_size);
-      table.store_kv(kv.element, k, kv.head_dim, at.k, at.k_scale);
-      table.store_kv(kv.element, v, kv.head_dim, at.v, at.v_scale);
+      table.store_kv(kv.element, k, v, kv.head_dim,
+                     kv_row(kv, block, head, position % kv.block_size));
     }
   }
 }

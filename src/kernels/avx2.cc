@@ -28,12 +28,14 @@ namespace {
 #include "kernels/simd_ops.inl"
 #include "kernels/simd_formats.inl"
 #include "kernels/simd_matmul.inl"
+#include "kernels/simd_kv.inl"
 #include "kernels/simd_attention.inl"
 // clang-format on
 
 constexpr OpTable kTable = {
     .matmul = matmul,
     .attention = attention,
+    .merge_attention = merge_attention,
     .store_kv = store_kv,
     .rms_norm = rms_norm,
     .rope_neighbours = rope_neighbours,

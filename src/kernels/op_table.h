@@ -39,7 +39,36 @@ struct MatmulTile {
   int64_t col_end;
 };
 
-// Query rows [row_begin, row_end) of one slice, all query heads that share `kv_head`.
+// Attention goes through the positions of a sequence in partitions of this many, counted from
+// position 0. What a query makes of a partition depends on nothing outside it; a query's partitions
+// are merged in ascending order.
+inline constexpr int kPartitionPositions = 512;
+
+// The positions [begin, end) that the query at `position` sees.
+struct PositionSpan {
+  int begin;
+  int end;
+};
+
+constexpr PositionSpan visible_positions(const AttentionShape& shape, int position) {
+  const bool all = shape.window <= 0 || position < shape.window;
+  return {all ? 0 : position - shape.window + 1, position + 1};
+}
+
+// Where the tasks of one slice leave what each query made of each partition, for one of them to
+// merge. A part is part_floats() floats: its sums, then at the end its largest score and the sum of
+// its weights.
+struct AttentionParts {
+  float* data = nullptr;  // [rows, heads of a group, count] parts
+  int first = 0;          // the partition of the first part
+  int count = 0;
+
+  static constexpr int64_t part_floats(int head_dim) { return (head_dim + 15) / 16 * 16 + 16; }
+};
+
+// Query rows [row_begin, row_end) of one slice, all query heads that share `kv_head`, over
+// partitions [part_begin, part_end). With `parts` they are left there, else they are all that the
+// rows see and the result goes to slice->out.
 struct AttentionTask {
   const AttentionShape* shape;
   const KvLayer* kv;
@@ -47,14 +76,20 @@ struct AttentionTask {
   int kv_head;
   int row_begin;
   int row_end;
+  int part_begin;
+  int part_end;
+  const AttentionParts* parts;
 };
 
 struct OpTable {
   void (*matmul)(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile);
   void (*attention)(const AttentionTask& task);
-  // Stores one row of K or V of one head; `scale` is null unless the cache is int8.
-  void (*store_kv)(KvElement element, const float* x, int head_dim, std::byte* row,
-                   std::byte* scale);
+  // The parts of all partitions that the task's rows see to slice->out. Null: tasks are never given
+  // parts.
+  void (*merge_attention)(const AttentionTask& task);
+  // Stores K and V of one head at one position.
+  void (*store_kv)(KvElement element, const float* k, const float* v, int head_dim,
+                   const KvRow& at);
   void (*rms_norm)(const float* x, int64_t n, int64_t width, const float* weight, float eps,
                    float* out);
   void (*rope_neighbours)(float* x, int64_t n, int heads, int head_dim, int dim, const float* cos,

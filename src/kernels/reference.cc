@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "kernels/dequant.h"
@@ -26,13 +27,31 @@ void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile)
   }
 }
 
-void load_kv(KvElement element, const std::byte* row, const std::byte* scale, int head_dim,
-             float* out) {
-  if (element == KvElement::kF32) return dequantize(tensor::DType::kF32, row, head_dim, out);
-  if (element == KvElement::kF16) return dequantize(tensor::DType::kF16, row, head_dim, out);
-  float s;
-  std::memcpy(&s, scale, sizeof s);
-  for (int d = 0; d < head_dim; ++d) out[d] = s * static_cast<float>(static_cast<int8_t>(row[d]));
+float load_element(KvElement element, const std::byte* at, float scale) {
+  float value = 0;
+  switch (element) {
+    case KvElement::kF32:
+      dequantize(tensor::DType::kF32, at, 1, &value);
+      break;
+    case KvElement::kF16:
+      dequantize(tensor::DType::kF16, at, 1, &value);
+      break;
+    case KvElement::kInt8:
+      value = scale * static_cast<float>(static_cast<int8_t>(*at));
+  }
+  return value;
+}
+
+// A row of elements `stride` apart; `scale` is null unless the cache is int8.
+void load_kv(KvElement element, const std::byte* row, int64_t stride, const std::byte* scale,
+             std::span<float> out) {
+  float s = 1;
+  if (scale != nullptr) std::memcpy(&s, scale, sizeof s);
+  const int64_t step = stride * kv_element_bytes(element);
+  for (float& x : out) {
+    x = load_element(element, row, s);
+    row += step;
+  }
 }
 
 // One query head at one position over positions [first, last].
@@ -47,7 +66,7 @@ void attend(const AttentionTask& t, const float* q, int first, int last, float* 
   };
   for (int p = first; p <= last; ++p) {
     const KvRow at = cached(p);
-    load_kv(t.kv->element, at.k, at.k_scale, dim, row.data());
+    load_kv(t.kv->element, at.k, at.k_stride, at.k_scale, row);
     double dot = 0;
     for (int d = 0; d < dim; ++d) dot += double{q[d]} * double{row[size_t(d)]};
     dot *= double{shape.scale};
@@ -59,7 +78,7 @@ void attend(const AttentionTask& t, const float* q, int first, int last, float* 
   double total = 0;
   for (int p = first; p <= last; ++p) {
     const KvRow at = cached(p);
-    load_kv(t.kv->element, at.v, at.v_scale, dim, row.data());
+    load_kv(t.kv->element, at.v, 1, at.v_scale, row);
     const double weight = std::exp(scores[static_cast<size_t>(p - first)] - top);
     total += weight;
     for (size_t d = 0; d < row.size(); ++d) sum[d] += weight * double{row[d]};
@@ -71,45 +90,54 @@ void attention(const AttentionTask& t) {
   const AttentionShape& shape = *t.shape;
   const int group = shape.heads / shape.kv_heads;
   for (int row = t.row_begin; row < t.row_end; ++row) {
-    const int position = t.slice->first_position + row;
-    const int first = shape.window > 0 ? std::max(0, position - shape.window + 1) : 0;
+    const PositionSpan seen = visible_positions(shape, t.slice->first_position + row);
     for (int head = t.kv_head * group; head < (t.kv_head + 1) * group; ++head) {
       const int64_t at = (int64_t{row} * shape.heads + head) * shape.head_dim;
-      attend(t, t.slice->q + at, first, position, t.slice->out + at);
+      attend(t, t.slice->q + at, seen.begin, seen.end - 1, t.slice->out + at);
     }
   }
 }
 
-void store_int8(const float* x, int head_dim, std::byte* row, std::byte* scale) {
-  float largest = 0;
-  for (int d = 0; d < head_dim; ++d) largest = std::max(largest, std::fabs(x[d]));
-  // Below the floor 127 / largest would overflow; such a row is zero in any case.
-  const bool zero = !(largest > 1e-30F);
-  const float s = zero ? 0.0F : largest / 127.0F;
-  const float inverse = zero ? 0.0F : 127.0F / largest;
-  std::memcpy(scale, &s, sizeof s);
-  for (int d = 0; d < head_dim; ++d) {
-    const float q = std::nearbyint(x[d] * inverse);
-    // The comparisons are false for a NaN, which becomes -127.
-    const float bounded = q >= 127.0F ? 127.0F : (q > -127.0F ? q : -127.0F);
-    row[d] = static_cast<std::byte>(static_cast<int8_t>(bounded));
+void store_element(KvElement element, float x, std::byte* at) {
+  switch (element) {
+    case KvElement::kF32:
+      std::memcpy(at, &x, sizeof x);
+      return;
+    case KvElement::kF16: {
+      const uint16_t h = float_to_f16(x);
+      std::memcpy(at, &h, sizeof h);
+      return;
+    }
+    case KvElement::kInt8: {
+      const float q = std::nearbyint(x);
+      // The comparisons are false for a NaN, which becomes -127.
+      const float bounded = q >= 127.0F ? 127.0F : (q > -127.0F ? q : -127.0F);
+      *at = static_cast<std::byte>(static_cast<int8_t>(bounded));
+    }
   }
 }
 
-void store_kv(KvElement element, const float* x, int head_dim, std::byte* row, std::byte* scale) {
-  switch (element) {
-    case KvElement::kF32:
-      std::memcpy(row, x, static_cast<size_t>(head_dim) * sizeof(float));
-      return;
-    case KvElement::kF16:
-      for (int d = 0; d < head_dim; ++d) {
-        const uint16_t h = float_to_f16(x[d]);
-        std::memcpy(row + int64_t{2} * d, &h, sizeof h);
-      }
-      return;
-    case KvElement::kInt8:
-      store_int8(x, head_dim, row, scale);
+void store_row(KvElement element, const float* x, int head_dim, std::byte* row, int64_t stride,
+               std::byte* scale) {
+  float inverse = 1;
+  if (scale != nullptr) {
+    float largest = 0;
+    for (int d = 0; d < head_dim; ++d) largest = std::max(largest, std::fabs(x[d]));
+    // Below the floor 127 / largest would overflow; such a row is zero in any case.
+    const bool zero = !(largest > 1e-30F);
+    const float s = zero ? 0.0F : largest / 127.0F;
+    std::memcpy(scale, &s, sizeof s);
+    inverse = zero ? 0.0F : 127.0F / largest;
   }
+  const int64_t step = stride * kv_element_bytes(element);
+  for (int d = 0; d < head_dim; ++d) {
+    store_element(element, element == KvElement::kInt8 ? x[d] * inverse : x[d], row + d * step);
+  }
+}
+
+void store_kv(KvElement element, const float* k, const float* v, int head_dim, const KvRow& at) {
+  store_row(element, k, head_dim, at.k, at.k_stride, at.k_scale);
+  store_row(element, v, head_dim, at.v, 1, at.v_scale);
 }
 
 void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, float eps,
@@ -199,6 +227,7 @@ void softmax(float* x, int64_t n, int64_t width) {
 constexpr OpTable kTable = {
     .matmul = matmul,
     .attention = attention,
+    .merge_attention = nullptr,
     .store_kv = store_kv,
     .rms_norm = rms_norm,
     .rope_neighbours = rope_neighbours,

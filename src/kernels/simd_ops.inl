@@ -1,4 +1,4 @@
-// Norms, rotations, activations and the stores of the KV cache over V. An element's arithmetic does
+// Norms, rotations and activations over V. An element's arithmetic does
 // not depend on the lane it falls into, so these may be cut anywhere.
 
 SLUICE_INLINE int lanes_left(int64_t count, int64_t i) {
@@ -93,9 +93,13 @@ SLUICE_INLINE float largest(const float* x, int64_t count) {
   float top = x[0];
   int64_t i = 0;
   if (count >= kLanes) {
-    V tops = load(x);
-    for (i = kLanes; i + kLanes <= count; i += kLanes) tops = max(tops, load(x + i));
-    top = max_lane(tops);
+    // Four chains: one would wait for itself.
+    V tops[4] = {load(x), load(x), load(x), load(x)};
+    for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+      for (int c = 0; c < 4; ++c) tops[c] = max(tops[c], load(x + i + c * kLanes));
+    }
+    for (; i + kLanes <= count; i += kLanes) tops[0] = max(tops[0], load(x + i));
+    top = max_lane(max(max(tops[0], tops[1]), max(tops[2], tops[3])));
   }
   for (; i < count; ++i) top = std::max(top, x[i]);
   return top;
@@ -115,40 +119,5 @@ void softmax(float* x, int64_t n, int64_t width) {
       const int some = lanes_left(width, i);
       store_some(x + i, load_some(x + i, some) * scale, some);
     }
-  }
-}
-
-// See reference.cc: the same roundings.
-SLUICE_INLINE void store_int8(const float* x, int head_dim, std::byte* row, std::byte* scale) {
-  V tops = zero();
-  for (int i = 0; i < head_dim; i += kLanes) {
-    tops = max(tops, abs(load_some(x + i, lanes_left(head_dim, i))));
-  }
-  const float top = max_lane(tops);
-  const bool is_zero = !(top > 1e-30F);
-  const float s = is_zero ? 0.0F : top / 127.0F;
-  const float inverse = is_zero ? 0.0F : 127.0F / top;
-  std::memcpy(scale, &s, sizeof s);
-  for (int i = 0; i < head_dim; i += kLanes) {
-    const int some = lanes_left(head_dim, i);
-    const V q = round_even(load_some(x + i, some) * set(inverse));
-    // A NaN becomes -127: the bound is the second operand.
-    store_i8_some(row + i, min(max(q, set(-127.0F)), set(127.0F)), some);
-  }
-}
-
-void store_kv(KvElement element, const float* x, int head_dim, std::byte* row, std::byte* scale) {
-  switch (element) {
-    case KvElement::kF32:
-      std::memcpy(row, x, static_cast<size_t>(head_dim) * sizeof(float));
-      return;
-    case KvElement::kF16:
-      for (int i = 0; i < head_dim; i += kLanes) {
-        const int some = lanes_left(head_dim, i);
-        store_f16_some(row + int64_t{2} * i, load_some(x + i, some), some);
-      }
-      return;
-    case KvElement::kInt8:
-      return store_int8(x, head_dim, row, scale);
   }
 }

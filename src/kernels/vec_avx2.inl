@@ -32,6 +32,9 @@ SLUICE_INLINE V pow2(V n) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
 }
+SLUICE_INLINE V scale_unless_less(V a, V low, V x, V n) {
+  return {_mm256_andnot_ps(_mm256_cmp_ps(a.v, low.v, _CMP_LT_OQ), (x * pow2(n)).v)};
+}
 
 SLUICE_INLINE __m256i first_lanes(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

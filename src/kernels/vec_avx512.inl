@@ -34,6 +34,10 @@ SLUICE_INLINE V pow2(V n) {
   const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
 }
+// a < low ? 0 : x * 2^n, n integral and not below low where that counts.
+SLUICE_INLINE V scale_unless_less(V a, V low, V x, V n) {
+  return {_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(a.v, low.v, _CMP_NLT_UQ), x.v, n.v)};
+}
 
 SLUICE_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1U << n) - 1); }
 
