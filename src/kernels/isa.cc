@@ -1,11 +1,13 @@
 #include "kernels/isa.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace sluice::kernels {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512};
+constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni,
+                        Isa::kAvx512Bf16};
 
 }  // namespace
 
@@ -17,6 +19,10 @@ std::string_view isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Vnni:
+      return "avx512vnni";
+    case Isa::kAvx512Bf16:
+      return "avx512bf16";
   }
   return "unknown";
 }
@@ -25,8 +31,10 @@ Result<Isa> parse_isa(std::string_view name) {
   for (const Isa isa : kAll) {
     if (isa_name(isa) == name) return isa;
   }
-  return invalid(
-      fmt::format("unknown instruction set \"{}\": expected one of reference, avx2, avx512", name));
+  std::vector<std::string_view> names;
+  for (const Isa isa : kAll) names.push_back(isa_name(isa));
+  return invalid(fmt::format("unknown instruction set \"{}\": expected one of {}", name,
+                             fmt::join(names, ", ")));
 }
 
 bool isa_supported(Isa isa) {
@@ -41,6 +49,10 @@ bool isa_supported(Isa isa) {
       return isa_supported(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
+    case Isa::kAvx512Vnni:
+      return isa_supported(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
+    case Isa::kAvx512Bf16:
+      return isa_supported(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16");
 #endif
     default:
       return false;

@@ -9,9 +9,11 @@
 namespace sluice::kernels {
 
 enum class Isa {
-  kReference,  // plain C++, the twin that every other version is tested against
-  kAvx2,       // AVX2 + FMA + F16C
-  kAvx512,     // AVX-512 F/BW/DQ/VL (+ VNNI and BF16 where present)
+  kReference,   // plain C++, the twin that every other version is tested against
+  kAvx2,        // AVX2 + FMA + F16C
+  kAvx512,      // AVX-512 F/BW/DQ/VL
+  kAvx512Vnni,  // … with the int8 dot product
+  kAvx512Bf16,  // … and that of bfloat16
 };
 
 std::string_view isa_name(Isa isa);

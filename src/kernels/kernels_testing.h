@@ -109,6 +109,9 @@ inline std::string isa_test_name(const testing::TestParamInfo<Isa>& info) {
   return std::string(isa_name(info.param));
 }
 
-inline auto every_isa() { return testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512); }
+inline auto every_isa() {
+  return testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni,
+                         Isa::kAvx512Bf16);
+}
 
 }  // namespace sluice::kernels

@@ -1,73 +1,252 @@
-// Preparing a matrix and cutting a product into tasks: columns first, then blocks of rows; never
-// the reduction.
+// Preparing a matrix and cutting products into tasks: columns first, then blocks of rows; never the
+// reduction.
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "kernels/op_table.h"
+#include "kernels/panels.h"
+#include "kernels/scratch.h"
 
 namespace sluice::kernels {
 namespace {
 
 using tensor::TensorView;
 
-// The bytes of the file as they are. A repacked layout would be another class beside this one.
-class PlainMatrix final : public Matrix {
+// Memory of whole pages, in large ones where the system has them.
+class PageBuffer {
  public:
-  PlainMatrix(const TensorView& view, Isa isa)
-      : isa_(isa),
-        rows_{view.dtype, view.bytes.data(), view.row_bytes(), view.shape[0], view.shape[1]} {}
+  PageBuffer() = default;
+  explicit PageBuffer(size_t bytes) : bytes_(bytes) {
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return;
+    data_ = static_cast<std::byte*>(p);
+    ::madvise(p, bytes, MADV_HUGEPAGE);
+  }
+  PageBuffer(PageBuffer&& other) noexcept { *this = std::move(other); }
+  PageBuffer& operator=(PageBuffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~PageBuffer() {
+    if (data_ != nullptr) ::munmap(data_, bytes_);
+  }
+  std::byte* get() const { return data_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Weights as the file has them, or panels.
+class WeightMatrix final : public Matrix {
+ public:
+  WeightMatrix(const WeightRows& rows, Isa isa) : isa_(isa), rows_(rows) {}
+  WeightMatrix(const WeightRows& rows, Isa isa, const PanelTable& table, PageBuffer panels)
+      : isa_(isa), rows_(rows), table_(&table), panels_(std::move(panels)) {
+    rows_.data = nullptr;
+  }
 
   int64_t out() const override { return rows_.out; }
   int64_t in() const override { return rows_.in; }
   tensor::DType dtype() const override { return rows_.dtype; }
+  bool is_repacked() const override { return table_ != nullptr; }
   Isa isa() const { return isa_; }
   const WeightRows& rows() const { return rows_; }
+  const PanelTable& table() const { return *table_; }
+  PanelWeights panels() const {
+    return {.dtype = rows_.dtype,
+            .data = panels_.get(),
+            .out = rows_.out,
+            .in = rows_.in,
+            .panel_bytes = panel_bytes(rows_.dtype, rows_.in)};
+  }
 
  private:
   Isa isa_;
   WeightRows rows_;
+  const PanelTable* table_ = nullptr;
+  PageBuffer panels_;
 };
 
-// A task has at least this many multiplications, so that handing it out costs little beside it.
+// What a matrix is cut into.
+struct Cut {
+  int64_t rows_per_task;  // or tiles of packed rows
+  int64_t row_tasks;
+  int64_t cols_per_task;  // or panels
+  int64_t col_tasks;
+};
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A task of stored weights has at least this many multiplications, so that handing it out costs
+// little beside it.
 constexpr int64_t kTaskWork = int64_t{1} << 16;
-// Rows of a task: their activations stay in the second-level cache while columns pass by.
+// Rows of such a task: their activations stay in the second-level cache while columns pass by.
 constexpr int64_t kRowBlock = 96;
-// Columns of a task: a multiple of every kernel's panel.
+// Its columns: a multiple of every kernel's panel.
 constexpr int64_t kColumnStep = 32;
 constexpr int64_t kMostColumns = 256;
 
-int64_t columns_per_task(const WeightRows& w, int64_t rows) {
+Cut cut_stored(const WeightRows& w, int64_t rows) {
   const int64_t work_per_column = std::max<int64_t>(1, w.in * std::min(rows, kRowBlock));
   const int64_t wanted = kTaskWork / work_per_column / kColumnStep * kColumnStep;
-  return std::clamp(wanted, kColumnStep, kMostColumns);
+  const int64_t columns = std::clamp(wanted, kColumnStep, kMostColumns);
+  return {.rows_per_task = kRowBlock,
+          .row_tasks = divide_up(rows, kRowBlock),
+          .cols_per_task = columns,
+          .col_tasks = divide_up(w.out, columns)};
 }
 
-void run(const Matrix& matrix, const MatmulRows& rows, ThreadTeam& team) {
-  const auto& plain = static_cast<const PlainMatrix&>(matrix);
-  const WeightRows& w = plain.rows();
-  if (rows.n == 0) return;
-  const OpTable& table = ops(plain.isa());
-  const int64_t columns = columns_per_task(w, rows.n);
-  const int64_t panels = (w.out + columns - 1) / columns;
-  const int64_t blocks = (rows.n + kRowBlock - 1) / kRowBlock;
-  team.parallel_for(panels * blocks, 1, [&](int64_t begin, int64_t end) {
+// Packed rows of a task stay in the second-level cache beside a panel.
+constexpr int64_t kPackedBytes = 512 << 10;
+// A task of panels reads about this many bytes of weights or does this many multiplications,
+// whichever is less: some microseconds.
+constexpr int64_t kPanelTaskBytes = 64 << 10;
+constexpr int64_t kPanelTaskWork = int64_t{1} << 20;
+
+Cut cut_panels(const PanelWeights& w, const PackedRows& packed) {
+  const RowTiles& t = packed.tiles;
+  const int64_t tile_bytes = divide_up(t.rows, t.count) * packed.row_bytes;
+  const int64_t blocks = divide_up(t.count, std::max<int64_t>(1, kPackedBytes / tile_bytes));
+  const int64_t tiles = divide_up(t.count, blocks);
+  const int64_t work = kPanelColumns * w.in * divide_up(t.rows, blocks);
+  const int64_t panels =
+      std::clamp<int64_t>(std::min(kPanelTaskBytes / w.panel_bytes, kPanelTaskWork / work), 1, 16);
+  return {.rows_per_task = tiles,
+          .row_tasks = divide_up(t.count, tiles),
+          .cols_per_task = panels,
+          .col_tasks = divide_up(divide_up(w.out, kPanelColumns), panels)};
+}
+
+void run_stored(const WeightMatrix& matrix, const MatmulRows& rows, const Cut& cut, int64_t task) {
+  const WeightRows& w = matrix.rows();
+  const int64_t row = task / cut.col_tasks * cut.rows_per_task;
+  const int64_t col = task % cut.col_tasks * cut.cols_per_task;
+  ops(matrix.isa())
+      .matmul(w, rows,
+              {.row_begin = row,
+               .row_end = std::min(row + cut.rows_per_task, rows.n),
+               .col_begin = col,
+               .col_end = std::min(col + cut.cols_per_task, w.out)});
+}
+
+void run_panels(const WeightMatrix& matrix, const PackedRows& packed, const MatmulRows& rows,
+                const Cut& cut, int64_t task) {
+  const PanelWeights w = matrix.panels();
+  const int64_t tile = task / cut.col_tasks * cut.rows_per_task;
+  const int64_t panel = task % cut.col_tasks * cut.cols_per_task;
+  matrix.table()
+      .of(row_kind(w.dtype))
+      .multiply(
+          w, packed, rows,
+          {.tile_begin = tile,
+           .tile_end = std::min(tile + cut.rows_per_task, packed.tiles.count),
+           .panel_begin = panel,
+           .panel_end = std::min(panel + cut.cols_per_task, divide_up(w.out, kPanelColumns))});
+}
+
+// Below this many elements the caller packs rows alone: waking the team would take longer.
+constexpr int64_t kPackAlone = 8192;
+
+// Packs the rows for panels of one kind; `data` has room for them.
+PackedRows pack_rows(const PanelTable& table, RowKind kind, int64_t in, const MatmulRows& rows,
+                     std::byte* data, ThreadTeam& team) {
+  const int64_t block_bytes = row_block_bytes(kind);
+  const PackedRows packed = {.data = data,
+                             .tiles = RowTiles::of(rows.n, table.of(kind).tile_rows),
+                             .row_bytes = row_blocks(in) * block_bytes};
+  const int64_t chunk = rows.n * in <= kPackAlone ? rows.n : 1;
+  team.parallel_for(rows.n, chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t tile = packed.tiles.of_row(row);
+      const int64_t first = packed.tiles.first(tile);
+      std::byte* out = data + first * packed.row_bytes + (row - first) * block_bytes;
+      table.of(kind).pack_row(rows.x + rows.row(row) * in, in, out,
+                              packed.tiles.height(tile) * block_bytes);
+    }
+  });
+  return packed;
+}
+
+// The products under way, and the rows as their kinds of panels want them.
+struct Plan {
+  std::array<const WeightMatrix*, kMostProducts> matrices;
+  std::array<MatmulRows, kMostProducts> rows;
+  std::array<Cut, kMostProducts> cuts;
+  std::array<int64_t, kMostProducts + 1> first_task;
+  std::array<PackedRows, 2> packed;  // by RowKind
+
+  const PackedRows& packed_for(const WeightMatrix& m) const {
+    return packed[static_cast<size_t>(row_kind(m.dtype()))];
+  }
+};
+
+void pack_all(Plan& plan, size_t count, ThreadTeam& team) {
+  const MatmulRows& rows = plan.rows[0];
+  const int64_t in = plan.matrices[0]->in();
+  const PanelTable* tables[2] = {};
+  size_t bytes[2] = {};
+  for (size_t i = 0; i < count; ++i) {
+    const WeightMatrix& m = *plan.matrices[i];
+    if (!m.is_repacked()) continue;
+    const RowKind kind = row_kind(m.dtype());
+    tables[static_cast<size_t>(kind)] = &m.table();
+    bytes[static_cast<size_t>(kind)] =
+        static_cast<size_t>(rows.n * row_blocks(in) * row_block_bytes(kind));
+  }
+  std::byte* data = shared_scratch(bytes[0] + bytes[1]);
+  for (const RowKind kind : {RowKind::kInt8, RowKind::kBf16}) {
+    const auto k = static_cast<size_t>(kind);
+    if (tables[k] == nullptr) continue;
+    plan.packed[k] = pack_rows(*tables[k], kind, in, rows, data, team);
+    data += bytes[k];
+  }
+}
+
+void run(std::span<const Product> products, const float* x, const int32_t* ids, int64_t n,
+         ThreadTeam& team) {
+  const size_t count = products.size();
+  SLUICE_CHECK(count >= 1 && count <= kMostProducts, "as many products as one call takes");
+  if (n == 0) return;
+  Plan plan = {};
+  for (size_t i = 0; i < count; ++i) {
+    const Product& p = products[i];
+    SLUICE_CHECK(p.bias.empty() || static_cast<int64_t>(p.bias.size()) == p.w->out(),
+                 "one bias an output");
+    SLUICE_CHECK(p.w->in() == products[0].w->in(), "the products share their rows");
+    plan.matrices[i] = static_cast<const WeightMatrix*>(p.w);
+    plan.rows[i] = {
+        .x = x, .y = p.y, .ids = ids, .bias = p.bias.empty() ? nullptr : p.bias.data(), .n = n};
+  }
+  pack_all(plan, count, team);
+  for (size_t i = 0; i < count; ++i) {
+    const WeightMatrix& m = *plan.matrices[i];
+    const Cut cut =
+        m.is_repacked() ? cut_panels(m.panels(), plan.packed_for(m)) : cut_stored(m.rows(), n);
+    plan.cuts[i] = cut;
+    plan.first_task[i + 1] = plan.first_task[i] + cut.row_tasks * cut.col_tasks;
+  }
+  team.parallel_for(plan.first_task[count], 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t row = task / panels * kRowBlock;
-      const int64_t col = task % panels * columns;
-      table.matmul(w, rows,
-                   {.row_begin = row,
-                    .row_end = std::min(row + kRowBlock, rows.n),
-                    .col_begin = col,
-                    .col_end = std::min(col + columns, w.out)});
+      size_t i = 0;
+      while (task >= plan.first_task[i + 1]) ++i;
+      const WeightMatrix& m = *plan.matrices[i];
+      const int64_t own = task - plan.first_task[i];
+      if (m.is_repacked()) {
+        run_panels(m, plan.packed_for(m), plan.rows[i], plan.cuts[i], own);
+      } else {
+        run_stored(m, plan.rows[i], plan.cuts[i], own);
+      }
     }
   });
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, ThreadTeam&) {
+Outcome check(const TensorView& view, Isa isa) {
   if (!isa_supported(isa)) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("this processor does not support {} (supported best: {})",
@@ -83,21 +262,45 @@ Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, 
   }
   SLUICE_CHECK(static_cast<int64_t>(view.bytes.size()) == view.rows() * view.row_bytes(),
                "a view holds exactly its tensor");
-  return std::make_unique<PlainMatrix>(view, isa);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, ThreadTeam& team) {
+  SLUICE_RETURN_IF_ERROR(check(view, isa));
+  const WeightRows rows = {view.dtype, view.bytes.data(), view.row_bytes(), view.shape[0],
+                           view.shape[1]};
+  const PanelTable* table = panel_table(isa);
+  if (table == nullptr || panel_layout(view.dtype).blocks == 0 ||
+      table->of(row_kind(view.dtype)).multiply == nullptr) {
+    return std::make_unique<WeightMatrix>(rows, isa);
+  }
+  const int64_t bytes = panel_bytes(rows.dtype, rows.in);
+  const int64_t panels = divide_up(rows.out, kPanelColumns);
+  PageBuffer buffer(static_cast<size_t>(panels * bytes));
+  if (buffer.get() == nullptr) {
+    return fail(Code::kResourceExhausted,
+                fmt::format("no memory for {} bytes of repacked weights", panels * bytes));
+  }
+  team.parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) pack_panel(rows, p, buffer.get() + p * bytes);
+  });
+  return std::make_unique<WeightMatrix>(rows, isa, *table, std::move(buffer));
 }
 
 void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<const float> bias,
             ThreadTeam& team) {
-  SLUICE_CHECK(bias.empty() || static_cast<int64_t>(bias.size()) == w.out(), "one bias an output");
-  run(w, {.x = x, .y = y, .ids = nullptr, .bias = bias.empty() ? nullptr : bias.data(), .n = n},
-      team);
+  matmul_each({{{.w = &w, .y = y, .bias = bias}}}, x, n, team);
 }
 
-void matmul_rows(const Matrix& w, const float* x, std::span<const int32_t> rows, float* y,
+void matmul_each(std::span<const Product> products, const float* x, int64_t n, ThreadTeam& team) {
+  run(products, x, nullptr, n, team);
+}
+
+void matmul_rows(std::span<const Product> products, const float* x, std::span<const int32_t> rows,
                  ThreadTeam& team) {
-  run(w,
-      {.x = x, .y = y, .ids = rows.data(), .bias = nullptr, .n = static_cast<int64_t>(rows.size())},
-      team);
+  run(products, x, rows.data(), static_cast<int64_t>(rows.size()), team);
 }
 
 }  // namespace sluice::kernels

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/kernels_testing.h"
+#include "kernels/panels.h"
 
 namespace sluice::kernels {
 namespace {
@@ -36,14 +37,62 @@ std::vector<int64_t> lengths(DType dtype) {
   return {block_of(dtype), 3 * block_of(dtype), 1024 + block_of(dtype)};
 }
 
-// A product with the identity gives the weights themselves: decoders must agree to the last bit,
-// in the kernel of few rows and in that of many.
+// What a matrix's kernel makes of the rows before it multiplies: see RowKind.
+std::vector<float> rounded(const Matrix& w, const std::vector<float>& x) {
+  if (!w.is_repacked()) return x;
+  std::vector<float> out(x.size());
+  const auto in = static_cast<size_t>(w.in());
+  for (size_t row = 0; row < x.size(); row += in) {
+    for (size_t begin = 0; begin < in; begin += kBlockElements) {
+      const size_t end = std::min(in, begin + kBlockElements);
+      float top = 0;
+      for (size_t k = begin; k < end; ++k) top = std::max(top, std::fabs(x[row + k]));
+      for (size_t k = begin; k < end; ++k) {
+        const float v = x[row + k];
+        if (row_kind(w.dtype()) == RowKind::kInt8) {
+          out[row + k] = top == 0 ? 0.0F : top / 127 * std::nearbyint(v * (127 / top));
+        } else {
+          const auto u = std::bit_cast<uint32_t>(v);
+          out[row + k] = std::bit_cast<float>((u + 0x7FFFU + ((u >> 16) & 1)) & 0xFFFF0000U);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+// The largest error that rounding may bring to a row's product with weights: half a step of int8,
+// whose steps are as far apart as the largest of a block over 127; half of the last of BF16's
+// eight bits.
+double rounding_bound(const Matrix& w, const float* x, const float* weights) {
+  if (!w.is_repacked()) return 0;
+  double bound = 0;
+  for (int64_t begin = 0; begin < w.in(); begin += kBlockElements) {
+    const int64_t end = std::min(w.in(), begin + kBlockElements);
+    double top = 0;
+    for (int64_t k = begin; k < end; ++k) top = std::max(top, std::fabs(double{x[k]}));
+    for (int64_t k = begin; k < end; ++k) {
+      const double step = row_kind(w.dtype()) == RowKind::kInt8 ? top / 127 * (1 + 0x1p-15)
+                                                                : std::fabs(double{x[k]}) * 0x1p-7;
+      bound += step / 2 * std::fabs(double{weights[k]});
+    }
+  }
+  return bound;
+}
+
+// A product with the identity gives the weights themselves: decoders must agree, in the kernel of
+// few rows and in that of many. To the last bit where the identity's 1 is not rounded to int8,
+// whose 127 steps of 1/127 and mins leave some roundings.
 TEST_P(Matmul, DecodesEveryFormatExactly) {
   for (const DType dtype : kAllDTypes) {
     Rng rng(static_cast<uint64_t>(dtype));
-    const int64_t in = block_of(dtype) == 1 ? 45 : 256, out = 9;
+    const int64_t in = block_of(dtype) == 1 ? 45 : 256, out = 41;
     const TestMatrix m = random_matrix(rng, dtype, out, in);
     const auto w = prepare(m);
+    const bool is_exact = !w->is_repacked() || dtype == DType::kBF16;
+    float largest = 0;
+    for (const float v : m.values) largest = std::max(largest, std::fabs(v));
+    const float tolerance = is_exact ? 0.0F : largest * 0x1p-21F;
     std::vector<float> identity(static_cast<size_t>(in * in));
     for (int64_t i = 0; i < in; ++i) identity[static_cast<size_t>(i * in + i)] = 1.0F;
     const std::vector<float> many = product(*w, identity, in, {}, one_);
@@ -54,7 +103,7 @@ TEST_P(Matmul, DecodesEveryFormatExactly) {
     for (int64_t i = 0; i < in; ++i) {
       for (int64_t o = 0; o < out; ++o) {
         const auto at = static_cast<size_t>(i * out + o);
-        ASSERT_EQ(many[at], m.values[static_cast<size_t>(o * in + i)])
+        ASSERT_NEAR(many[at], m.values[static_cast<size_t>(o * in + i)], tolerance)
             << tensor::dtype_info(dtype).name << " element " << i << " of row " << o;
         ASSERT_EQ(few[at], many[at]) << tensor::dtype_info(dtype).name;
       }
@@ -62,33 +111,89 @@ TEST_P(Matmul, DecodesEveryFormatExactly) {
   }
 }
 
-// Against sums in double. The bound is that of a sum of k rounded products, k / 8 of them in a
-// lane: (k / 8 + 8) * 2^-24 * sum |w||x|.
+struct Expected {
+  double value;
+  double size;  // of the terms
+};
+
+Expected expected_product(const float* x, const float* weights, int64_t in, double bias) {
+  Expected e = {bias, std::fabs(bias)};
+  double top = 0, total = 0;
+  for (int64_t k = 0; k < in; ++k) {
+    e.value += double{x[k]} * double{weights[k]};
+    e.size += std::fabs(double{x[k]} * double{weights[k]});
+    top = std::max(top, std::fabs(double{weights[k]}));
+    total += std::fabs(double{x[k]});
+  }
+  // Panels add the quants' part and the min's apart, each of the size of the largest weights.
+  e.size += 2 * top * total;
+  return e;
+}
+
+// Against sums in double, of the rounded rows: a sum of k products, k / 8 of them in a lane or a
+// block, is off by at most (k / 8 + 8) * 2^-24 of its terms' size. And of the rows as they are:
+// what rounding may change comes on top.
 TEST_P(Matmul, MatchesDoublePrecision) {
   for (const DType dtype : kAllDTypes) {
     Rng rng(100 + static_cast<uint64_t>(dtype));
     for (const int64_t in : lengths(dtype)) {
-      for (const int64_t out : {1, 3, 18}) {
+      for (const int64_t out : {1, 3, 18, 65}) {
         const TestMatrix m = random_matrix(rng, dtype, out, in);
         const auto w = prepare(m);
         for (const int64_t n : {1, 2, 5, 13}) {
           const std::vector<float> x = random_floats(rng, n * in);
+          const std::vector<float> seen = rounded(*w, x);
           const std::vector<float> bias = random_floats(rng, out);
           const std::vector<float> y = product(*w, x, n, bias, two_);
           for (int64_t i = 0; i < n * out; ++i) {
-            double sum = double{bias[static_cast<size_t>(i % out)]}, size = std::fabs(sum);
-            for (int64_t k = 0; k < in; ++k) {
-              const double term = double{x[static_cast<size_t>(i / out * in + k)]} *
-                                  double{m.values[static_cast<size_t>(i % out * in + k)]};
-              sum += term;
-              size += std::fabs(term);
-            }
-            const double bound = static_cast<double>(in / 8 + 8) * 0x1p-24 * size;
-            ASSERT_NEAR(y[static_cast<size_t>(i)], sum, bound)
-                << tensor::dtype_info(dtype).name << " " << out << " x " << in << ", " << n
-                << " rows";
+            const int64_t row = i / out * in, col = i % out;
+            const float* weights = m.values.data() + col * in;
+            const double b = double{bias[static_cast<size_t>(col)]};
+            const Expected of_seen = expected_product(seen.data() + row, weights, in, b);
+            const double bound = static_cast<double>(in / 8 + 8) * 0x1p-24 * of_seen.size;
+            const double got = y[static_cast<size_t>(i)];
+            ASSERT_NEAR(got, of_seen.value, bound) << tensor::dtype_info(dtype).name << " " << out
+                                                   << " x " << in << ", " << n << " rows";
+            ASSERT_NEAR(got, expected_product(x.data() + row, weights, in, b).value,
+                        bound + rounding_bound(*w, x.data() + row, weights));
           }
         }
+      }
+    }
+  }
+}
+
+// A row with a NaN or an infinity gives no numbers, and leaves its neighbours alone; a zero row
+// gives the bias, and numbers too small for a scale count as zero.
+TEST_P(Matmul, SpecialValues) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
+    Rng rng(150);
+    const int64_t in = 256, out = 7, n = 5;
+    const TestMatrix m = random_matrix(rng, dtype, out, in);
+    const auto w = prepare(m);
+    std::vector<float> x = random_floats(rng, n * in);
+    const std::vector<float> bias = random_floats(rng, out);
+    const std::vector<float> before = product(*w, x, n, bias, one_);
+    for (const float odd : {NAN, INFINITY, -INFINITY}) {
+      for (const int64_t at : {0, 17, 31, 40}) {
+        std::vector<float> with = x;
+        with[static_cast<size_t>(2 * in + at)] = odd;
+        const std::vector<float> y = product(*w, with, n, bias, one_);
+        for (int64_t i = 0; i < n * out; ++i) {
+          const auto k = static_cast<size_t>(i);
+          if (i / out == 2) {
+            ASSERT_FALSE(std::isfinite(y[k])) << tensor::dtype_info(dtype).name << " " << odd;
+          } else {
+            ASSERT_EQ(y[k], before[k]);
+          }
+        }
+      }
+    }
+    for (const float small : {0.0F, 1e-33F, 1e-42F}) {
+      std::fill_n(x.begin(), in, small);
+      const std::vector<float> y = product(*w, x, n, bias, one_);
+      for (size_t i = 0; i < static_cast<size_t>(out); ++i) {
+        ASSERT_NEAR(y[i], bias[i], 1e-28) << tensor::dtype_info(dtype).name;
       }
     }
   }
@@ -135,11 +240,40 @@ TEST_P(Matmul, NamedRowsEqualTheWholeProduct) {
          {std::vector<int32_t>{}, {7}, {39, 0, 12}, {1, 2, 3, 5, 8, 13, 21, 34, 30, 31, 32}}) {
       std::vector<float> y(static_cast<size_t>(n * out), -5.0F);
       std::vector<float> expected = y;
-      matmul_rows(*w, x.data(), rows, y.data(), two_);
+      matmul_rows({{{.w = w.get(), .y = y.data(), .bias = {}}}}, x.data(), rows, two_);
       for (const int32_t row : rows) {
         std::copy_n(whole.begin() + row * out, out, expected.begin() + row * out);
       }
       ASSERT_EQ(bits(y), bits(expected));
+    }
+  }
+}
+
+// Panels of two kinds, and weights used as they are stored.
+TEST_P(Matmul, ProductsOfTheSameRowsEqualEachAlone) {
+  Rng rng(350);
+  const int64_t in = 512;
+  std::vector<TestMatrix> stored;
+  std::vector<std::unique_ptr<Matrix>> matrices;
+  for (const DType dtype : {DType::kQ4_K, DType::kBF16, DType::kF32, DType::kQ5_0}) {
+    const auto out = static_cast<int64_t>(20 + 30 * stored.size());
+    stored.push_back(random_matrix(rng, dtype, out, in));
+    matrices.push_back(prepare(stored.back()));
+  }
+  for (const int64_t n : {1, 3, 40}) {
+    const std::vector<float> x = random_floats(rng, n * in);
+    std::vector<Product> products;
+    std::vector<std::vector<float>> biases, results;
+    for (const auto& w : matrices) {
+      biases.push_back(w->out() == 50 ? std::vector<float>() : random_floats(rng, w->out()));
+      results.emplace_back(static_cast<size_t>(n * w->out()), NAN);
+    }
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      products.push_back({matrices[i].get(), results[i].data(), biases[i]});
+    }
+    matmul_each(products, x.data(), n, two_);
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      ASSERT_EQ(bits(results[i]), bits(product(*matrices[i], x, n, biases[i], one_)));
     }
   }
 }

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "kernels/dequant.h"
 #include "kernels/op_table.h"
+#include "kernels/panels.h"
 
 namespace sluice::kernels {
 namespace {
@@ -22,10 +23,25 @@ const OpTable& ops(Isa isa) {
     case Isa::kAvx2:
       return avx2_ops();
     case Isa::kAvx512:
+    case Isa::kAvx512Vnni:
+    case Isa::kAvx512Bf16:
       return avx512_ops();
 #endif
     default:
       return reference_ops();
+  }
+}
+
+const PanelTable* panel_table(Isa isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case Isa::kAvx512Vnni:
+      return &avx512_vnni_panels();
+    case Isa::kAvx512Bf16:
+      return &avx512_bf16_panels();
+#endif
+    default:
+      return nullptr;
   }
 }
 

@@ -19,13 +19,15 @@
 namespace sluice::kernels {
 
 // A weight matrix {out, in} as the kernels of one ISA want it: the file's bytes or a repacked copy.
-// Immutable after preparation; shared by threads. May point into `view`, which must outlive it.
+// Immutable after preparation; shared by threads.
 class Matrix {
  public:
   virtual ~Matrix() = default;
   virtual int64_t out() const = 0;
   virtual int64_t in() const = 0;
   virtual tensor::DType dtype() const = 0;
+  // Whether the stored bytes are not needed any more; otherwise the view must outlive the matrix.
+  virtual bool is_repacked() const = 0;
 };
 
 // Any of the supported dtypes; `view` is {out, in}.
@@ -36,8 +38,20 @@ Result<std::unique_ptr<Matrix>> prepare_matrix(const tensor::TensorView& view, I
 void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<const float> bias,
             ThreadTeam& team);
 
+// One of several products of the same rows.
+struct Product {
+  const Matrix* w;
+  float* y;
+  std::span<const float> bias;
+};
+inline constexpr size_t kMostProducts = 4;
+
+// At most kMostProducts products of x, whose matrices have the same `in`, each as matmul() gives
+// it.
+void matmul_each(std::span<const Product> products, const float* x, int64_t n, ThreadTeam& team);
+
 // One expert's share of a mixture: rows[i] names the row of x and of y; y[rows[i]] is overwritten.
-void matmul_rows(const Matrix& w, const float* x, std::span<const int32_t> rows, float* y,
+void matmul_rows(std::span<const Product> products, const float* x, std::span<const int32_t> rows,
                  ThreadTeam& team);
 
 // out[n, cols] = rows `ids` of an embedding matrix of any dtype, times scale.

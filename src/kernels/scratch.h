@@ -9,4 +9,7 @@ namespace sluice::kernels {
 // next call: one op at a time uses it. Grows to the largest request and is freed with the thread.
 float* thread_scratch(size_t floats);
 
+// The same for what an op's tasks share, `bytes` long and the calling thread's: packed rows.
+std::byte* shared_scratch(size_t bytes);
+
 }  // namespace sluice::kernels

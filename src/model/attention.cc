@@ -56,9 +56,8 @@ void Attention::project(Step& step) const {
   const float* x = step.work.normed.get();
   float* q = step.work.q.get();
   float* k = step.work.k.get();
-  kernels::matmul(*q_.weight, x, step.rows, q, q_.bias, step.team);
-  kernels::matmul(*k_.weight, x, step.rows, k, k_.bias, step.team);
-  kernels::matmul(*v_.weight, x, step.rows, step.work.v.get(), v_.bias, step.team);
+  const kernels::Product all[] = {q_.into(q), k_.into(k), v_.into(step.work.v.get())};
+  kernels::matmul_each(all, x, step.rows, step.team);
   if (!q_norm_.empty()) {
     kernels::rms_norm(step.isa, q, step.rows * shape_.heads, shape_.head_dim, q_norm_, norm_eps_, q,
                       step.team);

@@ -25,8 +25,8 @@ void activate(Step& step, formats::Activation activation, float* gate, const flo
 void GatedUnit::run(Step& step, const float* x, float* out) const {
   float* gate = step.work.gate.get();
   float* up = step.work.up.get();
-  kernels::matmul(*gate_.weight, x, step.rows, gate, gate_.bias, step.team);
-  kernels::matmul(*up_.weight, x, step.rows, up, up_.bias, step.team);
+  const kernels::Product gate_and_up[] = {gate_.into(gate), up_.into(up)};
+  kernels::matmul_each(gate_and_up, x, step.rows, step.team);
   activate(step, activation_, gate, up, step.rows * gate_.weight->out());
   kernels::matmul(*down_.weight, gate, step.rows, out, down_.bias, step.team);
 }

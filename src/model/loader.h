@@ -27,6 +27,8 @@ std::string layer_tensor(int layer, std::string_view part, std::string_view kind
 struct Linear {
   std::unique_ptr<kernels::Matrix> weight;
   std::vector<float> bias;
+
+  kernels::Product into(float* y) const { return {.w = weight.get(), .y = y, .bias = bias}; }
 };
 
 // A projection kept in float32; `values` is empty where the file's own bytes serve.

@@ -1,0 +1,82 @@
+// Integer vectors of AVX-512 with VNNI: what panel_matmul.inl needs beside V. Same names as in the
+// other dot_*.inl.
+
+struct I {
+  __m512i v;
+};
+
+// Rows of a tile: 2 × 5 sums of integers and as many of floats, two weights, their scales and an
+// activation fit the registers. More rows would need their sums in memory, and are slower.
+constexpr int kPanelRows = 5;
+// Vectors of columns that a tile is wide.
+constexpr int kTileVectors = 2;
+
+SLUICE_INLINE I load_plane(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
+SLUICE_INLINE I and_bits(I a, int mask) {
+  return {_mm512_and_si512(a.v, _mm512_set1_epi8(static_cast<char>(mask)))};
+}
+// Bits of `b` under the mask put into `a`, where they are zero.
+SLUICE_INLINE I or_bits(I a, I b, int mask) {
+  const __m512i bits = _mm512_set1_epi8(static_cast<char>(mask));
+  return {_mm512_ternarylogic_epi32(a.v, b.v, bits, 0xF8)};
+}
+// Shifts that move bits between bytes as well: to be masked.
+template <int N>
+SLUICE_INLINE I shift_down(I a) {
+  if constexpr (N > 0) return {_mm512_srli_epi16(a.v, N)};
+  if constexpr (N < 0) return {_mm512_slli_epi16(a.v, -N)};
+  return a;
+}
+SLUICE_INLINE I table_entries(const uint8_t* table, I indices) {
+  const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), indices.v)};
+}
+
+// Four signed bytes of a row, in every lane.
+struct Activations {
+  __m512i v;
+};
+SLUICE_INLINE Activations broadcast_activations(const std::byte* p) {
+  int32_t four;
+  std::memcpy(&four, p, sizeof four);
+  return {_mm512_set1_epi32(four)};
+}
+// What dot() takes of a vector of weights.
+struct Weights {
+  __m512i v;
+};
+SLUICE_INLINE Weights weights_of(I a) { return {a.v}; }
+// sum += the four products of each lane, exactly.
+SLUICE_INLINE I dot(I sum, Weights w, Activations a) {
+  return {_mm512_dpbusd_epi32(sum.v, w.v, a.v)};
+}
+
+SLUICE_INLINE I broadcast_int(const std::byte* p) {
+  int32_t x;
+  std::memcpy(&x, p, sizeof x);
+  return {_mm512_set1_epi32(x)};
+}
+SLUICE_INLINE I no_sum() { return {_mm512_setzero_si512()}; }
+template <int N>
+SLUICE_INLINE I times_power(I a) {
+  // Else the compiler shifts a scalar and moves it to a vector afterwards.
+  asm("" : "+v"(a.v));
+  return {_mm512_slli_epi32(a.v, N)};
+}
+SLUICE_INLINE V to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+
+// Unsigned nibbles of kLanes bytes.
+SLUICE_INLINE V load_low_nibbles(const std::byte* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(bytes, _mm_set1_epi8(15))))};
+}
+SLUICE_INLINE V load_high_nibbles(const std::byte* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high))};
+}
+SLUICE_INLINE V broadcast_float(const std::byte* p) {
+  float x;
+  std::memcpy(&x, p, sizeof x);
+  return set(x);
+}

@@ -1,0 +1,49 @@
+// Reading panels of quantized weights: scales and unsigned quants of one vector of columns. `half`
+// is the half group, `lane` the vector's first column in it.
+
+// kIq4Values + 128
+alignas(16) constexpr uint8_t kIq4Unsigned[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                                  129, 141, 153, 166, 181, 197, 217, 241};
+
+template <tensor::DType kType>
+struct PanelFormat {
+  static constexpr PanelLayout kLayout = panel_layout(kType);
+  static constexpr bool kBlocksOf32 = kLayout.small == 0;
+  static constexpr bool kNibbles = kType == tensor::DType::kQ2_K;
+
+  // The byte scale of a part of a block.
+  SLUICE_INLINE static const std::byte* small(const std::byte* half, int block, int sub, int lane) {
+    return half + 32 * kLayout.halves + 16 * (kLayout.subs * block + sub) + lane;
+  }
+  SLUICE_INLINE static V scale(const std::byte* half, int block, int sub, int lane) {
+    const std::byte* halves = half + 2 * lane;
+    if constexpr (kBlocksOf32) return load_f16(halves + 32 * block);
+    const std::byte* s = small(half, block, sub, lane);
+    return load_f16(halves) * (kNibbles ? load_low_nibbles(s) : load_i8(s));
+  }
+  // What is to be multiplied with minus the sum of a row's quants.
+  SLUICE_INLINE static V min(const std::byte* half, int block, int sub, int lane) {
+    const std::byte* halves = half + 2 * lane;
+    if constexpr (kBlocksOf32) return load_f16(halves + 32 * (kLayout.blocks + block));
+    const std::byte* s = small(half, block, sub, lane);
+    return load_f16(halves + 32) *
+           (kNibbles ? load_high_nibbles(s) : load_i8(s + 16 * kLayout.blocks));
+  }
+
+  // Step kStep of the block whose planes begin at `planes`.
+  template <int kStep>
+  SLUICE_INLINE static Weights weights(const std::byte* planes, int lane) {
+    constexpr int kLow = kLayout.low, kHigh = kLayout.high;
+    constexpr int kShift = kStep / kLow * kLow;
+    planes += 4 * lane;
+    I q = load_plane(planes + kStep % kLow * kPlaneBytes);
+    if constexpr (kLow < 8) q = and_bits(shift_down<kShift>(q), (1 << kLow) - 1);
+    if constexpr (kHigh > 0) {
+      constexpr int kAt = kLow + kStep % kHigh, kFrom = kStep / kHigh * kHigh;
+      const I high = shift_down<kFrom - kLow>(load_plane(planes + kAt * kPlaneBytes));
+      q = or_bits(q, high, ((1 << kHigh) - 1) << kLow);
+    }
+    if constexpr (kLayout.is_table) q = table_entries(kIq4Unsigned, q);
+    return weights_of(q);
+  }
+};

@@ -1,0 +1,233 @@
+// Products of int8 rows with panels. The order of every result's sum, whatever the number of rows:
+//
+//   for each block, and each part of it with a scale of its own, ascending: the dot product of
+//   quants, exact in int32; times the weight's scale, plus its min times the row's own sum; times
+//   the row's scale, added to the result by a fused multiply-add. The bias comes last.
+
+// One tile of rows against the columns of one panel, or of half of it.
+struct TileTask {
+  const std::byte* rows;
+  const std::byte* weights;  // the first half group to read
+  int64_t groups;
+  const std::byte* ahead;  // what to fetch meanwhile: this many lines at each group
+  int64_t ahead_lines;
+  float* const* y;    // where the rows' results begin
+  const float* bias;  // of the first column, or null
+  int64_t cols;       // real ones
+};
+
+constexpr int kTileColumns = kTileVectors * kLanes;
+constexpr int kTilesAcross = kPanelColumns / kTileColumns;
+
+constexpr int half_of(int vector) { return vector * kLanes / kHalfColumns; }
+constexpr int lane_of(int vector) { return vector * kLanes % kHalfColumns; }
+
+template <int R>
+struct FloatSums {
+  V sums[R][kTileVectors];
+};
+
+template <int R>
+struct IntSums {
+  I sums[R][kTileVectors];
+};
+
+SLUICE_INLINE const std::byte* block_of_row(const std::byte* rows, int r) {
+  return rows + static_cast<size_t>(r) * sizeof(Int8Block);
+}
+
+constexpr size_t sum_offset(int subs, int sub) {
+  return subs == 1 ? offsetof(Int8Block, minus_sum)
+                   : offsetof(Int8Block, minus_half) + static_cast<size_t>(sub) * sizeof(int32_t);
+}
+
+template <typename F, int R, int kStep>
+SLUICE_INLINE void add_step(const std::byte* rows, const std::byte* const* planes, IntSums<R>& t) {
+  Weights w[kTileVectors];
+  for (int c = 0; c < kTileVectors; ++c) {
+    w[c] = F::template weights<kStep>(planes[c], lane_of(c));
+  }
+  for (int r = 0; r < R; ++r) {
+    const Activations a = broadcast_activations(block_of_row(rows, r) + 4 * kStep);
+    for (int c = 0; c < kTileVectors; ++c) t.sums[r][c] = dot(t.sums[r][c], w[c], a);
+  }
+}
+
+// The dot products of part kSub of a block, in integers.
+template <typename F, int R, int kSub, int... kEach>
+SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* planes, IntSums<R>& t,
+                             std::integer_sequence<int, kEach...>) {
+  for (int r = 0; r < R; ++r) {
+    I start = no_sum();
+    if constexpr (F::kLayout.zero_shift > 0) {
+      const std::byte* sum = block_of_row(rows, r) + sum_offset(F::kLayout.subs, kSub);
+      start = times_power<F::kLayout.zero_shift>(broadcast_int(sum));
+    }
+    for (int c = 0; c < kTileVectors; ++c) t.sums[r][c] = start;
+  }
+  (add_step<F, R, kSub* static_cast<int>(sizeof...(kEach)) + kEach>(rows, planes, t), ...);
+}
+
+template <typename F, int R, int kSub>
+SLUICE_INLINE void add_part(const std::byte* rows, const std::byte* const* halves,
+                            const std::byte* const* planes, int block, FloatSums<R>& sums) {
+  constexpr PanelLayout kLayout = F::kLayout;
+  IntSums<R> t;
+  add_steps<F, R, kSub>(rows, planes, t, std::make_integer_sequence<int, kSteps / kLayout.subs>());
+  V scale[kTileVectors], min[kTileVectors];
+  for (int c = 0; c < kTileVectors; ++c) {
+    scale[c] = F::scale(halves[c], block, kSub, lane_of(c));
+    if constexpr (kLayout.has_min) min[c] = F::min(halves[c], block, kSub, lane_of(c));
+  }
+  for (int r = 0; r < R; ++r) {
+    const std::byte* at = block_of_row(rows, r);
+    const V row_scale = broadcast_float(at + offsetof(Int8Block, scale));
+    V row_sum = zero();
+    if constexpr (kLayout.has_min) {
+      row_sum = to_float(broadcast_int(at + sum_offset(kLayout.subs, kSub)));
+    }
+    for (int c = 0; c < kTileVectors; ++c) {
+      V part = to_float(t.sums[r][c]) * scale[c];
+      if constexpr (kLayout.has_min) part = fma(min[c], row_sum, part);
+      sums.sums[r][c] = fma(part, row_scale, sums.sums[r][c]);
+    }
+  }
+}
+
+template <typename F, int R>
+SLUICE_INLINE void add_block(const std::byte* rows, const std::byte* const* halves, int block,
+                             FloatSums<R>& sums) {
+  constexpr PanelLayout kLayout = F::kLayout;
+  const std::byte* planes[kTileVectors];
+  for (int c = 0; c < kTileVectors; ++c) {
+    planes[c] = halves[c] + kLayout.head_bytes() + block * kLayout.planes() * kPlaneBytes;
+  }
+  add_part<F, R, 0>(rows, halves, planes, block, sums);
+  if constexpr (kLayout.subs == 2) add_part<F, R, 1>(rows, halves, planes, block, sums);
+}
+
+template <int R>
+SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& sums) {
+  for (int c = 0; c < kTileVectors; ++c) {
+    const int64_t first = c * kLanes;
+    const int some = static_cast<int>(std::clamp<int64_t>(t.cols - first, 0, kLanes));
+    const V bias = t.bias == nullptr ? zero() : load_some(t.bias + first, some);
+    for (int r = 0; r < R; ++r) store_some(t.y[r] + first, sums.sums[r][c] + bias, some);
+  }
+}
+
+SLUICE_INLINE void fetch_ahead(const std::byte*& p, int64_t lines) {
+  for (int64_t i = 0; i < lines; ++i, p += 64) _mm_prefetch(p, _MM_HINT_T0);
+}
+
+template <tensor::DType kType, int R>
+void multiply_tile(const TileTask& t) {
+  using F = PanelFormat<kType>;
+  constexpr PanelLayout kLayout = F::kLayout;
+  FloatSums<R> sums;
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < kTileVectors; ++c) sums.sums[r][c] = zero();
+  }
+  const std::byte* rows = t.rows;
+  const std::byte* group = t.weights;
+  const std::byte* ahead = t.ahead;
+  for (int64_t g = 0; g < t.groups; ++g, group += kLayout.group_bytes()) {
+    fetch_ahead(ahead, t.ahead_lines);
+    const std::byte* halves[kTileVectors];
+    for (int c = 0; c < kTileVectors; ++c) halves[c] = group + half_of(c) * kLayout.half_bytes();
+#pragma clang loop unroll(disable)
+    for (int block = 0; block < kLayout.blocks; ++block) {
+      add_block<F, R>(rows, halves, block, sums);
+      rows += R * sizeof(Int8Block);
+    }
+  }
+  store_tile(t, sums);
+}
+
+using TileKernel = void (*)(const TileTask&);
+// Versions by number of rows, 1 … kPanelRows, at index rows - 1.
+using TileKernels = std::array<TileKernel, kPanelRows>;
+
+template <tensor::DType kType, int... R>
+constexpr TileKernels kernels_by_rows(std::integer_sequence<int, R...>) {
+  return {&multiply_tile<kType, R + 1>...};
+}
+template <tensor::DType kType>
+constexpr TileKernels kKernels =
+    kernels_by_rows<kType>(std::make_integer_sequence<int, kPanelRows>());
+
+// Weight bytes that one row's product fetches ahead of their use.
+constexpr int64_t kFetchDistance = 8192;
+
+void multiply_panels(const TileKernels& kernels, int64_t group_bytes, const PanelWeights& w,
+                     const PackedRows& packed, const MatmulRows& rows, const PanelRange& range) {
+  const int64_t groups = w.panel_bytes / group_bytes;
+  // While the tiles pass over a panel they fetch the next one, each its share.
+  const int64_t tiles = range.tile_end - range.tile_begin;
+  const int64_t distance = tiles == 1 ? std::min(kFetchDistance, w.panel_bytes) : w.panel_bytes;
+  const int64_t passes = tiles * kTilesAcross;
+  const int64_t lines = (group_bytes / 64 + passes - 1) / passes;
+  for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
+    const std::byte* weights = w.data + panel * w.panel_bytes;
+    const std::byte* ahead = weights + distance;
+    for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
+      const int64_t first = packed.tiles.first(tile);
+      const int height = packed.tiles.height(tile);
+      for (int across = 0; across < kTilesAcross; ++across, ahead += groups * lines * 64) {
+        const int64_t col = panel * kPanelColumns + across * kTileColumns;
+        if (col >= w.out) break;
+        float* y[kPanelRows];
+        for (int r = 0; r < height; ++r) y[r] = rows.y + rows.row(first + r) * w.out + col;
+        const int64_t half = across * kTileColumns / kHalfColumns;
+        kernels[static_cast<size_t>(height - 1)](
+            {.rows = packed.data + first * packed.row_bytes,
+             .weights = weights + half * (group_bytes / 2),
+             .groups = groups,
+             .ahead = ahead,
+             .ahead_lines = lines,
+             .y = y,
+             .bias = rows.bias == nullptr ? nullptr : rows.bias + col,
+             .cols = w.out - col});
+      }
+    }
+  }
+}
+
+template <tensor::DType kType>
+void multiply_as(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
+                 const PanelRange& range) {
+  multiply_panels(kKernels<kType>, panel_layout(kType).group_bytes(), w, packed, rows, range);
+}
+
+void multiply_int8(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
+                   const PanelRange& range) {
+  using tensor::DType;
+  switch (w.dtype) {
+    case DType::kQ8_0:
+      return multiply_as<DType::kQ8_0>(w, packed, rows, range);
+    case DType::kQ4_0:
+      return multiply_as<DType::kQ4_0>(w, packed, rows, range);
+    case DType::kQ4_1:
+      return multiply_as<DType::kQ4_1>(w, packed, rows, range);
+    case DType::kQ5_0:
+      return multiply_as<DType::kQ5_0>(w, packed, rows, range);
+    case DType::kQ5_1:
+      return multiply_as<DType::kQ5_1>(w, packed, rows, range);
+    case DType::kQ2_K:
+      return multiply_as<DType::kQ2_K>(w, packed, rows, range);
+    case DType::kQ3_K:
+      return multiply_as<DType::kQ3_K>(w, packed, rows, range);
+    case DType::kQ4_K:
+      return multiply_as<DType::kQ4_K>(w, packed, rows, range);
+    case DType::kQ5_K:
+      return multiply_as<DType::kQ5_K>(w, packed, rows, range);
+    case DType::kQ6_K:
+      return multiply_as<DType::kQ6_K>(w, packed, rows, range);
+    case DType::kIQ4_NL:
+      return multiply_as<DType::kIQ4_NL>(w, packed, rows, range);
+    case DType::kIQ4_XS:
+      return multiply_as<DType::kIQ4_XS>(w, packed, rows, range);
+    default:
+      return;
+  }
+}

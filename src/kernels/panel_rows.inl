@@ -1,0 +1,43 @@
+// Packing rows: what panels.h says of them.
+
+// x[0 … count) as one block; beyond it zeros.
+SLUICE_INLINE void pack_int8_block(const float* x, int64_t count, std::byte* out) {
+  constexpr int kVectors = kBlockElements / kLanes, kHalf = kVectors / 2;
+  V values[kVectors];
+  V top = zero();
+  for (int i = 0; i < kVectors; ++i) {
+    const int64_t left = std::clamp<int64_t>(count - i * kLanes, 0, kLanes);
+    values[i] = load_some(x + i * kLanes, static_cast<int>(left));
+    top = max(top, abs(values[i]));
+  }
+  const float largest = max_lane(top);
+  // Below the floor 127 / largest would overflow.
+  const bool is_zero = largest < 1e-30F;
+  const V inverse = set(is_zero ? 0.0F : 127.0F / largest);
+  V sums[2] = {zero(), zero()};
+  for (int i = 0; i < kVectors; ++i) {
+    // NaN if the value was no number; an infinity times its inverse is none.
+    const V q = round_even(values[i] * inverse);
+    sums[i / kHalf] = sums[i / kHalf] + q;
+    store_i8_some(out + i * kLanes, q, kLanes);
+  }
+  float halves[4];
+  _mm_storeu_ps(halves, sum_lanes(sums[0], sums[1], sums[0], sums[1]));
+  const float all = halves[0] + halves[1];
+  const bool is_number = all == all;
+  float scale = is_zero ? 0.0F : largest / 127.0F;
+  if (!is_number) scale = std::numeric_limits<float>::quiet_NaN();
+  const int32_t first = is_number ? -static_cast<int32_t>(halves[0]) : 0;
+  const int32_t second = is_number ? -static_cast<int32_t>(halves[1]) : 0;
+  const int32_t minus[3] = {first + second, first, second};
+  std::memcpy(out + offsetof(Int8Block, scale), &scale, sizeof scale);
+  std::memcpy(out + offsetof(Int8Block, minus_sum), minus, sizeof minus);
+}
+
+void pack_int8_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
+  const int64_t blocks = row_blocks(in);
+  for (int64_t b = 0; b < blocks; ++b, out += stride) {
+    const int64_t k = b * kBlockElements;
+    pack_int8_block(x + std::min(k, in), std::clamp<int64_t>(in - k, 0, kBlockElements), out);
+  }
+}

@@ -1,0 +1,104 @@
+// Products with weights repacked into panels (panel_layout.h), and what an instruction set
+// implements of them.
+//
+// The rows of a product are packed first, once for all matrices that share them: to int8 with a
+// scale per 32 elements, or to bfloat16. Packed rows lie in tiles of nearly equal height; block b
+// of row r of a tile of R rows is number b * R + r, so that a tile is one stream.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/op_table.h"
+#include "kernels/panel_layout.h"
+
+namespace sluice::kernels {
+
+// How rows are packed. int8, by block of 32 elements: x = scale * q, scale = max |x| / 127,
+// q = round(x * (127 / max |x|)), ties to even. A block that holds a NaN or an infinity has scale
+// NaN; one whose largest is below 1e-30 is zero.
+enum class RowKind : uint8_t { kInt8, kBf16 };
+
+// One block of an int8 row. The sums are those of -q: what a weight's zero point adds.
+struct Int8Block {
+  int8_t q[kBlockElements];
+  float scale;
+  int32_t minus_sum;      // over all elements
+  int32_t minus_half[2];  // over the first and the last 16
+};
+static_assert(sizeof(Int8Block) == 48);
+
+struct Bf16Block {
+  uint16_t values[kBlockElements];
+};
+
+constexpr int64_t row_block_bytes(RowKind kind) {
+  return kind == RowKind::kInt8 ? sizeof(Int8Block) : sizeof(Bf16Block);
+}
+
+// Blocks of a packed row: an even number, since the groups of some layouts hold two.
+constexpr int64_t row_blocks(int64_t in) { return (in + 63) / 64 * 2; }
+
+// Cuts rows into tiles of at most `most` rows and nearly equal height.
+struct RowTiles {
+  int64_t rows = 0;
+  int64_t count = 0;
+
+  static RowTiles of(int64_t rows, int most) { return {rows, (rows + most - 1) / most}; }
+  int64_t first(int64_t i) const { return rows * i / count; }
+  int height(int64_t i) const { return static_cast<int>(first(i + 1) - first(i)); }
+  int64_t of_row(int64_t row) const { return ((row + 1) * count - 1) / rows; }
+};
+
+struct PackedRows {
+  const std::byte* data;
+  RowTiles tiles;
+  int64_t row_bytes;  // tile i starts at data + tiles.first(i) * row_bytes
+};
+
+struct PanelWeights {
+  tensor::DType dtype;
+  const std::byte* data;
+  int64_t out;
+  int64_t in;
+  int64_t panel_bytes;
+};
+
+struct PanelRange {
+  int64_t tile_begin;
+  int64_t tile_end;
+  int64_t panel_begin;
+  int64_t panel_end;
+};
+
+// What an instruction set does with rows of one kind; null where it does not know the kind.
+struct PanelOps {
+  int tile_rows;  // the highest tile
+  // Packs one row: its blocks go to out, out + stride, …
+  void (*pack_row)(const float* x, int64_t in, std::byte* out, int64_t stride);
+  // The results of the tiles' rows in the panels' columns; rows.x is not read.
+  void (*multiply)(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
+                   const PanelRange& range);
+};
+
+struct PanelTable {
+  PanelOps int8;
+  PanelOps bf16;
+
+  const PanelOps& of(RowKind kind) const { return kind == RowKind::kInt8 ? int8 : bf16; }
+};
+
+constexpr RowKind row_kind(tensor::DType dtype) {
+  return dtype == tensor::DType::kBF16 ? RowKind::kBf16 : RowKind::kInt8;
+}
+
+// nullptr where an ISA uses weights as they are stored.
+const PanelTable* panel_table(Isa isa);
+
+const PanelTable& avx512_vnni_panels();
+const PanelTable& avx512_bf16_panels();
+
+// Repacks columns [panel * kPanelColumns, …) of `w` into `out`, of panel_bytes().
+void pack_panel(const WeightRows& w, int64_t panel, std::byte* out);
+
+}  // namespace sluice::kernels
