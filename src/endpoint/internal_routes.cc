@@ -176,7 +176,10 @@ void InternalRoutes::run(const std::stop_token& stop) {
 
 void InternalRoutes::beat() {
   const auto open = open_streams();
-  if (open.empty()) progress_.clear();
+  // Time without streams is no time without progress.
+  std::erase_if(progress_, [&](const auto& known) {
+    return std::ranges::none_of(open, [&](const auto& s) { return s->model() == known.first; });
+  });
   const TimePoint now = clock_.now();
   for (const auto& stream : open) {
     const std::string model = stream->model();

@@ -21,12 +21,12 @@ telemetry::Buckets gap_buckets() {
 UnbrokenMetrics::UnbrokenMetrics(telemetry::Metrics& metrics) {
   for (size_t i = 0; i < kAttemptReasons; ++i) {
     attempts_[i] =
-        &metrics.counter(View::kNative, "sluice_gateway_attempts_total",
+        &metrics.counter(View::kNative, "sluice_gateway_unbroken_attempts_total",
                          "Requests sent to replicas, by why.", {{"reason", kReasonNames[i]}});
   }
   for (size_t i = 0; i < kLosses; ++i) {
     const auto counter = [&](const char* when) {
-      return &metrics.counter(View::kNative, "sluice_gateway_attempts_lost_total",
+      return &metrics.counter(View::kNative, "sluice_gateway_unbroken_losses_total",
                               "Attempts that ended without an answer, by why, and by whether the "
                               "client had been told a part of it.",
                               {{"loss", kLossNames[i]}, {"when", when}});
@@ -38,7 +38,7 @@ UnbrokenMetrics::UnbrokenMetrics(telemetry::Metrics& metrics) {
                              "Time for which the client of a resumed answer saw nothing.",
                              gap_buckets());
   const auto given_up = [&](const char* when) {
-    return &metrics.counter(View::kNative, "sluice_gateway_answers_given_up_total",
+    return &metrics.counter(View::kNative, "sluice_gateway_unbroken_given_up_total",
                             "Answers that ended in an error because of the replicas.",
                             {{"when", when}});
   };

@@ -1,0 +1,296 @@
+// UnbrokenBackend over real sockets: replicas that break in every way, in this process.
+
+#include "gateway/unbroken_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "api/internal_request.h"
+#include "base/json.h"
+#include "net/server.h"
+
+namespace sluice::gateway {
+namespace {
+
+using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
+
+constexpr int kTokens = 12;
+constexpr const char* kWhole = "t0 t1 t2 t3 t4 t5 t6 t7 t8 t9 t10 t11 ";
+
+enum class Mishap { kNone, kCut, kHang, kGarbage, kRefuse, kBusy, kFail, kWait };
+
+// Answers tokens 0 … 11, in its own way.
+class FakeReplica : public net::HttpHandler {
+ public:
+  FakeReplica() {
+    auto server = net::HttpServer::start({}, std::shared_ptr<FakeReplica>(this, [](auto*) {}));
+    EXPECT_TRUE(server);
+    server_ = *std::move(server);
+    url = "http://127.0.0.1:" + std::to_string(server_->port());
+  }
+  ~FakeReplica() override { server_.reset(); }
+
+  void handle(net::HttpRequest http, std::shared_ptr<net::Responder> responder) override {
+    if (http.path == "/internal/v1/identity") return responder->send(identity());
+    if (http.path == "/internal/v1/tokenize") {
+      return responder->send({200, {}, api::write_tokenize_result({{5, 6}, {}, 512})});
+    }
+    if (http.path == "/internal/v1/detokenize") return responder->send({200, {}, "text"});
+    ++requests;
+    const auto request = api::read_request(http.body, TimePoint{});
+    if (!request) return responder->send({400, {}, "{}"});
+    if (mishap == Mishap::kRefuse) {
+      return responder->send({429, {}, R"({"error":{"message":"full","code":"queue_full"}})"});
+    }
+    answer(*request, responder);
+  }
+
+  static net::HttpResponse identity() {
+    return {200,
+            {},
+            R"({"ready":true,"models":[{"id":"m","root":"m.gguf","fingerprint":"fp_1",)"
+            R"("max_model_len":512,"created":1}],"load":{"running":1,"waiting":0,)"
+            R"("waiting_tokens":0,"kv_blocks_used":0,"kv_blocks_total":9}})"};
+  }
+
+  std::string url;
+  std::atomic<Mishap> mishap{Mishap::kNone};
+  std::atomic<int> after{5};  // tokens told before it
+  std::atomic<int> requests{0};
+  std::atomic<int> left{0};  // streams whose reader went away
+  std::atomic<uint64_t> seed{0};
+
+ private:
+  void answer(const completion::Request& request,
+              const std::shared_ptr<net::Responder>& responder) {
+    api::EventWriter writer;
+    std::string out;
+    seed = request.sampling.seed.value_or(0);
+    responder->start(200, {});
+    responder->on_close([this] { ++left; });
+    api::StartEvent start{.fingerprint = "fp_1", .max_model_len = 512, .seed = seed, .info = {}};
+    int at = 0;
+    if (request.resume) {
+      at = static_cast<int>(request.resume->choices.at(0).tokens.size());
+    } else {
+      start.info.tokens = {{1, 2, 3}};
+    }
+    writer.write(start, out);
+    if (mishap == Mishap::kBusy) {
+      writer.write(Status(Code::kUnavailable, "draining", {}, "draining"), out);
+      responder->write(out);
+      return responder->finish();
+    }
+    for (; at < kTokens; ++at) {
+      if (mishap != Mishap::kNone && at >= after) break;
+      completion::Delta delta;
+      delta.text = "t" + std::to_string(at) + " ";
+      delta.tokens = {at};
+      if (at == kTokens - 1) delta.finish = completion::FinishReason::kLength;
+      writer.write(delta, out);
+    }
+    if (mishap == Mishap::kGarbage) out += "\1\2\3\4garbage";
+    if (mishap == Mishap::kFail) writer.write(Status(Code::kInternal, "the engine failed"), out);
+    if (mishap == Mishap::kNone) writer.write(completion::Usage{3, kTokens, 0}, out);
+    responder->write(out);
+    if (mishap == Mishap::kCut || mishap == Mishap::kGarbage) return;  // dropped: cut
+    if (mishap == Mishap::kHang || mishap == Mishap::kWait) {
+      const std::lock_guard lock(mutex_);
+      kept_.push_back(responder);
+      return;
+    }
+    responder->finish();
+  }
+
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<net::Responder>> kept_;
+  std::unique_ptr<net::HttpServer> server_;
+};
+
+class Sink : public completion::ResponseSink {
+ public:
+  void on_start(completion::PromptInfo) override {}
+  void on_prompt_logprobs(int, std::vector<completion::LogprobEntry>) override {}
+  void on_delta(completion::Delta delta) override {
+    const std::lock_guard lock(mutex_);
+    text += delta.text;
+    changed_.notify_all();
+  }
+  void on_done(const completion::Usage& all) override { end(all, {}); }
+  void on_error(const Status& status) override { end({}, status); }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return ended_; });
+  }
+  void wait_for_text() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return ended_ || !text.empty(); });
+  }
+
+  std::string text;
+  completion::Usage usage;
+  std::optional<Status> error;
+
+ private:
+  void end(const completion::Usage& all, std::optional<Status> status) {
+    const std::lock_guard lock(mutex_);
+    EXPECT_FALSE(ended_);
+    usage = all;
+    error = std::move(status);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+};
+
+class UnbrokenBackendTest : public ::testing::Test, public ReplicaChooser, public UnbrokenRoutes {
+ public:
+  Result<ReplicaLease> choose(const ChooseRequest& request) override {
+    for (const auto& replica : replicas_) {
+      if (std::ranges::find(request.excluded, replica->url) != request.excluded.end()) continue;
+      auto info = std::make_shared<ReplicaInfo>();
+      info->name = info->url = replica->url;
+      ++leases_;
+      return ReplicaLease(info, [this](UseResult result, Duration) {
+        const std::lock_guard lock(results_mutex_);
+        --leases_;
+        results_.push_back(result);
+      });
+    }
+    return fail(Code::kUnavailable, "none is left");
+  }
+  Result<UnbrokenRoute> route(const completion::Request&) const override { return route_; }
+  Result<std::string> route_of_model(const std::string&) const override { return std::string("r"); }
+  std::vector<std::string> models() const override { return {"m"}; }
+
+ protected:
+  void TearDown() override {
+    backend_.reset();
+    EXPECT_EQ(leases_, 0) << "a lease was not given back";
+  }
+  static completion::Request request() {
+    completion::Request request;
+    request.model = "m";
+    request.prompts = {completion::TextPrompt{"x", true}};
+    return request;
+  }
+  std::shared_ptr<Sink> run() {
+    auto sink = std::make_shared<Sink>();
+    EXPECT_TRUE(backend_->generate(request(), sink));
+    sink->wait();
+    return sink;
+  }
+
+  std::mutex results_mutex_;
+  std::vector<UseResult> results_;
+  std::atomic<int> leases_{0};
+  UnbrokenRoute route_;
+  std::vector<std::unique_ptr<FakeReplica>> replicas_ = [] {
+    std::vector<std::unique_ptr<FakeReplica>> two;
+    two.push_back(std::make_unique<FakeReplica>());
+    two.push_back(std::make_unique<FakeReplica>());
+    return two;
+  }();
+  net::HttpClient client_;
+  telemetry::Metrics metrics_;
+  std::unique_ptr<UnbrokenBackend> backend_ =
+      std::make_unique<UnbrokenBackend>(*this, *this, client_, metrics_);
+};
+
+TEST_F(UnbrokenBackendTest, WhateverBreaksTheAnswerIsWhole) {
+  route_.rules.hang_after = 200ms;
+  for (const Mishap mishap : {Mishap::kNone, Mishap::kCut, Mishap::kHang, Mishap::kGarbage,
+                              Mishap::kRefuse, Mishap::kBusy, Mishap::kFail}) {
+    for (const int after : {0, 1, 7, kTokens - 1}) {
+      replicas_[0]->mishap = mishap;
+      replicas_[0]->after = after;
+      const auto sink = run();
+      ASSERT_FALSE(sink->error) << sink->error->message();
+      EXPECT_EQ(sink->text, kWhole) << static_cast<int>(mishap) << " after " << after;
+      EXPECT_EQ(sink->usage.completion_tokens, kTokens);
+      EXPECT_EQ(sink->usage.prompt_tokens, 3);
+      if (mishap == Mishap::kCut) EXPECT_EQ(replicas_[0]->seed, replicas_[1]->seed);
+    }
+  }
+}
+
+TEST_F(UnbrokenBackendTest, AReplicaThatIsGoneIsPassedOver) {
+  replicas_.insert(replicas_.begin(), std::make_unique<FakeReplica>());
+  const std::string gone = replicas_[0]->url;
+  replicas_[0] = std::make_unique<FakeReplica>();
+  replicas_[0]->url = gone;
+  EXPECT_EQ(run()->text, kWhole);
+  const std::lock_guard lock(results_mutex_);
+  EXPECT_NE(std::ranges::find(results_, UseResult::kNotReached), results_.end());
+}
+
+TEST_F(UnbrokenBackendTest, CancelReachesTheReplica) {
+  replicas_[0]->mishap = Mishap::kWait;
+  auto sink = std::make_shared<Sink>();
+  const auto call = backend_->generate(request(), sink);
+  ASSERT_TRUE(call);
+  sink->wait_for_text();
+  (*call)->cancel();
+  sink->wait();
+  EXPECT_EQ(sink->error->code(), Code::kCancelled);
+  while (replicas_[0]->left == 0) std::this_thread::yield();
+  EXPECT_EQ(replicas_[1]->requests, 0);
+}
+
+TEST_F(UnbrokenBackendTest, DestroyingItEndsWhatRuns) {
+  replicas_[0]->mishap = Mishap::kWait;
+  auto sink = std::make_shared<Sink>();
+  ASSERT_TRUE(backend_->generate(request(), sink));
+  sink->wait_for_text();
+  backend_.reset();
+  sink->wait();
+  EXPECT_EQ(sink->error->code(), Code::kCancelled);
+}
+
+TEST_F(UnbrokenBackendTest, ABudgetMayForbidRetries) {
+  route_.permit = [](AttemptReason) { return false; };
+  replicas_[0]->mishap = Mishap::kRefuse;
+  const auto sink = run();
+  EXPECT_EQ(sink->error->message(), "full");
+  replicas_[0]->mishap = Mishap::kCut;
+  EXPECT_EQ(run()->text, kWhole) << "an answer under way is no retry";
+}
+
+TEST_F(UnbrokenBackendTest, ModelsAndTokenizerAreTheReplicas) {
+  const auto card = backend_->find_model("m");
+  ASSERT_TRUE(card) << card.error().message();
+  EXPECT_EQ(card->fingerprint, "fp_1");
+  EXPECT_EQ(backend_->models().size(), 1u);
+  EXPECT_EQ(backend_->find_model("other").error().code(), Code::kNotFound);
+  completion::TokenizeRequest ask;
+  ask.model = "m";
+  ask.prompt = completion::TextPrompt{"x", true};
+  EXPECT_EQ(backend_->tokenize(ask)->tokens, (std::vector<int32_t>{5, 6}));
+  EXPECT_EQ(backend_->detokenize("m", {1}).value(), "text");
+  EXPECT_TRUE(backend_->ready());
+  replicas_.clear();
+  EXPECT_TRUE(backend_->find_model("m")) << "it is remembered";
+  EXPECT_FALSE(backend_->ready());
+}
+
+TEST(ReplicaIdentity, OddBodiesAreRefused) {
+  const std::string good = FakeReplica::identity().body;
+  ASSERT_TRUE(parse_identity(good));
+  EXPECT_EQ(parse_identity(good)->load.running, 1);
+  for (const char* part : {"ready", "models", "load", "fingerprint", "max_model_len", "waiting"}) {
+    std::string odd = good;
+    odd.replace(odd.find(part), 2, "XX");
+    EXPECT_FALSE(parse_identity(odd)) << part;
+  }
+  for (size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(parse_identity(good.substr(0, n)));
+}
+
+}  // namespace
+}  // namespace sluice::gateway

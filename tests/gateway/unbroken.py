@@ -1,0 +1,338 @@
+"""Streams outlive their worker: real replicas behind a gateway are killed, stopped and drained behind the k-th token, and
+what a client reads must equal an undisturbed run: text, token ids, logprobs, ends and usage of every choice.
+  unbroken.py [--long]     SLUICE and UNBROKEN_GATEWAY name the binaries"""
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "http"))
+sys.path.insert(0, HERE)
+from server import BINARY, Server  # noqa: E402
+from unbroken_tap import Tap, Trigger  # noqa: E402
+
+GATEWAY = os.environ.get("UNBROKEN_GATEWAY", os.path.join(os.path.dirname(BINARY), "tests/gateway/unbroken_gateway"))
+TOKEN = "unbroken-test-token"
+LONG = "--long" in sys.argv
+STORY = "Once upon a time, a little girl named Lily went to the park with her dog."
+COMMON = {"max_tokens": 80, "ignore_eos": True, "return_token_ids": True}
+SAMPLED = {"temperature": 0.9, "top_p": 0.95, "seed": 20}
+COMPLETION = "/v1/completions"
+CHAT = "/v1/chat/completions"
+TALK = [{"role": "user", "content": "Tell me a story about a brave frog."}]
+
+CASES = {
+    "greedy": (COMPLETION, {"prompt": STORY, "temperature": 0}),
+    "sampled": (COMPLETION, {"prompt": STORY, **SAMPLED}),
+    "penalties": (COMPLETION, {"prompt": STORY, **SAMPLED, "repetition_penalty": 1.2, "presence_penalty": 0.5,
+                               "frequency_penalty": 0.4, "min_tokens": 70, "bad_words": ["the"], "logit_bias": {"300": 1}}),
+    "logprobs": (COMPLETION, {"prompt": STORY, **SAMPLED, "logprobs": 3}),
+    "two choices": (COMPLETION, {"prompt": STORY, **SAMPLED, "n": 2, "logprobs": 1}),
+    "two prompts": (COMPLETION, {"prompt": [STORY, "Tom and Sam"], **SAMPLED, "echo": True}),
+    "stop string": (COMPLETION, {"prompt": STORY, **SAMPLED, "stop": ["no such text", "STOP"]}),
+    "chat": (CHAT, {"messages": TALK, "temperature": 0}),
+    "chat, n, logprobs": (CHAT, {"messages": TALK, **SAMPLED, "n": 2, "logprobs": True, "top_logprobs": 2}),
+    "whole": (CHAT, {"messages": TALK, **SAMPLED, "n": 2, "logprobs": True, "stream": False}),
+}
+ONE_CHOICE = [name for name in CASES if name not in ("two choices", "two prompts", "chat, n, logprobs", "whole")]
+longest_gaps = {}
+
+
+class Replica:
+    """A runtime behind its tap, which stays when it is started again."""
+
+    def __init__(self):
+        self.tap = Tap()
+        self.server = None
+        self.starting = None
+        self.start()
+
+    def start(self):
+        self.server = Server(["--internal-token", TOKEN, "--threads", "1", "--kv-cache-memory-bytes", "64M"])
+        self.tap.target = self.server.port
+
+    def kill(self):
+        self.server.process.kill()
+        self.server.process.wait()
+
+    def start_again(self):
+        """In the background, if it has ended."""
+        if self.server.alive() or self.starting:
+            return
+
+        def work():
+            self.start()
+            self.starting = None
+        self.starting = threading.Thread(target=work)
+        self.starting.start()
+
+    def wait(self):
+        starting = self.starting
+        if starting:
+            starting.join()
+
+
+class Gateway:
+    def __init__(self, urls):
+        self.process = subprocess.Popen([GATEWAY, TOKEN, *urls], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.port = int(self.process.stderr.readline().decode().rsplit(":", 1)[1])
+
+    def get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+    def metric(self, name):
+        found = [line.rsplit(" ", 1)[1] for line in self.get("/metrics?view=native").splitlines() if line.startswith(name)]
+        return sum(float(value) for value in found)
+
+
+def ask(port, case, **changes):
+    """The answer, reduced to what must not change, and the longest time between two pieces of it."""
+    path, body = CASES[case]
+    body = {**COMMON, "stream": True, **body, **changes}
+    if body["stream"]:
+        body["stream_options"] = {"include_usage": True}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    data = b""
+    longest, last = 0.0, time.monotonic()
+    while True:
+        part = response.read1(65536)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+        if not part:
+            break
+        data += part
+    connection.close()
+    assert response.status == 200, (response.status, data[:500])
+    if not body["stream"]:
+        return reduce_whole(json.loads(data)), longest
+    return reduce_stream(data.decode()), longest
+
+
+def usage_of(usage):
+    return {key: usage[key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+
+
+def reduce_whole(answer):
+    choices = {}
+    for choice in answer["choices"]:
+        choices[choice["index"]] = choice
+    return {"choices": choices, "usage": usage_of(answer["usage"])}
+
+
+def reduce_stream(text):
+    assert text.endswith("data: [DONE]\n\n"), "the stream does not end in [DONE]: ..." + text[-300:]
+    choices, usage = {}, None
+    for event in text.split("\n\n")[:-2]:
+        assert event.startswith("data: {"), event
+        chunk = json.loads(event[6:])
+        assert "error" not in chunk, chunk
+        usage = chunk.get("usage") or usage
+        for choice in chunk["choices"]:
+            whole = choices.setdefault(choice["index"], {"text": "", "ids": [], "logprobs": [], "end": None})
+            assert whole["end"] is None, "something came behind the end of a choice"
+            whole["text"] += choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+            whole["ids"] += choice.get("token_ids") or []
+            logprobs = choice.get("logprobs") or {}
+            if "content" in logprobs:
+                whole["logprobs"] += logprobs["content"]
+            elif logprobs:
+                whole["logprobs"] += list(zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["text_offset"],
+                                              [json.dumps(top) for top in logprobs["top_logprobs"] or []]))
+            if choice.get("finish_reason"):
+                whole["end"] = (choice["finish_reason"], choice.get("stop_reason"))
+    return {"choices": choices, "usage": usage_of(usage)}
+
+
+class Bench:
+    def __init__(self):
+        self.replicas = [Replica() for _ in range(3)]
+        self.gateway = Gateway([replica.tap.url for replica in self.replicas])
+        self.expected = {}
+
+    def close(self):
+        self.gateway.process.terminate()
+        assert self.gateway.process.wait(20) == 0, "the gateway did not end cleanly"
+        for replica in self.replicas:
+            replica.wait()
+            replica.tap.close()
+            if replica.server.alive():
+                replica.kill()
+
+    def undisturbed(self, case, **changes):
+        key = (case, json.dumps(changes, sort_keys=True))
+        if key not in self.expected:
+            self.expected[key], _ = ask(self.gateway.port, case, **changes)
+        return self.expected[key]
+
+    def of(self, tap):
+        return next(replica for replica in self.replicas if replica.tap is tap)
+
+    def run(self, kind, case, tokens, action, **changes):
+        """One request whose replica meets `action` behind the given number of tokens."""
+        expected = self.undisturbed(case, **changes)
+        self.wait_for(2)
+        trigger = Trigger(tokens, action)
+        for replica in self.replicas:
+            replica.tap.trigger = trigger
+        got, gap = ask(self.gateway.port, case, **changes)
+        for replica in self.replicas:
+            replica.tap.trigger = None
+        assert trigger.pulled, (kind, case, tokens, "nothing was disturbed")
+        assert got == expected, "%s, %s, behind token %d:\n%s\nexpected\n%s" % (kind, case, tokens, got, expected)
+        longest_gaps[kind] = max(longest_gaps.get(kind, 0.0), gap)
+        for replica in self.replicas:
+            replica.start_again()
+
+    def wait_for(self, count):
+        """Until so many replicas serve: else a gap would be told that is only the time of a start."""
+        for replica in self.replicas:
+            if sum(not r.starting and r.server.alive() for r in self.replicas) >= count:
+                return
+            replica.wait()
+
+    def kill(self, tap):
+        self.of(tap).kill()
+        return False
+
+    def half_close(self, tap):
+        return False  # the tap cuts the connection, the replica lives
+
+    def drain(self, tap):
+        replica = self.of(tap)
+        connection = http.client.HTTPConnection("127.0.0.1", replica.server.port, timeout=10)
+        connection.request("POST", "/internal/v1/drain", headers={"Authorization": "Bearer " + TOKEN})
+        assert connection.getresponse().status == 200
+        return True
+
+    def terminate(self, tap):
+        self.of(tap).server.process.terminate()
+        return True
+
+    def stop(self, tap):
+        process = self.of(tap).server.process
+        process.send_signal(signal.SIGSTOP)
+        threading.Timer(3.5, lambda: process.send_signal(signal.SIGCONT)).start()
+        return True
+
+
+def kills(bench):
+    places = range(1, 65) if LONG else (1, 2, 33, 64)
+    for i, tokens in enumerate(places):
+        for j, case in enumerate(CASES):
+            if not LONG and case != "greedy" and (i + j) % 4:
+                continue
+            bench.run("SIGKILL", case, tokens, bench.kill)
+
+
+def stop_strings(bench):
+    """A cut at every token around and inside a stop string that ends the text."""
+    whole = bench.undisturbed("sampled")["choices"][0]["text"]
+    stop = whole[len(whole) // 2:len(whole) // 2 + 8]
+    for include in (False, True):
+        changes = {"stop": [stop], "include_stop_str_in_output": include}
+        ids = bench.undisturbed("sampled", **changes)["choices"][0]["ids"]
+        for tokens in range(max(1, len(ids) - 5), len(ids)):
+            bench.run("cut connection", "sampled", tokens, bench.half_close, **changes)
+
+
+def cuts(bench):
+    for tokens in range(1, 79, 1 if LONG else 6):
+        for case in (CASES if LONG else ("two choices", "chat, n, logprobs")):
+            bench.run("cut connection", case, tokens, bench.half_close)
+
+
+def drains(bench):
+    for case in ("greedy", "chat, n, logprobs"):
+        bench.run("drain", case, 20, bench.drain)
+    # The drained ones refuse what is new, and are left alone; at least one serves.
+    for replica in bench.replicas:
+        if "\"ready\":false" in identity(replica):
+            replica.kill()
+            replica.start_again()
+    for replica in bench.replicas:
+        replica.wait()
+    bench.run("SIGTERM", "two choices", 30, bench.terminate)
+
+
+def identity(replica):
+    connection = http.client.HTTPConnection("127.0.0.1", replica.server.port, timeout=10)
+    connection.request("GET", "/internal/v1/identity", headers={"Authorization": "Bearer " + TOKEN})
+    return connection.getresponse().read().decode()
+
+
+def stops(bench):
+    for case in (("logprobs", "chat", "whole") if LONG else ("logprobs",)):
+        bench.run("SIGSTOP", case, 15, bench.stop)
+        time.sleep(2.0)  # until it goes on: the late tokens it says then must reach nobody
+
+
+def unseeded(bench):
+    """A request without a seed gets one from the gateway: with that seed it repeats."""
+    trigger = Trigger(25, bench.kill)
+    for replica in bench.replicas:
+        replica.tap.trigger = trigger
+    got, _ = ask(bench.gateway.port, "sampled", seed=None)
+    for replica in bench.replicas:
+        replica.tap.trigger = None
+        replica.start_again()
+    signed = trigger.seed - (1 << 64) if trigger.seed >= 1 << 63 else trigger.seed
+    assert got == ask(bench.gateway.port, "sampled", seed=signed)[0], "the seed does not repeat the answer"
+
+
+def client_leaves(bench):
+    """A client that goes away stops the replica's work."""
+    body = {**COMMON, "prompt": STORY, "stream": True, "max_tokens": 900}
+    connection = http.client.HTTPConnection("127.0.0.1", bench.gateway.port, timeout=30)
+    connection.request("POST", COMPLETION, json.dumps(body), {"Content-Type": "application/json"})
+    connection.getresponse().read1(100)
+    connection.close()
+    deadline = time.monotonic() + 5
+    while any('"running":0' not in identity(r) for r in bench.replicas if r.server.alive()):
+        assert time.monotonic() < deadline, "a replica still works for nobody"
+        time.sleep(0.02)
+
+
+TESTS = (kills, stop_strings, cuts, drains, stops, unseeded, client_leaves)
+
+
+def counted(bench):
+    """What happened stands in the metrics, and no answer was given up."""
+    def attempts(reason):
+        return bench.gateway.metric("sluice_gateway_unbroken_attempts_total{reason=\"%s\"}" % reason)
+    assert attempts("resume") > 0 and attempts("move") > 0
+    assert bench.gateway.metric("sluice_gateway_unbroken_given_up_total") == 0
+    print("%d resumed, %d moved; longest gap a client saw: %s" % (
+        attempts("resume"), attempts("move"), ", ".join("%s %.3f s" % each for each in sorted(longest_gaps.items()))))
+
+
+def main():
+    began, failed = time.monotonic(), 0
+    bench = Bench()
+    try:
+        for test in (*TESTS, counted):
+            try:
+                for replica in bench.replicas:
+                    replica.start_again()
+                    replica.wait()
+                test(bench)
+            except Exception as e:  # noqa: BLE001
+                failed += 1
+                print("failed: %s: %r" % (test.__name__, e))
+            print("%6.1f s  %s" % (time.monotonic() - began, test.__name__), flush=True)
+    finally:
+        bench.close()
+    print("%d passed, %d failed, 0 skipped" % (len(TESTS) + 1 - failed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
