@@ -59,8 +59,10 @@ inline constexpr size_t kMaxTokenizerBytes = 128u << 20;
 // Engine
 inline constexpr size_t kMaxQueuedRequests = 1024;
 inline constexpr size_t kMaxQueuedTokens = 4u << 20;
-inline constexpr int kMaxSequences = 256;      // default of --max-num-seqs
-inline constexpr int kMaxBatchedTokens = 512;  // default of --max-num-batched-tokens
-inline constexpr int kBlockSize = 16;          // default of --block-size
+inline constexpr int kMaxSequences = 256;        // default of --max-num-seqs
+inline constexpr int kMaxBatchedTokens = 512;    // default of --max-num-batched-tokens
+inline constexpr int kBlockSize = 16;            // default of --block-size
+inline constexpr double kMaxStepStretch = 1.25;  // default of --max-step-stretch
+inline constexpr int kMaxDraft = 8;              // default of num_speculative_tokens
 
 }  // namespace sluice::limits

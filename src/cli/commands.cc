@@ -45,6 +45,18 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->envname("SLUICE_MAX_NUM_BATCHED_TOKENS")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
+  app.add_option("--max-step-stretch", o.max_step_stretch,
+                 "How much longer a step may take for a prompt beside running streams: 1.25 is a "
+                 "quarter (0: only --max-num-batched-tokens bounds a step)")
+      ->envname("SLUICE_MAX_STEP_STRETCH")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  app.add_option("--speculative-config", o.speculative_config,
+                 "Speculative decoding as vLLM has it: JSON with method (ngram), "
+                 "num_speculative_tokens, prompt_lookup_min, prompt_lookup_max, "
+                 "disable_by_batch_size; or none")
+      ->envname("SLUICE_SPECULATIVE_CONFIG")
+      ->capture_default_str();
   app.add_option("--block-size", o.block_size, "Tokens of one KV block")
       ->envname("SLUICE_BLOCK_SIZE")
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))

@@ -17,6 +17,7 @@
 #include "cli/model_path.h"
 #include "cli/signals.h"
 #include "cli/sizes.h"
+#include "cli/speculative_config.h"
 #include "endpoint/endpoints.h"
 #include "net/server.h"
 #include "serving/local_backend.h"
@@ -55,6 +56,9 @@ Result<serving::ModelSettings> model_settings(const ServeOptions& options) {
   settings.max_model_len = options.max_model_len;
   settings.max_num_seqs = options.max_num_seqs;
   settings.max_num_batched_tokens = options.max_num_batched_tokens;
+  settings.max_step_stretch = options.max_step_stretch;
+  SLUICE_ASSIGN_OR_RETURN(settings.speculation,
+                          parse_speculative_config(options.speculative_config));
   settings.block_size = options.block_size;
   if (!options.kv_cache_memory.empty()) {
     SLUICE_ASSIGN_OR_RETURN(settings.kv_cache_bytes, parse_size(options.kv_cache_memory));
@@ -184,6 +188,8 @@ int drain(Server& server, const Signals& signals, int shutdown_timeout_seconds) 
 ServeOptions::ServeOptions()
     : max_num_seqs(limits::kMaxSequences),
       max_num_batched_tokens(limits::kMaxBatchedTokens),
+      max_step_stretch(limits::kMaxStepStretch),
+      speculative_config(R"({"method":"ngram"})"),
       block_size(limits::kBlockSize),
       max_queued_requests(static_cast<int>(limits::kMaxQueuedRequests)),
       max_queued_tokens(static_cast<int64_t>(limits::kMaxQueuedTokens)) {}

@@ -18,6 +18,8 @@ struct ServeOptions {
   int max_model_len = 0;
   int max_num_seqs = 0;
   int max_num_batched_tokens = 0;
+  double max_step_stretch = 0.0;
+  std::string speculative_config;  // JSON, or none
   int block_size = 0;
   std::string kv_cache_dtype = "auto";
   std::string kv_cache_memory;  // bytes, with K, M, G

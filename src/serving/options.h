@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "engine/speculation.h"
 #include "kernels/isa.h"
 #include "model/model.h"
 
@@ -25,6 +26,8 @@ struct ModelSettings {
   int max_model_len = 0;  // 0 = the model's own context, at most what the KV memory holds
   int max_num_seqs = limits::kMaxSequences;
   int max_num_batched_tokens = limits::kMaxBatchedTokens;
+  double max_step_stretch = limits::kMaxStepStretch;  // engine/step_budget.h
+  engine::SpeculationOptions speculation{};           // off
   int block_size = limits::kBlockSize;
   int64_t kv_cache_bytes = 0;  // 0 = chosen from the context length and the memory at hand
   bool prefix_caching = true;

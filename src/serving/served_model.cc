@@ -42,7 +42,7 @@ Result<std::unique_ptr<ServedModel>> ServedModel::start(const ModelPath& path,
   SLUICE_ASSIGN_OR_RETURN(auto loaded, LoadedModel::load(path, settings, team));
   std::unique_ptr<ServedModel> served(
       new ServedModel(path, settings, std::move(loaded), metrics, clock));
-  served->start_engine();
+  served->start_engine(team);
   ServedModel* self = served.get();
   metrics.before_scrape([self] { self->set_gauges(); });
   return served;
@@ -64,7 +64,7 @@ ServedModel::ServedModel(const ModelPath& path, const ModelSettings& settings,
                 .prefix_caching = settings.prefix_caching}),
       next_seed_(settings.seeded ? settings.seed : random_seed()) {}
 
-void ServedModel::start_engine() {
+void ServedModel::start_engine(ThreadTeam& team) {
   publisher_ = std::jthread([this] { publish_loop(); });
   const engine::EngineOptions options{
       .max_sequences = settings_.max_num_seqs,
@@ -76,8 +76,11 @@ void ServedModel::start_engine() {
       .max_queued_requests = settings_.max_queued_requests,
       .max_queued_tokens = settings_.max_queued_tokens,
       .end_tokens = loaded_->end_tokens(),
+      .max_step_stretch = settings_.max_step_stretch,
+      .speculation = settings_.speculation,
+      .team = &team,
       .on_step = [this](const engine::StepInfo& step) {
-        metrics_.step_tokens.observe(step.prefill_rows + step.decode_rows);
+        metrics_.step_tokens.observe(step.prefill_rows + step.decode_rows + step.draft_rows);
       }};
   engine_ = engine::start_engine(
       loaded_->model(), options,
@@ -310,6 +313,9 @@ void ServedModel::set_gauges() {
   grow(metrics_.prefix_queries, last_scraped_.prefix_queries, now.prefix_queries);
   grow(metrics_.prefix_hits, last_scraped_.prefix_hits, now.prefix_hits);
   grow(metrics_.preemptions, last_scraped_.preemptions, now.preemptions);
+  grow(metrics_.drafts, last_scraped_.drafts, now.drafts);
+  grow(metrics_.draft_tokens, last_scraped_.draft_tokens, now.draft_tokens);
+  grow(metrics_.accepted_drafts, last_scraped_.accepted_drafts, now.accepted_drafts);
   last_scraped_ = now;
 }
 

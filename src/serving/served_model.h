@@ -47,7 +47,7 @@ class ServedModel {
  private:
   ServedModel(const ModelPath& path, const ModelSettings& settings,
               std::unique_ptr<LoadedModel> loaded, telemetry::Metrics& metrics, const Clock& clock);
-  void start_engine();
+  void start_engine(ThreadTeam& team);
   Result<std::vector<std::vector<int32_t>>> build_prompts(completion::Request& request) const;
   Result<std::vector<engine::Request>> engine_requests(
       const completion::Request& request, const std::vector<std::vector<int32_t>>& prompts);

@@ -92,6 +92,13 @@ ServingMetrics::ServingMetrics(Metrics& metrics, const std::string& model, int m
                    "Prompt tokens of requests that were not computed again.");
   preemptions = make.counter("sluice_preemptions_total", "vllm:num_preemptions_total",
                              "Sequences put back to make room.");
+  drafts = make.counter("sluice_drafts_total", "vllm:spec_decode_num_drafts_total",
+                        "Times that a sequence computed tokens ahead.");
+  draft_tokens = make.counter("sluice_draft_tokens_total",
+                              "vllm:spec_decode_num_draft_tokens_total", "Tokens computed ahead.");
+  accepted_drafts = make.counter("sluice_draft_tokens_accepted_total",
+                                 "vllm:spec_decode_num_accepted_tokens_total",
+                                 "Tokens computed ahead that were the right ones.");
   running = make.gauge("sluice_requests_running", "vllm:num_requests_running",
                        "Sequences in the running batch.");
   waiting = make.gauge("sluice_requests_waiting", "vllm:num_requests_waiting",

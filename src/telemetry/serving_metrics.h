@@ -65,7 +65,7 @@ class ServingMetrics {
       decode_time, inference_time, time_per_output_token;
   BothHistograms prompt_length, generation_length, choices, max_tokens_asked, step_tokens;
   BothCounters prompt_tokens, generation_tokens, prefix_queries, prefix_hits, preemptions,
-      cached_tokens;
+      cached_tokens, drafts, draft_tokens, accepted_drafts;
   BothGauges running, waiting, kv_usage;
   Gauge* kv_usage_old;  // vllm:gpu_cache_usage_perc
 
