@@ -1,6 +1,7 @@
 #include "api/anthropic_request.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -23,9 +24,11 @@ constexpr std::array<std::string_view, 12> kMessagesFields = {
 constexpr std::array<std::string_view, 4> kCountFields = {"model", "messages", "system",
                                                           "cache_control"};
 // Of the protocol, but not offered: let pass where they ask for nothing.
-constexpr std::array<std::string_view, 9> kUnoffered = {
-    "tools",         "tool_choice",        "thinking",      "mcp_servers",  "container",
-    "output_config", "context_management", "output_format", "inference_geo"};
+constexpr std::array<std::string_view, 11> kUnoffered = {
+    "tools",         "tool_choice",        "thinking",     "mcp_servers",
+    "container",     "context_management", "diagnostics",  "speed",
+    "output_config", "output_format",      "inference_geo"};
+constexpr std::array<std::string_view, 2> kVersions = {"2023-06-01", "2026-10-21"};
 
 bool holds(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
@@ -36,12 +39,13 @@ std::unexpected<Status> unoffered(const std::string& what, const std::string& fi
               "unsupported_parameter");
 }
 
-// [] and {}, {"type":"none"} of tool_choice and {"type":"disabled"} of thinking ask for nothing.
+// [] and {}, {"type":"none"} of tool_choice, {"type":"disabled"} of thinking and "standard" of
+// speed ask for nothing.
 bool asks_for_nothing(const json::value& value) {
   if (value.is_null()) return true;
   if (value.is_array()) return value.get_array().empty();
   const json::object* object = value.if_object();
-  if (object == nullptr) return false;
+  if (object == nullptr) return value == "standard";
   if (object->empty()) return true;
   const json::value* type = object->if_contains("type");
   return type != nullptr && (*type == "none" || *type == "disabled");
@@ -110,9 +114,8 @@ Result<Message> read_message(const json::value& value, const std::string& path) 
   }
   const Fields fields(*object, path + ".");
   SLUICE_ASSIGN_OR_RETURN(const auto role, fields.string("role", 64));
-  if (!role || (*role != "user" && *role != "assistant")) {
-    return invalid(fmt::format("'{}' must be user or assistant{}", fields.path("role"),
-                               role == "system" ? "; a system prompt goes into 'system'" : ""),
+  if (!role || (*role != "user" && *role != "assistant" && *role != "system")) {
+    return invalid(fmt::format("'{}' must be user, assistant or system", fields.path("role")),
                    fields.path("role"));
   }
   SLUICE_ASSIGN_OR_RETURN(auto content, read_text(fields, "content"));
@@ -219,10 +222,10 @@ Result<completion::TokenizeRequest> parse_count_tokens_request(const json::objec
 }
 
 Outcome check_anthropic_version(std::string_view header) {
-  if (header.empty() || header == kAnthropicVersion) return {};
-  return invalid(
-      fmt::format("the anthropic-version header must be {} or absent", kAnthropicVersion),
-      "anthropic-version");
+  if (header.empty() || holds(kVersions, header)) return {};
+  return invalid(fmt::format("the anthropic-version header must be {} or absent",
+                             fmt::join(kVersions, " or ")),
+                 "anthropic-version");
 }
 
 }  // namespace sluice::api

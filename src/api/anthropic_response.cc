@@ -31,6 +31,7 @@ void append_stop(std::string& out, FinishReason finish, const StopReason& reason
   } else {
     out += "null";
   }
+  out += R"(,"stop_details":null,"container":null)";
 }
 
 void append_usage(std::string& out, const Usage& usage) {
@@ -82,7 +83,7 @@ std::string message_body(const MessageHead& head, const completion::Answer& answ
   if (!choice.text.empty()) {
     out += R"({"type":"text","text":)";
     append_json_string(out, choice.text);
-    out += '}';
+    out += R"(,"citations":null})";
   }
   out += "],";
   append_stop(out, choice.finish, choice.stop_reason, head.to_context_end);
@@ -98,7 +99,8 @@ std::string count_tokens_body(size_t tokens) {
 
 std::vector<NamedEvent> MessageEvents::start(int prompt_tokens) const {
   std::string out = R"({"type":"message_start","message":)" + message_start(head_);
-  out += R"(],"stop_reason":null,"stop_sequence":null,"usage":)";
+  out +=
+      R"(],"stop_reason":null,"stop_sequence":null,"stop_details":null,"container":null,"usage":)";
   append_usage(out, {.prompt_tokens = prompt_tokens, .completion_tokens = 0, .cached_tokens = 0});
   out += "}}";
   return {{"message_start", std::move(out)}};
@@ -113,8 +115,9 @@ std::vector<NamedEvent> MessageEvents::delta(const completion::Delta& delta) {
   if (delta.text.empty()) return events;
   if (!in_block_) {
     in_block_ = true;
-    events.push_back({"content_block_start", R"({"type":"content_block_start","index":0,)"
-                                             R"("content_block":{"type":"text","text":""}})"});
+    events.push_back({"content_block_start",
+                      R"({"type":"content_block_start","index":0,)"
+                      R"("content_block":{"type":"text","text":"","citations":null}})"});
     events.push_back({"ping", R"({"type":"ping"})"});
   }
   std::string out =

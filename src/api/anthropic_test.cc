@@ -32,7 +32,7 @@ TEST(MessagesRequest, ReadsWhatClientsSend) {
           {"role":"user","content":[{"type":"text","text":"b"},{"type":"text","text":"c"}]}],
           "temperature":0.5,"top_p":0.9,"top_k":3,"stop_sequences":["x"],"stream":true,
           "metadata":{"user_id":"u"},"service_tier":"auto","tools":[],"thinking":{"type":"disabled"},
-          "tool_choice":{"type":"none"}})");
+          "tool_choice":{"type":"none"},"speed":"standard","diagnostics":null})");
   ASSERT_TRUE(call) << call.error().message();
   EXPECT_TRUE(call->stream);
   EXPECT_EQ(call->request.model, "m");
@@ -85,7 +85,8 @@ TEST(MessagesRequest, NamesWhatItRefuses) {
       {R"({"max_tokens":1})", "messages"},
       {with_message(""), "messages"},
       {with_message("7"), "messages[0]"},
-      {with_message(R"({"role":"system","content":"x"})"), "messages[0].role"},
+      {with_message(R"({"role":"tool","content":"x"})"), "messages[0].role"},
+      {with(R"("speed":"fast")"), "speed"},
       {with_message(R"({"role":"user"})"), "messages[0].content"},
       {with_message(R"({"role":"user","content":""})"), "messages[0].content"},
       {with_message(R"({"role":"user","content":[{"type":"image","source":{}}]})"),
@@ -115,9 +116,10 @@ TEST(CountTokensRequest, TakesTheConversationOnly) {
   EXPECT_EQ(parse(with(R"("model":"m")")).error().param(), "max_tokens");
 }
 
-TEST(AnthropicVersion, OnlyTheOne) {
+TEST(AnthropicVersion, OnlyTheTwo) {
   EXPECT_TRUE(check_anthropic_version(""));
   EXPECT_TRUE(check_anthropic_version("2023-06-01"));
+  EXPECT_TRUE(check_anthropic_version("2026-10-21"));
   EXPECT_FALSE(check_anthropic_version("2023-01-01"));
 }
 
@@ -137,8 +139,8 @@ TEST(MessageBody, HasTheProtocolsMembers) {
   const MessageHead head{.id = "msg_1", .model = "m"};
   EXPECT_EQ(message_body(head, answer("a\"b", FinishReason::kStop)),
             R"({"id":"msg_1","type":"message","role":"assistant","model":"m",)"
-            R"("content":[{"type":"text","text":"a\"b"}],)"
-            R"("stop_reason":"end_turn","stop_sequence":null,)"
+            R"("content":[{"type":"text","text":"a\"b","citations":null}],)"
+            R"("stop_reason":"end_turn","stop_sequence":null,"stop_details":null,"container":null,)"
             R"("usage":{"input_tokens":6,"cache_creation_input_tokens":0,)"
             R"("cache_read_input_tokens":4,"output_tokens":3}})");
 }
