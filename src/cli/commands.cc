@@ -9,6 +9,7 @@
 #include "cli/gateway.h"
 #include "cli/inspect.h"
 #include "cli/pull.h"
+#include "cli/quantize.h"
 #include "cli/reference_page.h"
 #include "cli/serve.h"
 #include "cli/yaml_config.h"
@@ -223,6 +224,19 @@ void add_gateway_options(CLI::App& app, GatewayOptions& o) {
       ->capture_default_str();
 }
 
+void add_quantize_options(CLI::App& app, QuantizeOptions& o) {
+  app.add_option("IN", o.input, "GGUF file or cached name; the first shard of a sharded one")
+      ->required();
+  app.add_option("OUT", o.output_file, "GGUF file to write")->required();
+  app.add_option("TYPE", o.type, "Q8_0, Q6_K, Q4_K, Q4_0, F16 or BF16")->required();
+  app.add_flag("--force", o.force, "Replace OUT if it exists");
+  app.add_option("--threads", o.threads, "Compute threads (0: one per core)")
+      ->envname("SLUICE_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  add_output_option(app, o.output);
+}
+
 void add_tokenize_options(CLI::App& app, TokenizeOptions& o) {
   app.add_option("MODEL", o.model, "GGUF file, Hugging Face folder or cached name")->required();
   app.add_option("TEXT", o.text, "Text, or ids with --decode (default: standard input)");
@@ -270,6 +284,11 @@ int run(int argc, char** argv) {
       app.add_subcommand("pull", "Bring a model into the cache, to be served by its name");
   add_pull_options(*pull_command, pull);
 
+  QuantizeOptions quantize;
+  CLI::App* quantize_command =
+      app.add_subcommand("quantize", "Write a model file with smaller weights");
+  add_quantize_options(*quantize_command, quantize);
+
   TokenizeOptions tokenize;
   CLI::App* tokenize_command = app.add_subcommand("tokenize", "Show how a model reads text");
   add_tokenize_options(*tokenize_command, tokenize);
@@ -293,6 +312,7 @@ int run(int argc, char** argv) {
   if (bench_command->parsed()) return run_bench(bench);
   if (inspect_command->parsed()) return run_inspect(inspect);
   if (pull_command->parsed()) return run_pull(pull);
+  if (quantize_command->parsed()) return run_quantize(quantize);
   if (tokenize_command->parsed()) return run_tokenize(tokenize);
   return run_serve(serve);
 }
