@@ -117,6 +117,7 @@ class Server {
   // New requests are refused with 503 from here on; true when all others were answered in time.
   bool drain(Duration patience) {
     backend_.drain();
+    endpoints_->leave();
     return http_->drain(patience);
   }
 
@@ -131,7 +132,8 @@ class Server {
                 .api_keys = options.api_keys,
                 .metrics_public = options.metrics_public,
                 .internal_token = options.internal_token,
-                .request_timeout = std::chrono::seconds(options.request_timeout_seconds)})) {}
+                .request_timeout = std::chrono::seconds(options.request_timeout_seconds),
+                .drain = [this] { backend_.drain(); }})) {}
 
   // The HTTP server's own numbers.
   void count_http() {
