@@ -11,6 +11,13 @@ namespace {
 constexpr int kSpins = 4000;
 constexpr uint32_t kOpen = uint32_t{1} << 31;
 
+// A wait of this length, and as long as the caller's own share of the loop took, is no chunk's.
+constexpr Duration kStall = std::chrono::microseconds(250);
+// How long callers work alone after a stall: doubled while stalls follow soon on each other.
+constexpr Duration kLeastAlone = std::chrono::milliseconds(8);
+constexpr Duration kMostAlone = std::chrono::milliseconds(500);
+constexpr Duration kSoon = std::chrono::milliseconds(50);
+
 void pause_briefly() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -45,7 +52,7 @@ struct ThreadTeam::Loop {
   }
 };
 
-ThreadTeam::ThreadTeam(int threads) {
+ThreadTeam::ThreadTeam(int threads, const Clock& clock) : clock_(clock) {
   SLUICE_CHECK(threads >= 1, "a team has at least the calling thread");
   workers_.reserve(static_cast<size_t>(threads) - 1);
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
@@ -94,6 +101,29 @@ void ThreadTeam::close() {
   }
 }
 
+void ThreadTeam::work_alone_after_stall(TimePoint now) {
+  const bool is_soon = penalty_ > Duration::zero() && now - together_since_ < kSoon;
+  penalty_ = is_soon ? std::min(2 * penalty_, kMostAlone) : kLeastAlone;
+  alone_until_ = now + penalty_;
+  together_since_ = alone_until_;
+}
+
+// Runs the loop with whichever workers come.
+void ThreadTeam::share(Loop& loop) {
+  const TimePoint start = clock_.now();
+  if (start < alone_until_) return loop.take_chunks();
+  loop_ = &loop;
+  gate_.store(kOpen, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  loop.take_chunks();
+  if (gate_.load(std::memory_order_relaxed) == kOpen) return close();
+  const TimePoint done = clock_.now();
+  close();
+  const TimePoint end = clock_.now();
+  if (end - done > std::max(kStall, done - start)) work_alone_after_stall(end);
+}
+
 void ThreadTeam::run(FunctionRef<void(int)> fn) {
   parallel_for(size(), 1, [&](int64_t member, int64_t) { fn(static_cast<int>(member)); });
 }
@@ -102,20 +132,12 @@ void ThreadTeam::parallel_for(int64_t count, int64_t chunk,
                               FunctionRef<void(int64_t, int64_t)> fn) {
   SLUICE_CHECK(chunk > 0, "a chunk holds something");
   if (count <= 0) return;
-  if (workers_.empty() || count <= chunk) {
-    for (int64_t begin = 0; begin < count; begin += chunk) {
-      fn(begin, std::min(begin + chunk, count));
-    }
-    return;
-  }
-  const std::lock_guard lock(caller_mutex_);
   Loop loop{.count = count, .chunk = chunk, .fn = fn};
-  loop_ = &loop;
-  gate_.store(kOpen, std::memory_order_release);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  loop.take_chunks();
-  close();
+  if (workers_.empty() || count <= chunk || in_use_.exchange(true, std::memory_order_acquire)) {
+    return loop.take_chunks();
+  }
+  share(loop);
+  in_use_.store(false, std::memory_order_release);
 }
 
 }  // namespace sluice

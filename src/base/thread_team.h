@@ -1,17 +1,19 @@
 // A fixed team of compute threads that share the chunks of a loop.
 //
-// Workers spin briefly between loops and then park, so that an idle server uses no CPU and a busy
-// neighbour is not starved. Nobody waits for a worker that did not come: the caller works through
-// the chunks itself, and waits only for chunks that a worker has begun. Several engines may share a
-// team: their loops run one after the other.
+// Made for cores that others use too. Workers spin briefly between loops and then park. Nobody
+// waits for a worker that did not come: the caller works through the chunks itself, and waits only
+// for chunks that a worker has begun. Where that wait shows that a worker was taken off its core in
+// the middle of a chunk, the callers work alone for a while, the longer the more often it happens:
+// two threads that lose their turns at different times are slower than one. A caller that finds the
+// team in use by another works alone too. What a loop computes never depends on any of this.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/function_ref.h"
 
 namespace sluice {
@@ -19,7 +21,7 @@ namespace sluice {
 class ThreadTeam {
  public:
   // `threads` counts the caller: a team of 1 starts none.
-  explicit ThreadTeam(int threads);
+  explicit ThreadTeam(int threads, const Clock& clock = system_clock());
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
@@ -27,13 +29,12 @@ class ThreadTeam {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls fn(member) once for each member 0 … size()-1 and returns when all have returned. Which
-  // thread a member runs on is open; one thread may run several. fn must not throw and must not
-  // use the team.
+  // thread a member runs on is open; one thread may run several. fn must not throw.
   void run(FunctionRef<void(int)> fn);
 
   // Splits [0, count) into chunks that threads take as they get free: fn(begin, end). The split
   // depends on `chunk` only, so what a chunk computes never depends on the team's size. fn must not
-  // throw and must not use the team.
+  // throw. Takes no lock and allocates nothing.
   void parallel_for(int64_t count, int64_t chunk, FunctionRef<void(int64_t, int64_t)> fn);
 
  private:
@@ -42,10 +43,17 @@ class ThreadTeam {
   void work();
   bool enter();
   void leave();
+  void share(Loop& loop);
   void close();
+  void work_alone_after_stall(TimePoint now);
 
-  std::mutex caller_mutex_;
-  Loop* loop_ = nullptr;  // of the present caller; read between enter() and leave() only
+  const Clock& clock_;
+  // Set by the caller whose loop runs; guards what follows up to gate_.
+  alignas(64) std::atomic<bool> in_use_{false};
+  TimePoint alone_until_{};  // no worker is asked before
+  TimePoint together_since_{};
+  Duration penalty_{};    // of the last stall: how long callers worked alone
+  Loop* loop_ = nullptr;  // of the present caller; workers read it between enter() and leave()
   // Whether loop_ may be entered, and how many workers are inside.
   alignas(64) std::atomic<uint32_t> gate_{0};
   // Counts loops: what idle workers watch.

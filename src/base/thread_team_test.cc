@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <vector>
 
@@ -48,6 +49,92 @@ TEST(ThreadTeamStress, SplitsByChunkAlone) {
     EXPECT_EQ(ends[4], 8);
     EXPECT_EQ(ends[8], 10);
   }
+}
+
+// A caller never waits for another caller's loop: it may even be called from inside one.
+TEST(ThreadTeamStress, ACallerThatFindsTheTeamInUseWorksAlone) {
+  ThreadTeam team(2);
+  int hits = 0;
+  team.parallel_for(4, 1, [&](int64_t outer, int64_t) {
+    if (outer != 0) return;
+    const auto caller = std::this_thread::get_id();
+    team.parallel_for(9, 2, [&](int64_t begin, int64_t end) {
+      EXPECT_EQ(std::this_thread::get_id(), caller);
+      hits += static_cast<int>(end - begin);
+    });
+  });
+  EXPECT_EQ(hits, 9);
+}
+
+// Turns on when a caller has looked at the clock twice in a loop: before, and when it has done what
+// it found to do.
+class CountingClock : public ManualClock {
+ public:
+  TimePoint now() const override {
+    ++calls;
+    return ManualClock::now();
+  }
+  mutable std::atomic<int> calls{0};
+};
+
+// One loop in which a worker's chunk takes `delay` longer than all of the caller's; false if no
+// worker came.
+bool run_with_delay(ThreadTeam& team, CountingClock& clock, Duration delay) {
+  const auto caller = std::this_thread::get_id();
+  std::atomic<bool> is_delayed{false}, has_ended{false};
+  clock.calls = 0;
+  team.parallel_for(2, 1, [&](int64_t begin, int64_t) {
+    if (std::this_thread::get_id() == caller) {
+      // Leaves a chunk to the worker, but not for ever.
+      for (int i = 0; begin == 0 && i < 100'000 && !is_delayed.load(); ++i) {
+        std::this_thread::yield();
+      }
+      return;
+    }
+    is_delayed = true;
+    while (clock.calls.load() < 2) std::this_thread::yield();
+    clock.advance(delay);
+    has_ended = true;
+  });
+  return has_ended;
+}
+
+// Whether any of the chunks of a loop may run elsewhere than on the calling thread.
+bool asks_workers(ThreadTeam& team) {
+  const auto caller = std::this_thread::get_id();
+  std::atomic<bool> shared{false};
+  for (int i = 0; i < 1000 && !shared; ++i) {
+    team.parallel_for(2, 1, [&](int64_t, int64_t) {
+      if (std::this_thread::get_id() != caller) shared = true;
+      std::this_thread::yield();
+    });
+  }
+  return shared;
+}
+
+TEST(ThreadTeamStress, CallersWorkAloneForAWhileAfterAStall) {
+  using std::chrono::milliseconds;
+  CountingClock clock;
+  clock.advance(milliseconds(1000));
+  ThreadTeam team(2, clock);
+  while (!run_with_delay(team, clock, std::chrono::microseconds(10))) {
+  }
+  EXPECT_TRUE(asks_workers(team)) << "a short wait is no stall";
+  // Each stall that soon follows the last one doubles the time.
+  for (const int alone : {8, 16, 32}) {
+    while (!run_with_delay(team, clock, milliseconds(3))) {
+    }
+    EXPECT_FALSE(asks_workers(team));
+    clock.advance(milliseconds(alone - 1));
+    EXPECT_FALSE(asks_workers(team));
+    clock.advance(milliseconds(1));
+    EXPECT_TRUE(asks_workers(team));
+  }
+  clock.advance(milliseconds(1000));
+  while (!run_with_delay(team, clock, milliseconds(3))) {
+  }
+  clock.advance(milliseconds(8));
+  EXPECT_TRUE(asks_workers(team)) << "a stall after a long time counts as the first";
 }
 
 TEST(FunctionRef, CallsWhatItWasMadeFrom) {
