@@ -34,3 +34,23 @@ sluice_pkg(xxhash libxxhash libxxhash-dev)
 sluice_pkg(edit libedit libedit-dev)
 sluice_pkg(yaml yaml-cpp libyaml-cpp-dev)
 sluice_pkg(sqlite sqlite3 libsqlite3-dev)
+
+# gRPC without TLS and protobuf, linked statically: see docs/decisions/0004-linking.md. Debian's CMake
+# files know the shared libraries only, so the archives are those that pkg-config names.
+pkg_check_modules(grpc QUIET grpc++_unsecure)
+if(NOT grpc_FOUND)
+  message(FATAL_ERROR "grpc++ was not found: apt-get install libgrpc++-dev (or run ./run)")
+endif()
+set(archives)
+foreach(name IN LISTS grpc_STATIC_LIBRARIES ITEMS address_sorting upb cares protobuf)
+  find_library(SLUICE_ARCHIVE_${name} lib${name}.a)
+  if(SLUICE_ARCHIVE_${name} AND NOT name STREQUAL "atomic")
+    list(APPEND archives ${SLUICE_ARCHIVE_${name}})
+  elseif(name MATCHES "grpc|gpr|absl|cares|protobuf|upb|address")
+    message(FATAL_ERROR "lib${name}.a was not found: apt-get install libgrpc++-dev libgrpc-dev "
+                        "libabsl-dev libc-ares-dev libprotobuf-dev (or run ./run)")
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES archives)
+add_library(sluice_grpc INTERFACE)
+target_link_libraries(sluice_grpc INTERFACE "$<LINK_GROUP:RESCAN,${archives}>" Threads::Threads z)

@@ -101,6 +101,15 @@ void add_server_options(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
   app.add_option("--api-key", o.api_keys, "Key that callers must send; repeat it for several")
       ->envname("SLUICE_API_KEY");
+  app.add_option("--grpc-port", o.grpc_port,
+                 "Port of the Open Inference Protocol over gRPC, commonly 9000 (0: any free one; "
+                 "-1: no gRPC)")
+      ->envname("SLUICE_GRPC_PORT")
+      ->check(CLI::Range(-1, 65535))
+      ->capture_default_str();
+  app.add_option("--admin-key", o.admin_keys,
+                 "Key that may also load and unload models; repeat it for several")
+      ->envname("SLUICE_ADMIN_KEY");
   app.add_option("--internal-token", o.internal_token,
                  "Token of the internal routes; without it they do not exist")
       ->envname("SLUICE_INTERNAL_TOKEN");

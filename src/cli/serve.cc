@@ -20,6 +20,7 @@
 #include "cli/speculative_config.h"
 #include "endpoint/endpoints.h"
 #include "net/server.h"
+#include "rpc/server.h"
 #include "serving/local_backend.h"
 #include "telemetry/metrics.h"
 
@@ -86,6 +87,27 @@ Result<std::vector<serving::ModelPath>> model_paths(const ServeOptions& options)
   return paths;
 }
 
+// What gRPC's callers send, checked as HTTP's headers are.
+rpc::RpcOptions rpc_options(const ServeOptions& options) {
+  const auto auth = std::make_shared<endpoint::Auth>(
+      endpoint::public_keys(options.api_keys, options.admin_keys), std::string());
+  const auto admin_auth = std::make_shared<endpoint::AdminAuth>(options.admin_keys);
+  const auto request = [](const rpc::CallHeaders& headers) {
+    net::HttpRequest out;
+    out.headers = headers;
+    return out;
+  };
+  rpc::RpcOptions rpc;
+  rpc.host = options.host;
+  rpc.port = static_cast<uint16_t>(options.grpc_port);
+  rpc.request_timeout = std::chrono::seconds(options.request_timeout_seconds);
+  rpc.authorize = [=](const rpc::CallHeaders& headers) { return auth->check(request(headers)); };
+  rpc.authorize_admin = [=](const rpc::CallHeaders& headers) {
+    return admin_auth->check(request(headers));
+  };
+  return rpc;
+}
+
 // The parts of a running server, in the order in which they depend on each other.
 class Server {
  public:
@@ -103,22 +125,35 @@ class Server {
     http.error_body = endpoint::Endpoints::error_page;
     SLUICE_ASSIGN_OR_RETURN(server->http_, net::HttpServer::start(http, server->endpoints_));
     server->count_http();
+    if (options.grpc_port >= 0) {
+      SLUICE_ASSIGN_OR_RETURN(
+          server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
+                                              rpc_options(options)));
+    }
     return server;
   }
 
   ~Server() {
+    rpc_.reset();
     http_.reset();
     workers_.reset();  // their tasks refer to the endpoints
   }
 
   uint16_t port() const { return http_->port(); }
+  // None: gRPC is off.
+  std::optional<uint16_t> grpc_port() const {
+    return rpc_ ? std::optional(rpc_->port()) : std::nullopt;
+  }
   std::vector<completion::ModelCard> models() const { return backend_.models(); }
 
   // New requests are refused with 503 from here on; true when all others were answered in time.
   bool drain(Duration patience) {
+    const TimePoint until = system_clock().now() + patience;
     backend_.drain();
     endpoints_->leave();
-    return http_->drain(patience);
+    const bool answered = http_->drain(patience);
+    if (!rpc_) return answered;
+    return rpc_->drain(std::max(Duration::zero(), until - system_clock().now())) && answered;
   }
 
  private:
@@ -130,6 +165,7 @@ class Server {
             backend_, metrics_, *workers_,
             endpoint::EndpointOptions{
                 .api_keys = options.api_keys,
+                .admin_keys = options.admin_keys,
                 .metrics_public = options.metrics_public,
                 .internal_token = options.internal_token,
                 .request_timeout = std::chrono::seconds(options.request_timeout_seconds),
@@ -160,6 +196,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::shared_ptr<endpoint::Endpoints> endpoints_;
   std::unique_ptr<net::HttpServer> http_;
+  std::unique_ptr<rpc::RpcServer> rpc_;
 };
 
 // Drains on another thread, so that a second signal can end it at once.
@@ -216,6 +253,9 @@ int run_serve(const ServeOptions& options) {
                                 ? options.host
                                 : fmt::format("[{}]", options.host);
   log_info("sluice {} serves on http://{}:{}", kVersion, shown, (*server)->port());
+  if (const auto port = (*server)->grpc_port()) {
+    log_info("sluice serves gRPC on {}:{}", shown, *port);
+  }
   const int signal = signals.wait();
   log_info("signal {}: draining", signal);
   return drain(**server, signals, options.shutdown_timeout_seconds);

@@ -11,8 +11,10 @@ struct ServeOptions {
   std::vector<std::string> models;  // MODEL or MODEL=name
   std::string host = "127.0.0.1";
   int port = 8000;
+  int grpc_port = -1;                           // below 0: no gRPC
   std::vector<std::string> served_model_names;  // of the first model
   std::vector<std::string> api_keys;
+  std::vector<std::string> admin_keys;
   std::string internal_token;
   bool metrics_public = false;
   int max_model_len = 0;

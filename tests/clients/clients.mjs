@@ -1,11 +1,13 @@
-// Each client against the real server, streaming and not. usage: clients.mjs URL KEY
+// Each client against the real server, streaming and not. usage: clients.mjs URL GRPC KEY
 import assert from 'node:assert/strict';
 import OpenAI from 'openai';
+import { anthropicCases } from './anthropic.mjs';
+import { grpcCases } from './oip_grpc.mjs';
 import { generateText, streamText } from 'ai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { ChatOpenAI } from '@langchain/openai';
 
-const [url, key] = process.argv.slice(2);
+const [url, grpcAddress, key] = process.argv.slice(2);
 const baseURL = url + '/v1';
 const model = 'story';
 const messages = [{ role: 'user', content: 'What is Sluice?' }];
@@ -137,6 +139,8 @@ const cases = {
     assert.ok(text.length > 0);
     assert.equal((await chat.batch(['a', 'b', 'c'])).length, 3);
   },
+  ...anthropicCases({ url, key, model, metric, eventually }),
+  ...grpcCases({ address: grpcAddress, key, model, metric, eventually }),
 };
 
 let passed = 0;

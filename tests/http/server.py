@@ -46,6 +46,16 @@ class Server:
             self.log += chunk
         return self.log.decode(errors="replace")
 
+    def grpc_port(self):
+        """The port of gRPC, which the log names behind that of HTTP."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            found = re.search(r"serves gRPC on [^\s]*:(\d+)", self.read_log())
+            if found:
+                return int(found.group(1))
+            select.select([self.process.stderr], [], [], 0.2)
+        raise RuntimeError("no gRPC port in the log: " + self.log.decode(errors="replace"))
+
     def alive(self):
         return self.process.poll() is None
 

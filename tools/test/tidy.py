@@ -144,7 +144,7 @@ def links(documents):
 def fuzz_targets():
     """A fuzz target for each parser of foreign bytes that CONTRIBUTING.md names."""
     wanted = ["gguf", "safetensors", "request_json", "tokenizer_json", "sentencepiece", "chat_template",
-              "http1", "sse_client", "detokenizer"]
+              "http1", "sse_client", "detokenizer", "infer_message"]
     return ["fuzz/%s_fuzz.cc is missing" % name for name in wanted
             if not os.path.exists("fuzz/%s_fuzz.cc" % name)]
 

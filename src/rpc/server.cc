@@ -1,0 +1,89 @@
+#include "rpc/server.h"
+
+#include <fmt/format.h>
+#include <grpc/support/log.h>
+#include <grpcpp/ext/health_check_service_server_builder_option.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+
+#include <utility>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "rpc/oip_service.h"
+
+namespace sluice::rpc {
+namespace {
+
+constexpr int kMaxStreams = 1024;                  // calls at a time on one connection
+constexpr size_t kQuotaBytes = size_t{512} << 20;  // buffers of all connections together
+constexpr int kIdleMs = 600'000;                   // a connection without calls is closed then
+
+std::string address(const RpcOptions& options) {
+  const bool v6 = options.host.find(':') != std::string::npos;
+  return v6 ? fmt::format("[{}]:{}", options.host, options.port)
+            : fmt::format("{}:{}", options.host, options.port);
+}
+
+void set_limits(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kMaxBodyBytes));
+  builder.SetResourceQuota(grpc::ResourceQuota("sluice").Resize(kQuotaBytes));
+  // A second server on the port must fail, not share it.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits::kMaxHeaderBytes));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(limits::kHeaderTimeout.count() * 1000));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+}
+
+// gRPC writes lines of its own to standard error: its errors come into the log, the rest goes.
+void log_for_grpc(gpr_log_func_args* line) {
+  if (line->severity == GPR_LOG_SEVERITY_ERROR) log_warn("grpc: {}", line->message);
+}
+
+}  // namespace
+
+struct RpcServer::Impl {
+  OipService service;
+  std::unique_ptr<grpc::Server> server{};
+  int port = 0;
+};
+
+Result<std::unique_ptr<RpcServer>> RpcServer::start(completion::Backend& backend,
+                                                    telemetry::Metrics& metrics,
+                                                    WorkerPool& workers, RpcOptions options,
+                                                    const Clock& clock) {
+  const std::string where = address(options);
+  auto kit = std::make_shared<const CallKit>(backend, metrics, workers, std::move(options), clock);
+  auto impl = std::unique_ptr<Impl>(new Impl{.service = OipService(std::move(kit))});
+  gpr_set_log_function(log_for_grpc);
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  set_limits(builder);
+  builder.AddListeningPort(where, grpc::InsecureServerCredentials(), &impl->port);
+  builder.RegisterService(&impl->service);
+  impl->server = builder.BuildAndStart();
+  if (!impl->server || impl->port == 0) {
+    return fail(Code::kUnavailable,
+                fmt::format("cannot listen for gRPC on {}: is the port taken?", where));
+  }
+  return std::unique_ptr<RpcServer>(new RpcServer(std::move(impl)));
+}
+
+RpcServer::RpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+RpcServer::~RpcServer() { drain(Duration::zero()); }
+
+uint16_t RpcServer::port() const { return static_cast<uint16_t>(impl_->port); }
+
+bool RpcServer::drain(Duration patience) {
+  const auto until = std::chrono::system_clock::now() +
+                     std::chrono::duration_cast<std::chrono::system_clock::duration>(patience);
+  if (auto* health = impl_->server->GetHealthCheckService()) health->SetServingStatus(false);
+  impl_->server->Shutdown(until);
+  return std::chrono::system_clock::now() < until;
+}
+
+}  // namespace sluice::rpc

@@ -1,0 +1,57 @@
+// RpcServer: the Open Inference Protocol over gRPC, over any completion::Backend. HTTP/2 without
+// TLS, with gRPC's health service beside (which, as /health and /ready, needs no key).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/worker_pool.h"
+#include "completion/backend.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::rpc {
+
+// What a caller sent beside its request; names in lower case.
+using CallHeaders = std::vector<std::pair<std::string, std::string>>;
+
+struct RpcOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;  // 0: any free one
+  std::chrono::seconds request_timeout{600};
+  // Who calls: the tenant, or why not. Called on gRPC's threads.
+  std::function<Result<std::string>(const CallHeaders&)> authorize;
+  // The same for changes of the model repository.
+  std::function<Outcome(const CallHeaders&)> authorize_admin;
+};
+
+// Callable from any thread but gRPC's own. What it refers to outlives it.
+class RpcServer {
+ public:
+  // Listens and serves. Fails when the address cannot be bound.
+  static Result<std::unique_ptr<RpcServer>> start(completion::Backend& backend,
+                                                  telemetry::Metrics& metrics, WorkerPool& workers,
+                                                  RpcOptions options,
+                                                  const Clock& clock = system_clock());
+  ~RpcServer();
+  RpcServer(const RpcServer&) = delete;
+  RpcServer& operator=(const RpcServer&) = delete;
+
+  uint16_t port() const;
+
+  // No new calls; true when all others have ended before `patience` was over. What is left is cut.
+  bool drain(Duration patience);
+
+ private:
+  struct Impl;
+  explicit RpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::rpc
