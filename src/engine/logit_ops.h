@@ -24,7 +24,7 @@ Peak find_peak(std::span<const float> row);
 float greatest(std::span<const float> row);
 
 // out[i] = e^((row[i] - top) * scale), for top >= row[i] and scale > 0; 0 below e^-87. Relative
-// error below 1e-6. `out` is as long as the row.
+// error below 1e-6. `out` is as long as the row and may be the row.
 void exponentiate(std::span<const float> row, float top, float scale, std::span<float> out);
 
 // ln of the sum of e^row[i]; the row must be finite, `top` its greatest value.

@@ -27,6 +27,8 @@ constexpr uint32_t kGreatestKey = 0x7FFFFFFF;
 constexpr float kSmallWeight = 1e-4f;
 // More tokens than these are handled as well in place.
 constexpr size_t kFewTokens = 8192;
+// Up to here a heap finds the greatest logits in one look at the row.
+constexpr size_t kSmallTopK = 1024;
 
 }  // namespace
 
@@ -77,9 +79,13 @@ Result<int32_t> Sampler::choose(const Sequence& sequence, std::span<const float>
   if (sampling.temperature < kGreedyBelow) return peak.index;
 
   const auto scale = static_cast<float>(1.0 / std::max(sampling.temperature, kLeastTemperature));
-  gathered_ = false;
-  all_.resize(logits.size());
-  exponentiate(logits, peak.value, scale, all_);
+  if (sampling.top_k > 0 && size_t(sampling.top_k) <= kSmallTopK) {
+    gather_top(logits, sampling.top_k, peak, scale);
+  } else {
+    gathered_ = false;
+    all_.resize(logits.size());
+    exponentiate(logits, peak.value, scale, all_);
+  }
   truncate(sampling, logits, peak, scale);
   return draw(philox_uniform(sampling.seed, static_cast<uint64_t>(sequence.output_size())));
 }
@@ -88,8 +94,8 @@ void Sampler::truncate(const SamplingParams& sampling, std::span<const float> lo
                        const Peak& peak, float scale) {
   if (sampling.min_p > 0.0) {
     const auto least = static_cast<float>(sampling.min_p);
-    if (!gather(least, kFewTokens)) {
-      for (float& w : all_) w = w >= least ? w : 0.0f;
+    if (gathered_ || !gather(least, kFewTokens)) {
+      for (float& w : weights()) w = w >= least ? w : 0.0f;
     }
   }
   if (sampling.top_k > 0 && size_t(sampling.top_k) < weights().size()) keep_top_k(sampling.top_k);
@@ -125,23 +131,22 @@ bool Sampler::gather(float least, size_t most) {
   return true;
 }
 
+// Weights of the likeliest tokens only. What min_p drops is at the end of the order by
+// probability, so that it makes no difference whether it comes before.
+void Sampler::gather_top(std::span<const float> logits, int top_k, const Peak& peak, float scale) {
+  tokens_ = top_indices(logits, top_k);
+  std::ranges::sort(tokens_);
+  few_.clear();
+  for (const int32_t token : tokens_) few_.push_back(logits[size_t(token)]);
+  exponentiate(few_, peak.value, scale, few_);
+  gathered_ = true;
+}
+
 void Sampler::keep_top_k(int top_k) {
-  if (size_t(top_k) <= kFewTokens / 8) {
-    auto best = top_indices(weights(), top_k);
-    std::ranges::sort(best);
-    std::vector<float> kept;
-    for (int32_t& index : best) {
-      kept.push_back(weights()[size_t(index)]);
-      index = token_at(size_t(index));
-    }
-    few_ = std::move(kept);
-    tokens_ = std::move(best);
-    gathered_ = true;
-    return;
-  }
-  keys_.resize(weights().size());
-  for (size_t i = 0; i < keys_.size(); ++i) keys_[i] = kGreatestKey - ordered_bits(weights()[i]);
-  filter_.keep(weights(), keys_, Mass::kOne, top_k);
+  const std::span<float> row = weights();
+  keys_.resize(row.size());
+  for (size_t i = 0; i < row.size(); ++i) keys_[i] = kGreatestKey - ordered_bits(row[i]);
+  filter_.keep(row, keys_, Mass::kOne, top_k);
 }
 
 void Sampler::keep_top_p(double top_p, double mass) {

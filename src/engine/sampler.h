@@ -52,6 +52,7 @@ class Sampler {
   void truncate(const SamplingParams& sampling, std::span<const float> logits, const Peak& peak,
                 float scale);
   bool gather(float least, size_t most);
+  void gather_top(std::span<const float> logits, int top_k, const Peak& peak, float scale);
   void keep_top_k(int top_k);
   void keep_top_p(double top_p, double mass);
   void keep_typical(double typical_p, std::span<const float> logits, const Peak& peak, float scale);
