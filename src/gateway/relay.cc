@@ -74,15 +74,19 @@ void Relay::ask_admission() {
     asker.priority = request_.caller.tenant->priority;
     asker.weight = request_.caller.tenant->weight;
   }
-  // Granted on the thread of whoever leaves, which may serve another loop.
+  // Granted inside ask(), or later on the thread of whoever leaves: that may serve another loop,
+  // and those who enter one after another must not stand on each other's stack.
   auto granted = [weak = weak_from_this(), loop = &loop_](Admission::Permit permit) {
     auto kept = std::make_shared<Admission::Permit>(std::move(permit));
     const auto enter = [weak, kept] {
       if (const auto alive = weak.lock(); alive && !alive->over_) alive->admitted(std::move(*kept));
     };
-    loop->on_thread() ? enter() : loop->post(enter);
+    const auto self = loop->on_thread() ? weak.lock() : nullptr;
+    self && self->asking_ ? enter() : loop->post(enter);
   };
+  asking_ = true;
   const auto ticket = request_.route->memory()->admission->ask(asker, std::move(granted));
+  asking_ = false;
   if (!ticket) return refuse(ticket.error());
   if (*ticket == 0) return;
   ticket_ = *ticket;

@@ -124,6 +124,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   Admission::Permit permit_;
   uint64_t ticket_ = 0;
+  bool asking_ = false;
   TimePoint asked_at_{};
   std::string sticky_;
   std::vector<PrefixHash> prefix_;

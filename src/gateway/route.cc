@@ -11,15 +11,21 @@ namespace sluice::gateway {
 RouteMemory::RouteMemory(const plan::Route& route)
     : admission(std::make_shared<Admission>(route.queue)) {}
 
-std::shared_ptr<PrefixIndex> RouteMemory::index_of(const std::string& upstream,
-                                                   const plan::PrefixPlan& settings) {
+std::shared_ptr<TargetMemory> RouteMemory::target(const std::string& upstream,
+                                                  const plan::Route& route) {
   const std::lock_guard lock(mutex_);
-  auto& index = indexes_[upstream];
-  const auto blocks = static_cast<size_t>(settings.index_blocks);
-  if (!index || index->capacity() != std::bit_ceil(blocks)) {
-    index = std::make_shared<PrefixIndex>(blocks);
+  auto& memory = targets_[upstream];
+  if (!memory) memory = std::make_shared<TargetMemory>();
+  if (route.policy != plan::Policy::kPrefixAffinity) return memory;
+  const auto blocks = static_cast<size_t>(route.prefix.index_blocks);
+  if (!memory->index || memory->index->capacity() != std::bit_ceil(blocks)) {
+    // Another object: branches of the snapshot before still use this one.
+    auto anew = std::make_shared<TargetMemory>();
+    anew->index = std::make_shared<PrefixIndex>(blocks);
+    for (size_t i = 0; i < kDecisions; ++i) anew->decisions[i] = memory->decisions[i].load();
+    memory = std::move(anew);
   }
-  return index;
+  return memory;
 }
 
 Route::Route(std::shared_ptr<const plan::Plan> plan, const plan::Route& settings,
@@ -47,10 +53,8 @@ std::unique_ptr<Target> Route::make_target(const std::string& upstream, const st
                           .prefix = settings_.prefix,
                           .sticky_replica = settings_.sticky.replica,
                           .model = model};
-  const bool prefix = settings_.policy == plan::Policy::kPrefixAffinity;
-  auto index = prefix ? memory_->index_of(upstream, settings_.prefix) : nullptr;
-  return std::make_unique<Target>(upstreams(upstream), std::move(target), std::move(index), clock,
-                                  random_seed());
+  return std::make_unique<Target>(upstreams(upstream), std::move(target),
+                                  memory_->target(upstream, settings_), clock, random_seed());
 }
 
 Target* Route::split(std::string_view sticky_key, FindHeader header) {

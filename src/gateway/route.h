@@ -31,8 +31,7 @@ class RouteMemory {
   explicit RouteMemory(const plan::Route& route);
 
   // Of the branch over that upstream; slots are an upstream's own.
-  std::shared_ptr<PrefixIndex> index_of(const std::string& upstream,
-                                        const plan::PrefixPlan& settings);
+  std::shared_ptr<TargetMemory> target(const std::string& upstream, const plan::Route& route);
 
   std::shared_ptr<Admission> admission;
   RecentQuantile first_bytes;    // seconds, for hedging
@@ -40,7 +39,7 @@ class RouteMemory {
 
  private:
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<PrefixIndex>> indexes_;
+  std::map<std::string, std::shared_ptr<TargetMemory>> targets_;
 };
 
 class Route {

@@ -16,10 +16,10 @@ std::string_view decision_name(Decision decision) {
 }
 
 Target::Target(std::shared_ptr<Upstream> upstream, Settings settings,
-               std::shared_ptr<PrefixIndex> index, const Clock& clock, uint64_t seed)
+               std::shared_ptr<TargetMemory> memory, const Clock& clock, uint64_t seed)
     : upstream_(std::move(upstream)),
       settings_(std::move(settings)),
-      index_(std::move(index)),
+      memory_(std::move(memory)),
       clock_(clock),
       rng_(seed) {}
 
@@ -60,8 +60,9 @@ Result<ReplicaLease> Target::choose(const Query& query) {
     Decision why = Decision::kOnly;
     const size_t at = candidates.size() == 1 ? 0 : pick(candidates, query, why);
     if (auto lease = candidates[at]->acquire(settings_.model, clock_)) {
-      if (index_ && !query.prefix.empty()) index_->insert(query.prefix, candidates[at]->slot());
-      decisions_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+      if (memory_->index && !query.prefix.empty())
+        memory_->index->insert(query.prefix, candidates[at]->slot());
+      memory_->decisions[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
       return std::move(*lease);
     }
     candidates.erase(candidates.begin() + static_cast<ptrdiff_t>(at));
@@ -175,7 +176,7 @@ size_t Target::by_prefix(const Candidates& candidates, std::span<const PrefixHas
     why = Decision::kUnbalanced;
     return least(candidates);
   }
-  const PrefixIndex::Match match = index_->find(prefix, among);
+  const PrefixIndex::Match match = memory_->index->find(prefix, among);
   if (match.blocks == 0) {
     why = Decision::kNoPrefix;
     return least(candidates);

@@ -27,25 +27,31 @@ enum class Decision { kOnly, kPolicy, kSticky, kAffinity, kUnbalanced, kNoPrefix
 inline constexpr size_t kDecisions = 6;
 std::string_view decision_name(Decision decision);
 
+// What stays of a branch over reloads.
+struct TargetMemory {
+  std::shared_ptr<PrefixIndex> index;  // null unless the policy is prefix_affinity
+  std::array<std::atomic<uint64_t>, kDecisions> decisions{};
+};
+
 // Any thread.
 class Target {
  public:
   struct Settings {
     plan::Policy policy = plan::Policy::kLeastOutstanding;
-    plan::PrefixPlan prefix;
+    plan::PrefixPlan prefix = {};
     bool sticky_replica = false;
-    std::string model;  // asked for instead of the client's; empty: the client's
+    std::string model = {};  // asked for instead of the client's; empty: the client's
   };
 
-  Target(std::shared_ptr<Upstream> upstream, Settings settings, std::shared_ptr<PrefixIndex> index,
-         const Clock& clock, uint64_t seed);
+  Target(std::shared_ptr<Upstream> upstream, Settings settings,
+         std::shared_ptr<TargetMemory> memory, const Clock& clock, uint64_t seed);
 
   struct Query {
-    std::string_view sticky_key;
-    std::span<const PrefixHash> prefix;
-    std::span<const std::string> excluded;
-    std::string_view fingerprint;
-    std::string_view model;  // the client's
+    std::string_view sticky_key = {};
+    std::span<const PrefixHash> prefix = {};
+    std::span<const std::string> excluded = {};
+    std::string_view fingerprint = {};
+    std::string_view model = {};  // the client's
   };
   // kUnavailable when no replica may be used now.
   Result<ReplicaLease> choose(const Query& query);
@@ -59,9 +65,9 @@ class Target {
   const Upstream& upstream() const { return *upstream_; }
   const std::shared_ptr<Upstream>& upstream_ptr() const { return upstream_; }
   const Settings& settings() const { return settings_; }
-  const std::shared_ptr<PrefixIndex>& index() const { return index_; }
+  const std::shared_ptr<PrefixIndex>& index() const { return memory_->index; }
   uint64_t decisions(Decision decision) const {
-    return decisions_[static_cast<size_t>(decision)].load(std::memory_order_relaxed);
+    return memory_->decisions[static_cast<size_t>(decision)].load(std::memory_order_relaxed);
   }
 
  private:
@@ -77,10 +83,9 @@ class Target {
 
   const std::shared_ptr<Upstream> upstream_;
   const Settings settings_;
-  const std::shared_ptr<PrefixIndex> index_;  // null unless the policy is prefix_affinity
+  const std::shared_ptr<TargetMemory> memory_;
   const Clock& clock_;
   std::atomic<uint64_t> turn_ = 0;
-  std::array<std::atomic<uint64_t>, kDecisions> decisions_{};
   std::mutex mutex_;  // guards what follows
   Rng rng_;
   std::vector<std::pair<size_t, double>> current_;  // slot → credit of weighted round robin

@@ -1,0 +1,36 @@
+// The gateway's look at JSON bodies: whatever the strict parser takes for an object is taken here
+// too (duplicate keys are refused by both), with the same model; and the model can be replaced.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "gateway/body_scan.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view body(reinterpret_cast<const char*>(data), size);
+  const auto fields = sluice::gateway::scan_body(body);
+  const auto value = sluice::parse_json(body);
+  if (!value || !value->is_object()) {
+    return 0;
+  }
+  const auto& object = value->get_object();
+  const auto* model = object.if_contains("model");
+  if (!fields) {
+    // The bounds of the scan are tighter, and a model must be a string.
+    const bool excused =
+        (model != nullptr && !model->is_string()) || object.size() > 500 || size > 200;
+    if (!excused) std::abort();
+    return 0;
+  }
+  if (fields->model.has_value() != (model != nullptr)) std::abort();
+  if (model == nullptr) return 0;
+  if (*fields->model != std::string_view(model->get_string())) std::abort();
+  const std::string other = sluice::gateway::with_model(body, *fields, "other \" name");
+  const auto replaced = sluice::parse_json(other);
+  if (!replaced || replaced->get_object().at("model").get_string() != "other \" name") std::abort();
+  return 0;
+}

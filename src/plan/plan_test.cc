@@ -1,0 +1,268 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/files.h"
+#include "plan/fields.h"
+#include "plan/node.h"
+#include "plan/parse.h"
+
+namespace sluice::plan {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+SecretSource secrets() {
+  return {.environment = [](const std::string& name) -> Result<std::string> {
+            if (name == "KEY") return "key-from-env\n";
+            return invalid("the environment has no variable " + name);
+          },
+          .file = [](const std::string&) -> Result<std::string> { return "key-from-file"; }};
+}
+
+Result<Plan> parse(const std::string& yaml) {
+  SLUICE_ASSIGN_OR_RETURN(const Node root, parse_yaml(yaml, "t.yaml"));
+  return parse_plan(root, secrets());
+}
+
+// The message, or "" when the plan is good.
+std::string wrong(const std::string& yaml) {
+  const auto plan = parse(yaml);
+  return plan ? "" : plan.error().message();
+}
+
+const std::string kUpstream =
+    "upstreams:\n  - {name: u, endpoints: [{url: \"http://127.0.0.1:9000\"}]}\n";
+const std::string kGood = kUpstream + "routes:\n  - {name: r, targets: [{upstream: u}]}\n";
+
+// kGood with `field` in its route.
+std::string with_route(const std::string& field) {
+  return kUpstream + "routes:\n  - name: r\n    targets: [{upstream: u}]\n    " + field + "\n";
+}
+
+TEST(Plan, ReadsEveryPart) {
+  const auto plan = parse(R"(
+listen: ["0.0.0.0:80", "[::1]:81"]
+server: {max_connections: 5, max_body: 1MiB, metrics_public: true}
+access_log: {path: /var/log/x}
+upstreams:
+  - name: own
+    kind: sluice
+    internal_token: {env: KEY}
+    dns: {name: replicas.svc, port: 9000, refresh: 5s}
+    health: {interval: 500ms, unhealthy_after: 3}
+    breaker: {consecutive_failures: 2, open_for: 1s}
+    outlier: {latency_factor: 3}
+  - name: cloud
+    api_key: {file: /k}
+    path_prefix: /openai
+    max_outstanding: 9
+    endpoints: [{url: "http://[::1]:9000", name: six, weight: 2.5}]
+routes:
+  - name: a
+    match: {models: m, hosts: [API.example], paths: ["/v1/*"], headers: {X-A: b, X-B: "*"}}
+    policy: prefix_affinity
+    prefix: {imbalance: 3}
+    targets:
+      - {upstream: cloud, weight: 9, model: gpt}
+      - {upstream: cloud, weight: 1, model: gpt-new, when: {x-canary: "1"}}
+    sticky: {by: header, header: X-User, replica: true}
+    mirror: {upstream: cloud, percent: 10}
+    retry: {attempts: 1, on: [connect, timeout], backoff: 5ms}
+    fallbacks: [{upstream: own, on: context, model: long}]
+    hedge: {after: 300ms}
+    timeouts: {total: 2m}
+    queue: {max_concurrent: 7}
+    public: true
+tenants:
+  - name: t
+    priority: 3
+    limits: {tokens_per_minute: 1000}
+    keys: [{name: k, key: {env: KEY}, routes: [a], expires: 2030-01-02T03:04:05Z, admin: true}]
+)");
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->listeners[1], (Listener{"::1", 81}));
+  EXPECT_EQ(plan->server.max_body_bytes, 1u << 20);
+  EXPECT_EQ(plan->upstreams[0].internal_token, "key-from-env");
+  EXPECT_EQ(plan->upstreams[0].dns->refresh, seconds(5));
+  EXPECT_EQ(plan->upstreams[0].health.interval, milliseconds(500));
+  EXPECT_EQ(plan->upstreams[1].api_key, "key-from-file");
+  EXPECT_EQ(plan->upstreams[1].endpoints[0].weight, 2.5);
+  const Route& route = plan->routes[0];
+  EXPECT_EQ(route.match.models, (std::vector<std::string>{"m"}));
+  EXPECT_EQ(route.match.hosts[0], "api.example");
+  EXPECT_EQ(route.match.headers[0].name, "x-a");
+  EXPECT_FALSE(route.match.headers[1].value);
+  EXPECT_EQ(route.policy, Policy::kPrefixAffinity);
+  EXPECT_EQ(route.targets[1].when[0].value, "1");
+  EXPECT_EQ(route.sticky.header, "x-user");
+  EXPECT_EQ(route.retry.on, (ErrorSet{ErrorClass::kConnect, ErrorClass::kTimeout}));
+  EXPECT_EQ(route.fallbacks[0].on, (ErrorSet{ErrorClass::kContext}));
+  EXPECT_TRUE(route.hedge.enabled);
+  EXPECT_EQ(route.timeouts.total, seconds(120));
+  EXPECT_EQ(plan->tenants[0].keys[0].expires_unix, 1893553445.0);
+  EXPECT_TRUE(plan->tenants[0].keys[0].digest.matches(SecretDigest("key-from-env")));
+}
+
+TEST(Plan, JsonSaysTheSame) {
+  const auto root = parse_yaml(kGood, "t.yaml");
+  ASSERT_TRUE(root);
+  const auto plan = plan_from_json(to_json_value(*root), secrets());
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ((*plan)->routes[0].targets[0].upstream, "u");
+}
+
+TEST(Plan, MistakesAreToldWithFileLineFieldExpectedAndFound) {
+  EXPECT_EQ(wrong(kUpstream +
+                  "routes:\n  - name: r\n    targets: [{upstream: u}]\n    policy: fastest\n"),
+            "t.yaml:6: routes[0].policy: expected one of round_robin weighted_round_robin "
+            "least_outstanding power_of_two prefix_affinity, found 'fastest'");
+  EXPECT_EQ(
+      wrong(with_route("retry: {attempts: many}")),
+      "t.yaml:6: routes[0].retry.attempts: expected a whole number from 0 to 16, found 'many'");
+  EXPECT_EQ(wrong(with_route("timeouts: {total: 5}")),
+            "t.yaml:6: routes[0].timeouts.total: expected a duration from 1ms to 1d, such as 250ms "
+            "or 30s; found '5'");
+}
+
+TEST(Plan, AllMistakesAreToldAtOnce) {
+  const std::string message = wrong("frobnicate: 1\n" + with_route("retry: 7") + "tenants: {}\n");
+  EXPECT_TRUE(message.contains("there is no field 'frobnicate'")) << message;
+  EXPECT_TRUE(message.contains("retry: expected a mapping, found '7'"));
+  EXPECT_TRUE(message.contains("tenants: expected a list, found a mapping"));
+}
+
+TEST(Plan, RefusesWhatCannotBeMeant) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"", "expected one route"},
+      {"a", "expected a mapping"},
+      {kGood + "routes: []\n", "twice"},
+      {kUpstream + "routes:\n  - {name: r, targets: [{upstream: x}]}\n", "no upstream 'x'"},
+      {kUpstream + "routes:\n  - {name: r, targets: []}\n", "one target"},
+      {kUpstream + "routes:\n  - {name: r, targets: [{upstream: u, weight: 0}]}\n", "weight 0"},
+      {kUpstream + "routes:\n  - {name: r, targets: [{upstream: u, weight: -1}]}\n", "weight"},
+      {kUpstream + "routes:\n  - {name: r, targets: [{upstream: u, weight: nan}]}\n", "weight"},
+      {kUpstream + "routes:\n  - {targets: [{upstream: u}]}\n", "name"},
+      {kUpstream + "routes:\n  - {name: \"a b\", targets: [{upstream: u}]}\n", "name"},
+      {kGood + "  - {name: r, targets: [{upstream: u}]}\n", "stands above"},
+      {"upstreams: [{name: u}]\n" + kGood.substr(kGood.find("routes")), "exactly one of"},
+      {"upstreams: [{name: u, endpoints: [{url: \"ftp://x\"}]}]\n" +
+           kGood.substr(kGood.find("routes")),
+       "http://"},
+      {"upstreams: [{name: u, endpoints: [{url: \"http://a/b\"}]}]\n" +
+           kGood.substr(kGood.find("routes")),
+       "http://"},
+      {"upstreams: [{name: u, endpoints: [{url: \"http://a@b\"}]}]\n" +
+           kGood.substr(kGood.find("routes")),
+       "http://"},
+      {"upstreams: [{name: u, kind: sluice, endpoints: [{url: \"http://a:1\"}]}]\n" +
+           kGood.substr(kGood.find("routes")),
+       "internal_token"},
+      {"upstreams: [{name: u, api_key: plain, endpoints: [{url: \"http://a:1\"}]}]\n" +
+           kGood.substr(kGood.find("routes")),
+       "in plain"},
+      {"upstreams: [{name: u, api_key: {env: NONE}, endpoints: [{url: \"http://a:1\"}]}]\n" +
+           kGood.substr(kGood.find("routes")),
+       "NONE"},
+      {with_route("match: {paths: [v1]}"), "begin with '/'"},
+      {with_route("sticky: {by: header}"), "header"},
+      {with_route("retry: {on: [bad_luck]}"), "bad_luck"},
+      {with_route("match: {headers: [a]}"), "mapping"},
+      {"listen: localhost\n" + kGood, "listen"},
+      {"listen: localhost:99999\n" + kGood, "listen"},
+      {kGood + "tenants: [{name: t, keys: [{name: k, sha256: abc}]}]\n", "64 hex"},
+      {kGood + "tenants: [{name: t, keys: [{name: k}]}]\n", "exactly one of"},
+      {kGood + "tenants: [{name: t, keys: [{name: k, key: {env: KEY}, expires: soon}]}]\n",
+       "expires"},
+      {kGood + "tenants: [{name: t, keys: [{name: k, key: {env: KEY}, expires: 2026-02-30}]}]\n",
+       "expires"},
+      {kGood + "tenants: [{name: t, routes: [z]}]\n", "no route 'z'"},
+      {kGood +
+           "tenants: [{name: t, keys: [{name: k, key: {env: KEY}}, {name: l, key: {env: KEY}}]}]\n",
+       "another key's"},
+  };
+  for (const auto& [yaml, said] : cases) {
+    const std::string message = wrong(yaml);
+    EXPECT_TRUE(message.contains(said)) << yaml << "\n→ " << message;
+  }
+  EXPECT_EQ(wrong(kGood), "");
+}
+
+TEST(Yaml, BoundsHoldForAliasesToo) {
+  std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 12; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    laughs += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+    for (int j = 0; j < 10; ++j) laughs += (j > 0 ? ", " : "") + before;
+    laughs += "]\n";
+  }
+  const auto bomb = parse_yaml(laughs, "t.yaml");
+  ASSERT_FALSE(bomb);
+  EXPECT_TRUE(bomb.error().message().contains("more than")) << bomb.error().message();
+  EXPECT_FALSE(parse_yaml("a: &a [*a]\n", "t.yaml"));
+  EXPECT_FALSE(parse_yaml(std::string(100, '['), "t.yaml"));
+  EXPECT_FALSE(parse_yaml("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+                          "t.yaml"));
+  EXPECT_FALSE(parse_yaml("a: 1\na: 2\n", "t.yaml"));
+  EXPECT_FALSE(parse_yaml("? [1]\n: 2\n", "t.yaml"));
+  EXPECT_FALSE(parse_yaml("a: 1\n---\nb: 2\n", "t.yaml"));
+  EXPECT_FALSE(parse_yaml("a: [1\n", "t.yaml"));
+  const auto aliased = parse_yaml("x: &x {a: 1}\ny: *x\n", "t.yaml");
+  ASSERT_TRUE(aliased);
+  EXPECT_EQ(aliased->find("y")->find("a")->text, "1");
+}
+
+TEST(LoadPlan, JoinsTheFilesOfADirectory) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("plan_test_" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  EXPECT_FALSE(load_plan(folder, secrets())) << "empty";
+  ASSERT_TRUE(write_file_atomically(folder / "a.yaml", "listen: \":1\"\n" + kUpstream));
+  ASSERT_TRUE(write_file_atomically(folder / "b.yml",
+                                    "routes:\n  - {name: r, targets: [{upstream: u}]}\n"));
+  ASSERT_TRUE(write_file_atomically(folder / "c.json",
+                                    R"({"routes":[{"name":"s","targets":[{"upstream":"u"}]}]})"));
+  ASSERT_TRUE(write_file_atomically(folder / "notes.txt", "not read"));
+  const auto plan = load_plan(folder, secrets());
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ((*plan)->routes.size(), 2u);
+  const std::string before = plan_stamp(folder);
+  ASSERT_TRUE(write_file_atomically(folder / "d.yaml", "listen: \":2\"\n"));
+  EXPECT_NE(plan_stamp(folder), before);
+  const auto twice = load_plan(folder, secrets());
+  ASSERT_FALSE(twice);
+  EXPECT_TRUE(twice.error().message().contains("only lists may be split"))
+      << twice.error().message();
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Endpoints, FileOfAddresses) {
+  const auto good = parse_endpoints("# all\nhttp://a:1\n\n http://b:2  bee 3 # two\r\n", "f");
+  ASSERT_TRUE(good) << good.error().message();
+  ASSERT_EQ(good->size(), 2u);
+  EXPECT_EQ((*good)[0].name, "a:1");
+  EXPECT_EQ((*good)[1].name, "bee");
+  EXPECT_EQ((*good)[1].weight, 3);
+  for (const char* bad : {"a:1", "http://a:1 n 0", "http://a:1 n x", "http://a:1 n 1 more",
+                          "http://a:1\nhttp://a:1", "http://a:0"}) {
+    EXPECT_FALSE(parse_endpoints(bad, "f")) << bad;
+  }
+}
+
+TEST(Units, DurationsAndSizes) {
+  EXPECT_EQ(*parse_duration("250ms"), milliseconds(250));
+  EXPECT_EQ(*parse_duration("1d"), std::chrono::hours(24));
+  EXPECT_EQ(*parse_bytes("8MiB"), 8u << 20);
+  for (const char* bad :
+       {"", "s", "-1s", "1.5s", "1 s", "1w", "99999999999999999999s", "300000d000"}) {
+    EXPECT_FALSE(parse_duration(bad)) << bad;
+  }
+  EXPECT_FALSE(parse_duration("9223372036854775807s"));
+  EXPECT_FALSE(parse_bytes("1kb"));
+}
+
+}  // namespace
+}  // namespace sluice::plan
