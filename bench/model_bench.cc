@@ -1,9 +1,12 @@
 // model_bench: the forward pass alone, without server, sampling or text.
 //
-//   model_bench MODEL [streams=1,16] [prompt=128] [tokens=64] [threads=2] [isa=avx512] [kv=f16]
+//   model_bench MODEL [streams=1,16] [prompt=128] [tokens=64] [depth=0] [threads=2] [isa=avx512]
+//               [kv=f16] [output=text]
 //
 // For each number of streams: reads that many prompts of random tokens, in steps of 512 rows, then
-// generates greedily with all streams in one batch. Prints tokens a second of both phases.
+// generates with all streams in one batch, each next token drawn at random. Prints tokens a second
+// of both phases; output=json prints one JSON object a line instead. With depth=N all streams
+// continue one text of N tokens, whose K and V they share and whose reading is not timed.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -13,6 +16,7 @@
 #include <numeric>
 #include <string>
 
+#include "base/json.h"
 #include "base/rng.h"
 #include "formats/model_source.h"
 #include "model/model.h"
@@ -30,52 +34,44 @@ struct Options {
   std::vector<int> streams = {1, 16};
   int prompt = 128;
   int tokens = 64;
+  int depth = 0;
   int threads = 2;
   kernels::Isa isa = kernels::best_isa();
   model::KvType kv = model::KvType::kF16;
+  bool as_json = false;
 };
 
 struct Stream {
   std::vector<int32_t> blocks;
   std::vector<int32_t> prompt;
   int position = 0;
-  int32_t next = 0;
 };
+
+int blocks_of(int positions) { return (positions + kBlockSize - 1) / kBlockSize; }
 
 class Run {
  public:
   Run(model::Model& model, const Options& options, int streams)
       : model_(model), logits_(static_cast<size_t>(streams) * vocab()) {
-    Rng rng(1);
-    const int blocks = (options.prompt + options.tokens + kBlockSize - 1) / kBlockSize;
+    const int shared = blocks_of(options.depth);
+    const int own = blocks_of(options.prompt + options.tokens);
+    head_.prompt = random_tokens(options.depth);
+    head_.blocks.resize(static_cast<size_t>(shared));
+    std::iota(head_.blocks.begin(), head_.blocks.end(), 0);
     for (int i = 0; i < streams; ++i) {
-      Stream s;
-      s.blocks.resize(static_cast<size_t>(blocks));
-      std::iota(s.blocks.begin(), s.blocks.end(), i * blocks);
-      for (int t = 0; t < options.prompt; ++t) {
-        s.prompt.push_back(static_cast<int32_t>(rng.below(vocab())));
-      }
+      Stream s{.blocks = head_.blocks, .prompt = random_tokens(options.prompt)};
+      for (int b = 0; b < own; ++b) s.blocks.push_back(shared + i * own + b);
+      s.position = shared * kBlockSize;
       streams_.push_back(std::move(s));
     }
   }
 
+  // Reads what all streams begin with.
+  void read_head() { read(head_); }
+
   // Reads the prompts, one stream after the other.
   void read() {
-    for (Stream& s : streams_) {
-      while (s.position < static_cast<int>(s.prompt.size())) {
-        const int left = static_cast<int>(s.prompt.size()) - s.position;
-        const int rows = std::min(left, kStepRows);
-        batch_.clear();
-        const auto first = s.prompt.begin() + s.position;
-        batch_.tokens.assign(first, first + rows);
-        batch_.slices = {
-            {.first_row = 0, .rows = rows, .first_position = s.position, .blocks = s.blocks}};
-        if (rows == left) batch_.output_rows = {rows - 1};
-        model_.forward(batch_, std::span(logits_).first(batch_.output_rows.size() * vocab()));
-        s.position += rows;
-      }
-      s.next = choose(0);
-    }
+    for (Stream& s : streams_) read(s);
   }
 
   void generate(int tokens) {
@@ -83,25 +79,44 @@ class Run {
       batch_.clear();
       for (Stream& s : streams_) {
         const int row = static_cast<int>(batch_.tokens.size());
-        batch_.tokens.push_back(s.next);
+        batch_.tokens.push_back(random_token());
         batch_.slices.push_back(
             {.first_row = row, .rows = 1, .first_position = s.position++, .blocks = s.blocks});
         batch_.output_rows.push_back(row);
       }
       model_.forward(batch_, logits_);
-      for (size_t i = 0; i < streams_.size(); ++i) streams_[i].next = choose(i);
     }
   }
 
  private:
   size_t vocab() const { return static_cast<size_t>(model_.config().vocab); }
-  int32_t choose(size_t row) const {
-    const auto first = logits_.begin() + static_cast<ptrdiff_t>(row * vocab());
-    const auto last = first + static_cast<ptrdiff_t>(vocab());
-    return static_cast<int32_t>(std::max_element(first, last) - first);
+  int32_t random_token() { return static_cast<int32_t>(rng_.below(vocab())); }
+
+  std::vector<int32_t> random_tokens(int count) {
+    std::vector<int32_t> out;
+    for (int i = 0; i < count; ++i) out.push_back(random_token());
+    return out;
+  }
+
+  void read(Stream& s) {
+    for (size_t done = 0; done < s.prompt.size();) {
+      const int left = static_cast<int>(s.prompt.size() - done);
+      const int rows = std::min(left, kStepRows);
+      batch_.clear();
+      const auto first = s.prompt.begin() + static_cast<ptrdiff_t>(done);
+      batch_.tokens.assign(first, first + rows);
+      batch_.slices = {
+          {.first_row = 0, .rows = rows, .first_position = s.position, .blocks = s.blocks}};
+      if (rows == left) batch_.output_rows = {rows - 1};
+      model_.forward(batch_, std::span(logits_).first(batch_.output_rows.size() * vocab()));
+      s.position += rows;
+      done += static_cast<size_t>(rows);
+    }
   }
 
   model::Model& model_;
+  Rng rng_{1};
+  Stream head_;
   std::vector<Stream> streams_;
   model::Batch batch_;
   std::vector<float> logits_;
@@ -126,8 +141,8 @@ Result<Options> parse(int argc, char** argv) {
   Options o;
   if (argc < 2)
     return invalid(
-        "usage: model_bench MODEL [streams=1,16] [prompt=128] [tokens=64]"
-        " [threads=2] [isa=avx512] [kv=f32|f16|int8]");
+        "usage: model_bench MODEL [streams=1,16] [prompt=128] [tokens=64] [depth=0]"
+        " [threads=2] [isa=avx512] [kv=f32|f16|int8] [output=text|json]");
   o.model = argv[1];
   const std::map<std::string, model::KvType> kinds = {
       {"f32", model::KvType::kF32}, {"f16", model::KvType::kF16}, {"int8", model::KvType::kInt8}};
@@ -151,6 +166,10 @@ Result<Options> parse(int argc, char** argv) {
       o.prompt = std::max(1, std::atoi(value.c_str()));
     } else if (key == "tokens") {
       o.tokens = std::max(1, std::atoi(value.c_str()));
+    } else if (key == "depth") {
+      o.depth = std::max(0, std::atoi(value.c_str()));
+    } else if (key == "output" && (value == "text" || value == "json")) {
+      o.as_json = value == "json";
     } else if (key == "threads") {
       o.threads = std::max(1, std::atoi(value.c_str()));
     } else {
@@ -160,12 +179,35 @@ Result<Options> parse(int argc, char** argv) {
   return o;
 }
 
+void print(const Options& o, int streams, const Times& load, const Times& reading,
+           const Times& writing) {
+  const double prompt_rate = streams * o.prompt / reading.wall;
+  const double rate = streams * o.tokens / writing.wall;
+  if (o.as_json) {
+    fmt::print("{}\n", to_json({{"streams", streams},
+                                {"prompt", o.prompt},
+                                {"tokens", o.tokens},
+                                {"depth", o.depth},
+                                {"prompt_tok_s", prompt_rate},
+                                {"tok_s", rate},
+                                {"step_ms", 1e3 * writing.wall / o.tokens},
+                                {"step_cpu_ms", 1e3 * writing.processor / o.tokens},
+                                {"load_s", load.wall}}));
+    return;
+  }
+  fmt::print(
+      "{:3} streams: prompt {:.1f} tok/s, generation {:.1f} tok/s; a step {:.2f} ms, "
+      "{:.2f} ms of processor time\n",
+      streams, prompt_rate, rate, 1e3 * writing.wall / o.tokens,
+      1e3 * writing.processor / o.tokens);
+}
+
 Outcome bench(int argc, char** argv) {
   SLUICE_ASSIGN_OR_RETURN(const Options o, parse(argc, argv));
   SLUICE_ASSIGN_OR_RETURN(const auto source, formats::open_model(o.model));
   ThreadTeam team(o.threads);
   const int most = std::ranges::max(o.streams);
-  const int64_t blocks = int64_t{most} * ((o.prompt + o.tokens) / kBlockSize + 1);
+  const int64_t blocks = int64_t{most} * blocks_of(o.prompt + o.tokens) + blocks_of(o.depth);
   std::unique_ptr<model::Model> model;
   const Times load = times_of([&] {
     auto loaded = model::load_model(*source,
@@ -182,17 +224,23 @@ Outcome bench(int argc, char** argv) {
     }
   });
   if (model == nullptr) return invalid("the model was not loaded");
-  fmt::print("{}: {} parameters, {}, {} threads, loaded in {:.3f} s\n", o.model,
-             model::parameter_count(*source), kernels::isa_name(o.isa), o.threads, load.wall);
+  if (!o.as_json) {
+    fmt::print("{}: {} parameters, {}, {} threads, loaded in {:.3f} s\n", o.model,
+               model::parameter_count(*source), kernels::isa_name(o.isa), o.threads, load.wall);
+  }
   for (const int streams : o.streams) {
+    Options warm = o;
+    warm.depth = 0;
+    warm.prompt = std::min(o.prompt, 64);
+    warm.tokens = 1;
+    Run warming(*model, warm, streams);
+    warming.read();
+    warming.generate(1);
     Run run(*model, o, streams);
+    run.read_head();
     const Times reading = times_of([&] { run.read(); });
     const Times writing = times_of([&] { run.generate(o.tokens); });
-    fmt::print(
-        "{:3} streams: prompt {:.1f} tok/s, generation {:.1f} tok/s; a step {:.2f} ms, "
-        "{:.2f} ms of processor time\n",
-        streams, streams * o.prompt / reading.wall, streams * o.tokens / writing.wall,
-        1e3 * writing.wall / o.tokens, 1e3 * writing.processor / o.tokens);
+    print(o, streams, load, reading, writing);
   }
   return {};
 }
