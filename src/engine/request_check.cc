@@ -63,11 +63,12 @@ Outcome check_counts(const SamplingParams& s) {
 }
 
 Outcome check_resumed(const Request& request) {
-  const auto most = std::min<size_t>(request.prompt.size() - 1, size_t(request.sampling.max_tokens));
+  const auto most =
+      std::min<size_t>(request.prompt.size() - 1, size_t(request.sampling.max_tokens));
   if (request.resumed_tokens >= 0 && size_t(request.resumed_tokens) <= most) return {};
-  return invalid(fmt::format("resumed_tokens must be from 0 to {}; found {}", most,
-                             request.resumed_tokens),
-                 "resumed_tokens");
+  return invalid(
+      fmt::format("resumed_tokens must be from 0 to {}; found {}", most, request.resumed_tokens),
+      "resumed_tokens");
 }
 
 Outcome check_prompt(const Request& request, const RequestBounds& bounds) {

@@ -36,15 +36,16 @@ std::vector<int32_t> look_up_draft(std::span<const int32_t> tokens,
 // Holds the sequence's draft against the token that came, which is not appended yet.
 void check_draft(Sequence& sequence, int32_t token);
 
-// How many draft rows each of the sequences gets in a step that else has `base`: as many as raise
-// the tokens expected per second, at most `most` in all. `expected` is the least gain worth having.
+// How many draft rows each of the sequences gets: as many as raise the tokens expected per second,
+// and none where that is not worth it.
 class DraftPlanner {
  public:
   explicit DraftPlanner(const SpeculationOptions& options) : options_(options) {}
 
   bool enabled() const { return options_.max_draft > 0; }
 
-  // Sets `draft_rows` of each sequence; every one of them computes one row and samples from it.
+  // Sets `draft` and `draft_rows` of each sequence, at most `most` rows in all, for a step that has
+  // `base` without them. Every one of the sequences computes one row and samples from it.
   void plan(std::span<Sequence* const> streams, const StepShape& base, const StepCost& cost,
             int most);
 
