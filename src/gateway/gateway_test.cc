@@ -373,6 +373,53 @@ TEST(Relay, TheQueueHoldsWhatItMay) {
   EXPECT_TRUE(ended.wait(2));
 }
 
+TEST(Relay, CopiesAreComparedAndNeverSeen) {
+  const auto says = [](const std::string& text) {
+    return [text](const HttpRequest&, const Responder& responder) {
+      responder->send(
+          ScriptedUpstream::json("{\"id\":\"" + text + "\",\"text\":\"" + text + "\"}"));
+    };
+  };
+  RunningUpstream primary(says("a"));
+  RunningUpstream shadow(says("b"));
+  std::string plan =
+      plan_text({primary.url()}, "    mirror: {upstream: v, percent: 50, model: next}\n");
+  plan.insert(plan.find("routes:"), "  - {name: v, health: {active: false}, endpoints: [{url: \"" +
+                                        shadow.url() + "\"}]}\n");
+  RunningGateway gateway(plan);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(gateway.post(kBody).body.contains("\"a\""));
+  ASSERT_TRUE(shadow.handler->arrived.wait(5));
+  EXPECT_EQ(primary.handler->count(), 10);
+  EXPECT_EQ(shadow.handler->count(), 5);
+  EXPECT_TRUE(shadow.handler->seen()[0].body.contains("next"));
+  const std::string wanted =
+      R"(sluice_gateway_mirror_compared_total{outcome="different_text",route="r"} 5)";
+  while (!gateway.metrics.render(true, false).contains(wanted)) {
+  }
+}
+
+TEST(AnswerDigest, ReadsTheTextWhateverIsAroundIt) {
+  const auto digest = [](std::string_view text, size_t step) {
+    AnswerDigest answer;
+    for (; !text.empty(); text.remove_prefix(std::min(step, text.size()))) {
+      answer.feed(text.substr(0, step));
+    }
+    return answer.value();
+  };
+  const std::string whole = R"({"id":"1","choices":[{"message":{"content": "He said \"hi\"."}}]})";
+  const std::string stream =
+      R"(data: {"id":"2","choices":[{"delta":{"role":"assistant","content":""}}]})"
+      "\n\n"
+      R"(data: {"delta":{"content":"He said \"h"}})"
+      "\n\n"
+      R"(data: {"delta":{"content":"i\"."}})"
+      "\n\n";
+  EXPECT_EQ(digest(whole, 1000), digest(stream, 1000));
+  EXPECT_EQ(digest(whole, 1), digest(stream, 3));
+  EXPECT_NE(digest(whole, 1000), digest(R"({"content":"He said \"ho\"."})", 1000));
+  EXPECT_EQ(digest(R"({"content":null,"context":"x"})", 1000), AnswerDigest().value());
+}
+
 TEST(Gateway, KeysRoutesAndItsOwnPages) {
   RunningUpstream upstream(answers("a"));
   std::string plan = plan_text({upstream.url()}, "    match: {models: [m, n]}\n") +

@@ -156,6 +156,7 @@ void Relay::choose_branch() {
     failure_ = Failure{.message = "no replica can take requests now"};
     return decide();
   }
+  mirror();
   try_next();
 }
 
@@ -192,7 +193,7 @@ bool Relay::launch(bool hedge) {
   if (!hedge) ++tries_;
   ++request_.record.attempts;
   auto self = shared_from_this();
-  attempt->call = client_.request(onward(*attempt),
+  attempt->call = client_.request(onward(*target_, attempt->lease->replica()),
                                   {.on_head =
                                        [self, attempt](int status, const net::Headers& headers) {
                                          if (!attempt->over)
@@ -209,9 +210,24 @@ bool Relay::launch(bool hedge) {
   return true;
 }
 
-net::ClientRequest Relay::onward(const Attempt& attempt) const {
-  const ReplicaInfo& replica = attempt.lease->replica();
-  const auto upstream = attempt.target->upstream().settings();
+// A copy that nobody waits for. Sent before the request itself, whose end may follow at once.
+void Relay::mirror() {
+  Route& route = *request_.route;
+  if (!route.takes_mirror()) return;
+  const plan::Mirror& settings = *this->settings().mirror;
+  auto lease = route.mirror()->choose({.model = request_.fields.model.value_or("")});
+  if (!lease || route.memory()->mirrors >= settings.max_in_flight) {
+    return host_.metrics.mirror(this->settings().name, "dropped");
+  }
+  net::ClientRequest copy = onward(*route.mirror(), lease->replica());
+  copy.timeout = settings.timeout;
+  mirror_ = std::make_shared<MirrorComparison>(host_.metrics, this->settings().name);
+  send_copy(host_.metrics, route, *route.mirror(), std::move(*lease), client_, std::move(copy),
+            mirror_);
+}
+
+net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replica) const {
+  const auto upstream = target.upstream().settings();
   const plan::Timeouts& timeouts = settings().timeouts;
   net::ClientRequest out;
   out.method = request_.http.method;
@@ -248,6 +264,7 @@ void Relay::on_data(const AttemptPtr& attempt, std::string_view bytes) {
   }
   if (!winner_) commit(attempt);
   request_.record.bytes_out += bytes.size();
+  if (mirror_) mirror_->primary.digest.feed(bytes);
   const size_t tail = std::min<size_t>(2, bytes.size());
   ends_event_ = bytes.substr(bytes.size() - tail) == "\n\n";
   // False: the client left, or is cut for reading too slowly; on_client_gone() follows.
@@ -309,6 +326,7 @@ void Relay::answer_whole(const AttemptPtr& attempt) {
   if (!attempt->collects) return stream_over({});
   RequestRecord& record = request_.record;
   record.bytes_out = attempt->body.size();
+  if (mirror_) mirror_->primary.digest.feed(attempt->body);
   net::HttpResponse response{.status = attempt->status,
                              .headers = answer_headers(attempt->headers, record.id),
                              .body = std::move(attempt->body)};
@@ -517,6 +535,10 @@ void Relay::over() {
   permit_ = {};
   request_.responder.reset();
   request_.http.body = {};
+  if (mirror_ && request_.record.ending != Ending::kClientGone) {
+    mirror_->primary.status = request_.record.status;
+    mirror_->compare();
+  }
   host_.on_over(request_.record);
 }
 

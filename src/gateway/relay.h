@@ -18,6 +18,7 @@
 #include "gateway/admission.h"
 #include "gateway/body_scan.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/mirror.h"
 #include "gateway/record.h"
 #include "gateway/replica.h"
 #include "gateway/snapshot.h"
@@ -91,7 +92,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void choose_branch();
   void try_next();
   bool launch(bool hedge);
-  net::ClientRequest onward(const Attempt& attempt) const;
+  net::ClientRequest onward(const Target& target, const ReplicaInfo& replica) const;
+  void mirror();
   std::optional<std::string_view> header(std::string_view name) const;
   std::string sticky_key() const;
 
@@ -137,6 +139,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   AttemptPtr winner_;                  // whose bytes the client gets
   bool ends_event_ = true;             // what the client got so far ends between two events
   std::optional<Failure> failure_;
+  std::shared_ptr<MirrorComparison> mirror_;  // null: no copy was sent
   bool over_ = false;
 
   net::EventLoop::Timer deadline_;
