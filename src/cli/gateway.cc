@@ -17,6 +17,7 @@
 #include "cli/signals.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
+#include "gateway/unbroken_front.h"
 #include "net/event_loop.h"
 #include "net/server.h"
 #include "plan/parse.h"
@@ -83,7 +84,13 @@ class GatewayProcess {
   GatewayProcess(std::shared_ptr<const plan::Plan> plan,
                  const std::vector<std::shared_ptr<net::EventLoop>>& loops)
       : workers_(std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue)),
-        gateway_(std::make_shared<gateway::Gateway>(std::move(plan), loops, *workers_, metrics_)) {}
+        gateway_(std::make_shared<gateway::Gateway>(std::move(plan), loops, *workers_, metrics_)),
+        front_(
+            gateway_->relay_host(), [this] { return gateway_->snapshot(); }, gateway_->chooser(),
+            *workers_, metrics_) {
+    gateway_->set_sluice_handler(
+        [this](gateway::RelayRequest request) { front_.answer(std::move(request)); });
+  }
 
   // The HTTP server's own numbers.
   void count_http() {
@@ -107,6 +114,7 @@ class GatewayProcess {
   telemetry::Metrics metrics_;
   std::unique_ptr<WorkerPool> workers_;
   std::shared_ptr<gateway::Gateway> gateway_;
+  gateway::UnbrokenFront front_;
   std::unique_ptr<net::HttpServer> http_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -102,6 +103,9 @@ struct Request {
   std::string cache_salt;
   std::optional<TimePoint> deadline;
   std::optional<Resume> resume;
+  // What the front that let the request in knows of it (net::HttpRequest::context), for the backend
+  // that belongs to it. Stays in this process.
+  std::shared_ptr<const void> context = {};
 };
 
 enum class FinishReason { kStop, kLength, kAbort, kError };

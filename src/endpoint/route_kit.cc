@@ -33,6 +33,7 @@ void RouteKit::generate(completion::Request request, const net::HttpRequest& htt
                         const ResponderPtr& responder,
                         const std::shared_ptr<completion::ResponseSink>& sink) const {
   request.tenant = auth_.check(http).value_or(std::string());
+  request.context = http.context;
   request.deadline = clock_.now() + request_timeout_;
   auto started = backend_.generate(std::move(request), sink);
   if (!started) {

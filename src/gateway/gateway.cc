@@ -276,14 +276,7 @@ void Gateway::route(RelayRequest request) {
                                          "model", "model_not_found"));
   }
   request.record.route = request.route->settings().name;
-  if (request.route->sluice() && sluice_handler_) {
-    SluiceRequest sluice{.http = std::move(request.http),
-                         .responder = std::move(request.responder),
-                         .snapshot = std::move(request.snapshot),
-                         .route = request.route,
-                         .caller = request.caller};
-    return sluice_handler_(std::move(sluice));
-  }
+  if (request.route->sluice() && sluice_handler_) return sluice_handler_(std::move(request));
   const auto* here = net::EventLoop::current();
   const auto parts = std::ranges::find_if(
       loops_, [here](const LoopParts& each) { return each.loop.get() == here; });

@@ -33,16 +33,9 @@ namespace sluice::gateway {
 // Callable from any thread; handle() on the server's loops. What it refers to outlives it.
 class Gateway : public net::HttpHandler {
  public:
-  // Answers the requests of routes over Sluice replicas, on any thread. `caller` and `route` live
-  // as long as `snapshot`.
-  struct SluiceRequest {
-    net::HttpRequest http;
-    std::shared_ptr<net::Responder> responder;
-    std::shared_ptr<const Snapshot> snapshot;
-    Route* route = nullptr;
-    Caller caller;
-  };
-  using SluiceHandler = std::function<void(SluiceRequest request)>;
+  // Answers the requests of routes over Sluice replicas, from the loop's thread on, and tells the
+  // relay host of their end.
+  using SluiceHandler = std::function<void(RelayRequest request)>;
 
   // `loops` are the server's.
   Gateway(std::shared_ptr<const plan::Plan> plan,
@@ -66,6 +59,7 @@ class Gateway : public net::HttpHandler {
   std::shared_ptr<const Snapshot> snapshot() const;
   ReplicaChooser& chooser() { return balancer_; }
   GatewayMetrics& metrics() { return gateway_metrics_; }
+  RelayHost& relay_host() { return relay_host_; }
   // Without one, Sluice replicas are relayed to as foreign servers.
   void set_sluice_handler(SluiceHandler handler) { sluice_handler_ = std::move(handler); }
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMaxModels = 4096;
 constexpr size_t kMaxKnown = 4096;
+constexpr std::chrono::seconds kPatience{2};
 constexpr JsonLimits kLimits{.max_bytes = 4u << 20, .max_depth = 8, .max_nodes = 100'000};
 
 std::unexpected<Status> odd(std::string_view what) {
@@ -62,6 +63,21 @@ Result<completion::Load> read_load(const json::object& from) {
   return load;
 }
 
+net::ClientRequest question(const ReplicaInfo& replica) {
+  net::ClientRequest request{
+      .url = replica.url + "/internal/v1/identity",
+      .headers = {{"Authorization", "Bearer " + replica.internal_token}},
+  };
+  request.timeout = kPatience;
+  return request;
+}
+
+Result<ReplicaIdentity> read(const ReplicaInfo& replica, int status, std::string_view body) {
+  if (status == 200) return parse_identity(body);
+  return fail(Code::kUnavailable, fmt::format("replica '{}' answered its identity with status {}",
+                                              replica.name, status));
+}
+
 }  // namespace
 
 const completion::ModelCard* ReplicaIdentity::find(std::string_view model) const {
@@ -90,27 +106,60 @@ Result<ReplicaIdentity> parse_identity(std::string_view body) {
   return identity;
 }
 
-Result<std::shared_ptr<const ReplicaIdentity>> ReplicaIdentities::get(const ReplicaInfo& replica) {
-  {
-    const std::lock_guard lock(mutex_);
-    const auto at = known_.find(replica.url);
-    if (at != known_.end() && clock_.now() - at->second.at < kKept) return at->second.identity;
-  }
-  SLUICE_ASSIGN_OR_RETURN(
-      const auto response,
-      client_.fetch({.url = replica.url + "/internal/v1/identity",
-                     .headers = {{"Authorization", "Bearer " + replica.internal_token}},
-                     .timeout = kPatience}));
-  if (response.status != 200) {
-    return fail(Code::kUnavailable, fmt::format("replica '{}' answered its identity with status {}",
-                                                replica.name, response.status));
-  }
-  SLUICE_ASSIGN_OR_RETURN(auto identity, parse_identity(response.body));
-  auto shared = std::make_shared<const ReplicaIdentity>(std::move(identity));
+Result<ReplicaIdentity> fetch_identity(net::HttpClient& client, const ReplicaInfo& replica) {
+  SLUICE_ASSIGN_OR_RETURN(const auto response, client.fetch(question(replica)));
+  return read(replica, response.status, response.body);
+}
+
+void request_identity(net::HttpClient& client, const ReplicaInfo& replica,
+                      std::function<void(Result<ReplicaIdentity>)> done) {
+  struct Answer {
+    int status = 0;
+    std::string body;
+  };
+  auto answer = std::make_shared<Answer>();
+  client.request(question(replica),
+                 {.on_head = [answer](int status, const net::Headers&) { answer->status = status; },
+                  .on_data =
+                      [answer](std::string_view bytes) {
+                        // One byte over the limit is enough to be refused.
+                        const size_t room = kLimits.max_bytes + 1 - answer->body.size();
+                        answer->body += bytes.substr(0, room);
+                      },
+                  .on_end =
+                      [answer, replica, done = std::move(done)](const Outcome& outcome) {
+                        if (!outcome) return done(std::unexpected(outcome.error()));
+                        done(read(replica, answer->status, answer->body));
+                      }});
+}
+
+std::optional<ModelCards::Known> ModelCards::find(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  if (known_.size() >= kMaxKnown) known_.clear();
-  known_[replica.url] = {clock_.now(), shared};
-  return shared;
+  const auto at = entries_.find(name);
+  if (at == entries_.end()) return std::nullopt;
+  Entry& entry = at->second;
+  const bool refresh = !entry.asking && clock_.now() - entry.at >= kFresh;
+  entry.asking = entry.asking || refresh;
+  return Known{entry.card, refresh};
+}
+
+void ModelCards::tell(const std::string& name, const completion::ModelCard& card) {
+  const std::lock_guard lock(mutex_);
+  if (entries_.size() >= kMaxKnown && !entries_.contains(name)) entries_.clear();
+  entries_[name] = {card, clock_.now(), false};
+}
+
+void ModelCards::forget(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  entries_.erase(name);
+}
+
+void ModelCards::not_refreshed(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto at = entries_.find(name);
+  if (at == entries_.end()) return;
+  at->second.asking = false;
+  at->second.at = clock_.now();
 }
 
 }  // namespace sluice::gateway

@@ -1,9 +1,12 @@
-// ReplicaIdentities: what Sluice replicas say they serve (GET /internal/v1/identity), remembered
-// for a few seconds.
+// What a Sluice replica says that it serves (GET /internal/v1/identity), and ModelCards: the cards
+// of models by the names that clients use, as replicas told them.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -28,27 +31,39 @@ struct ReplicaIdentity {
 // The answer's body → what it says. What it is not is kDataLoss.
 Result<ReplicaIdentity> parse_identity(std::string_view body);
 
-// Any thread but a client's loop, as asking blocks.
-class ReplicaIdentities {
+// Asks a replica. fetch waits for the answer and is not for a loop's thread; request tells it on
+// the client's loop.
+Result<ReplicaIdentity> fetch_identity(net::HttpClient& client, const ReplicaInfo& replica);
+void request_identity(net::HttpClient& client, const ReplicaInfo& replica,
+                      std::function<void(Result<ReplicaIdentity>)> done);
+
+// Any thread. A card that is known is given at once, so that a replica that hangs holds nobody up;
+// when it is no longer fresh, the answer to the next question is fetched in the background.
+class ModelCards {
  public:
-  static constexpr std::chrono::seconds kKept{5};
-  static constexpr std::chrono::seconds kPatience{2};
+  static constexpr std::chrono::seconds kFresh{5};
 
-  ReplicaIdentities(net::HttpClient& client, const Clock& clock) : client_(client), clock_(clock) {}
+  explicit ModelCards(const Clock& clock) : clock_(clock) {}
 
-  // Of a Sluice replica; asks it when nothing fresh is known.
-  Result<std::shared_ptr<const ReplicaIdentity>> get(const ReplicaInfo& replica);
+  struct Known {
+    completion::ModelCard card;
+    bool refresh = false;  // the caller is to ask again, and to tell
+  };
+  std::optional<Known> find(const std::string& name);
+  void tell(const std::string& name, const completion::ModelCard& card);
+  void forget(const std::string& name);  // there is no such model any more
+  void not_refreshed(const std::string& name);
 
  private:
-  struct Known {
+  struct Entry {
+    completion::ModelCard card;
     TimePoint at;
-    std::shared_ptr<const ReplicaIdentity> identity;
+    bool asking = false;
   };
 
-  net::HttpClient& client_;
   const Clock& clock_;
   std::mutex mutex_;
-  std::unordered_map<std::string, Known> known_;  // by URL
+  std::unordered_map<std::string, Entry> entries_;
 };
 
 }  // namespace sluice::gateway

@@ -328,6 +328,10 @@ void UnbrokenAnswer::tick(TimePoint now) {
   }
 }
 
+void UnbrokenAnswer::overslept(TimePoint now) {
+  for (Attempt& attempt : attempts_) attempt.last_heard = now;
+}
+
 void UnbrokenAnswer::cancel() {
   if (!over_) refuse(Status(Code::kCancelled, "the request was cancelled"));
 }

@@ -90,6 +90,8 @@ class UnbrokenAnswer {
   void on_end(int attempt, Loss loss, const Status& status, TimePoint now);
 
   void tick(TimePoint now);
+  // This process itself did not run for a while: silence until now says nothing of the replicas.
+  void overslept(TimePoint now);
   void cancel();
 
   TimePoint wake_at() const;

@@ -485,6 +485,18 @@ TEST(UnbrokenAnswer, CancelClosesEverythingAndTellsOnce) {
   EXPECT_EQ(world.answer.wake_at(), TimePoint::max());
 }
 
+TEST(UnbrokenAnswer, ItsOwnSleepIsNobodysSilence) {
+  World world(request_of());
+  world.open();
+  for (int i = 0; i < 5; ++i) world.deliver(1);
+  world.now += 1h;
+  world.answer.overslept(world.now);
+  world.pass(1ms);
+  world.run_to_end();
+  world.sink.expect_whole(world.asked);
+  EXPECT_EQ(world.attempts, 1);
+}
+
 TEST(UnbrokenAnswer, TheDeadlineEndsAWait) {
   Request request = request_of();
   request.deadline = TimePoint{1h} + 500ms;

@@ -12,9 +12,8 @@ namespace {
 
 using completion::ModelCard;
 
-constexpr std::chrono::seconds kFresh{1};
-constexpr std::chrono::seconds kTokenizePatience{60};
-constexpr size_t kMaxCards = 4096;
+constexpr int kAsked = 3;  // replicas, one after the other
+constexpr std::chrono::seconds kTokenizePatience{10};
 
 }  // namespace
 
@@ -26,10 +25,14 @@ UnbrokenBackend::UnbrokenBackend(const UnbrokenRoutes& routes, ReplicaChooser& c
       client_(client),
       clock_(clock),
       metrics_(metrics),
-      identities_(client, clock),
+      cards_(clock),
       minder_(clock) {}
 
-UnbrokenBackend::~UnbrokenBackend() { minder_.cancel_all(); }
+UnbrokenBackend::~UnbrokenBackend() {
+  minder_.cancel_all();
+  std::unique_lock lock(refreshes_mutex_);
+  refreshed_.wait(lock, [this] { return refreshes_ == 0; });
+}
 
 Result<std::shared_ptr<completion::Call>> UnbrokenBackend::generate(
     completion::Request request, std::shared_ptr<completion::ResponseSink> sink) {
@@ -52,55 +55,79 @@ Result<std::shared_ptr<completion::Call>> UnbrokenBackend::generate_on(
   return run;
 }
 
-Result<ReplicaLease> UnbrokenBackend::choose(const std::string& model) const {
+Result<ReplicaLease> UnbrokenBackend::choose(const std::string& model,
+                                             const std::vector<std::string>& excluded) const {
   SLUICE_ASSIGN_OR_RETURN(const std::string route, routes_.route_of_model(model));
   return chooser_.choose({.route = route,
                           .sticky_key = {},
                           .prefix = {},
-                          .excluded = {},
+                          .excluded = excluded,
                           .fingerprint = {},
                           .model = model});
 }
 
-Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {
-  SLUICE_ASSIGN_OR_RETURN(auto lease, choose(name));
-  const ReplicaInfo& replica = lease.replica();
-  const auto identity = identities_.get(replica);
-  if (!identity) {
-    lease.report(UseResult::kNotReached);
-    return std::unexpected(identity.error());
-  }
-  const ModelCard* card = (*identity)->find(replica.model.empty() ? name : replica.model);
+Result<ModelCard> UnbrokenBackend::card_of(const std::string& name, const ReplicaInfo& replica,
+                                           const ReplicaIdentity& identity) const {
+  const std::string& asked = replica.model.empty() ? name : replica.model;
+  const ModelCard* card = identity.find(asked);
   if (card == nullptr) {
     return fail(Code::kNotFound,
                 fmt::format("the model '{}' does not exist here", name.substr(0, 128)), "model",
                 "model_not_found");
   }
-  chooser_.learn_fingerprint(replica, replica.model.empty() ? name : replica.model,
-                             card->fingerprint);
+  chooser_.learn_fingerprint(replica, asked, card->fingerprint);
   ModelCard found = *card;
   if (!name.empty()) found.id = name;
   return found;
 }
 
-Result<ModelCard> UnbrokenBackend::find_model(const std::string& name) const {
-  const TimePoint now = clock_.now();
-  std::optional<KnownCard> known;
+Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {
+  std::vector<std::string> excluded;
+  Status last(Code::kUnavailable, "no server for this model can be reached");
+  for (int i = 0; i < kAsked; ++i) {
+    auto lease = choose(name, excluded);
+    if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
+    const auto identity = fetch_identity(client_, lease->replica());
+    if (identity) return card_of(name, lease->replica(), *identity);
+    lease->report(UseResult::kNotReached);
+    last = Status(Code::kUnavailable, identity.error().message());
+    excluded.push_back(lease->replica().name);
+  }
+  return std::unexpected(last);
+}
+
+// Its answer is told on the client's loop; the destructor waits for it.
+void UnbrokenBackend::refresh(const std::string& name) const {
+  auto lease = choose(name, {});
+  if (!lease) return cards_.not_refreshed(name);
   {
-    const std::lock_guard lock(cards_mutex_);
-    const auto at = cards_.find(name);
-    if (at != cards_.end()) known = at->second;
+    const std::lock_guard lock(refreshes_mutex_);
+    ++refreshes_;
   }
-  if (known && now - known->at < kFresh) return known->card;
+  auto kept = std::make_shared<ReplicaLease>(*std::move(lease));
+  request_identity(client_, kept->replica(),
+                   [this, name, kept](const Result<ReplicaIdentity>& identity) mutable {
+                     if (identity) {
+                       const auto card = card_of(name, kept->replica(), *identity);
+                       card ? cards_.tell(name, *card) : cards_.forget(name);
+                     } else {
+                       kept->report(UseResult::kNotReached);
+                       cards_.not_refreshed(name);
+                     }
+                     kept.reset();
+                     const std::lock_guard lock(refreshes_mutex_);
+                     --refreshes_;
+                     refreshed_.notify_all();
+                   });
+}
+
+Result<ModelCard> UnbrokenBackend::find_model(const std::string& name) const {
+  if (auto known = cards_.find(name)) {
+    if (known->refresh) refresh(name);
+    return std::move(known->card);
+  }
   auto card = ask_for_card(name);
-  if (card) {
-    const std::lock_guard lock(cards_mutex_);
-    if (cards_.size() >= kMaxCards) cards_.clear();
-    cards_[name] = {now, *card};
-    return card;
-  }
-  const bool gone = card.error().code() == Code::kNotFound;
-  if (!gone && known && now - known->at < kCardKept) return known->card;
+  if (card) cards_.tell(name, *card);
   return card;
 }
 
@@ -114,7 +141,7 @@ std::vector<ModelCard> UnbrokenBackend::models() const {
 
 bool UnbrokenBackend::ready() const {
   for (const std::string& name : routes_.models()) {
-    if (choose(name)) return true;
+    if (choose(name, {})) return true;
   }
   return false;
 }
@@ -123,17 +150,11 @@ bool UnbrokenBackend::ready() const {
 Result<std::string> UnbrokenBackend::ask(
     const std::string& model, std::string_view path,
     const std::function<std::string(const std::string& model)>& body) const {
-  SLUICE_ASSIGN_OR_RETURN(const std::string route, routes_.route_of_model(model));
   std::vector<std::string> excluded;
   Status last(Code::kUnavailable, "no server for this model can be reached");
-  for (int i = 0; i < 3; ++i) {
-    auto lease = chooser_.choose({.route = route,
-                                  .sticky_key = {},
-                                  .prefix = {},
-                                  .excluded = excluded,
-                                  .fingerprint = {},
-                                  .model = model});
-    if (!lease) break;
+  for (int i = 0; i < kAsked; ++i) {
+    auto lease = choose(model, excluded);
+    if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
     const ReplicaInfo& replica = lease->replica();
     const auto response =
         client_.fetch({.method = "POST",
@@ -145,11 +166,13 @@ Result<std::string> UnbrokenBackend::ask(
     if (response && response->status < 500 && response->status != 429) {
       return std::unexpected(read_refusal(response->status, response->body));
     }
-    last = response ? read_refusal(response->status, response->body) : response.error();
+    last = Status(Code::kUnavailable, response
+                                          ? read_refusal(response->status, response->body).message()
+                                          : response.error().message());
     lease->report(response ? UseResult::kFailed : UseResult::kNotReached);
     excluded.push_back(replica.name);
   }
-  return std::unexpected(Status(Code::kUnavailable, last.message()));
+  return std::unexpected(last);
 }
 
 Result<completion::TokenizeResult> UnbrokenBackend::tokenize(

@@ -3,10 +3,11 @@
 // to that one: docs/unbroken-streams.md.
 #pragma once
 
+#include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -30,13 +31,9 @@ class UnbrokenRoutes {
 };
 
 // Any thread. What it refers to outlives it. Models are described by the replicas themselves; what
-// they said last is kept for a while, so that a request finds its model also while none of them
-// lives.
+// they said last is kept, so that a request finds its model also while none of them answers.
 class UnbrokenBackend final : public completion::Backend {
  public:
-  // Longest time for which a model's card is believed while no replica can be asked.
-  static constexpr std::chrono::minutes kCardKept{10};
-
   UnbrokenBackend(const UnbrokenRoutes& routes, ReplicaChooser& chooser, net::HttpClient& client,
                   telemetry::Metrics& metrics, const Clock& clock = system_clock());
   ~UnbrokenBackend() override;  // cancels what runs
@@ -59,13 +56,12 @@ class UnbrokenBackend final : public completion::Backend {
   size_t under_way() const { return minder_.count(); }
 
  private:
-  struct KnownCard {
-    TimePoint at;
-    completion::ModelCard card;
-  };
-
-  Result<ReplicaLease> choose(const std::string& model) const;
+  Result<ReplicaLease> choose(const std::string& model,
+                              const std::vector<std::string>& excluded) const;
+  Result<completion::ModelCard> card_of(const std::string& name, const ReplicaInfo& replica,
+                                        const ReplicaIdentity& identity) const;
   Result<completion::ModelCard> ask_for_card(const std::string& name) const;
+  void refresh(const std::string& name) const;
   Result<std::string> ask(const std::string& model, std::string_view path,
                           const std::function<std::string(const std::string& model)>& body) const;
 
@@ -74,11 +70,11 @@ class UnbrokenBackend final : public completion::Backend {
   net::HttpClient& client_;
   const Clock& clock_;
   UnbrokenMetrics metrics_;
-  mutable ReplicaIdentities identities_;
+  mutable ModelCards cards_;
+  mutable std::mutex refreshes_mutex_;
+  mutable std::condition_variable refreshed_;
+  mutable int refreshes_ = 0;  // questions for cards under way
   UnbrokenMinder minder_;
-
-  mutable std::mutex cards_mutex_;
-  mutable std::unordered_map<std::string, KnownCard> cards_;  // by the client's name for it
 };
 
 }  // namespace sluice::gateway

@@ -277,7 +277,30 @@ TEST_F(UnbrokenBackendTest, ModelsAndTokenizerAreTheReplicas) {
   EXPECT_TRUE(backend_->ready());
   replicas_.clear();
   EXPECT_TRUE(backend_->find_model("m")) << "it is remembered";
+  EXPECT_FALSE(backend_->find_model("unheard of"));
   EXPECT_FALSE(backend_->ready());
+}
+
+TEST(ModelCards, KnownOnesAreGivenWhileTheyAreAskedForAgain) {
+  ManualClock clock;
+  ModelCards cards(clock);
+  EXPECT_FALSE(cards.find("m"));
+  const auto card = [](std::string root) {
+    return completion::ModelCard{"m", std::move(root), 512, 1.0, "fp_1"};
+  };
+  cards.tell("m", card("one"));
+  EXPECT_FALSE(cards.find("m")->refresh);
+  clock.advance(6s);
+  EXPECT_TRUE(cards.find("m")->refresh);
+  EXPECT_FALSE(cards.find("m")->refresh) << "one asks for all";
+  cards.not_refreshed("m");
+  EXPECT_FALSE(cards.find("m")->refresh) << "not again at once";
+  clock.advance(6s);
+  EXPECT_TRUE(cards.find("m")->refresh);
+  cards.tell("m", card("two"));
+  EXPECT_EQ(cards.find("m")->card.root, "two");
+  cards.forget("m");
+  EXPECT_FALSE(cards.find("m"));
 }
 
 TEST(ReplicaIdentity, OddBodiesAreRefused) {

@@ -63,7 +63,8 @@ void UnbrokenMinder::cancel_all() {
 // Runs that want something now; waits for one, but not longer than until the next look at all.
 std::vector<std::shared_ptr<UnbrokenRun>> UnbrokenMinder::next(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  if (runs_.empty()) {
+  const bool idle = runs_.empty();
+  if (idle) {
     wake_.wait(lock, stop, [this] { return !runs_.empty() || !urgent_.empty(); });
   }
   const Duration rest = std::max<Duration>(looked_ + kLook - clock_.now(), Duration::zero());
@@ -72,7 +73,14 @@ std::vector<std::shared_ptr<UnbrokenRun>> UnbrokenMinder::next(const std::stop_t
   urgent_.clear();
   const TimePoint now = clock_.now();
   if (now - looked_ < kLook) return due;
+  const bool late = !idle && now - looked_ > kLook + kLate;
   looked_ = now;
+  if (late) {
+    const std::vector<std::shared_ptr<UnbrokenRun>> all(runs_.begin(), runs_.end());
+    lock.unlock();  // whoever tells a run's sink may leave word here meanwhile
+    for (const auto& run : all) run->overslept();
+    lock.lock();
+  }
   std::erase_if(runs_, [&](const std::shared_ptr<UnbrokenRun>& run) {
     if (run->over()) return true;
     if (run->wake_at() <= now) due.push_back(run);
@@ -118,6 +126,8 @@ std::vector<UnbrokenRun::Use> UnbrokenRun::take_closed() {
 // A replica whose numerics id is wished for, or else one that nobody has asked for its id yet: it
 // refuses itself if it is another one.
 Result<ReplicaLease> UnbrokenRun::choose(UnbrokenAnswer::Wish wish) {
+  // A new request that is tried again stays where its split sent it, while there is someone.
+  std::string_view upstream = wish.fingerprint.empty() ? std::string_view(upstream_) : "";
   const auto ask = [&](std::string_view fingerprint) {
     return parts_.chooser.choose({.route = route_.name,
                                   .sticky_key = route_.sticky_key,
@@ -125,9 +135,14 @@ Result<ReplicaLease> UnbrokenRun::choose(UnbrokenAnswer::Wish wish) {
                                   .excluded = wish.excluded,
                                   .fingerprint = fingerprint,
                                   .model = model_,
-                                  .upstream = upstream_,
+                                  .upstream = upstream,
                                   .headers = route_.headers});
   };
+  if (!upstream.empty()) {
+    auto lease = ask(wish.fingerprint);
+    if (lease) return lease;
+    upstream = {};
+  }
   auto lease = ask(wish.fingerprint);
   if (lease || wish.fingerprint.empty()) return lease;
   for (int i = 0; i < kMaxUnknown; ++i) {
@@ -166,6 +181,7 @@ std::optional<UnbrokenRun::Opening> UnbrokenRun::next_opening(TimePoint now) {
   Opening opening;
   opening.replica = lease->replica_ptr();
   upstream_ = opening.replica->upstream;
+  if (route_.on_attempt) route_.on_attempt(wish.reason, *opening.replica);
   completion::Request request = answer_.begin(attempt, opening.replica->name, now);
   request.model = opening.replica->model.empty() ? model_ : opening.replica->model;
   opening.body = api::write_request(request, now);
@@ -192,6 +208,12 @@ void UnbrokenRun::attend() {
     opening->stream->open(parts_.client, *opening->replica, std::move(opening->body),
                           route_.rules.hang_after);
   }
+}
+
+void UnbrokenRun::overslept() {
+  const std::lock_guard lock(mutex_);
+  answer_.overslept(parts_.clock.now());
+  settle();
 }
 
 // The lock may be held by whoever is telling the sink, on this very thread: only leaves word.

@@ -29,6 +29,8 @@ class UnbrokenRun;
 class UnbrokenMinder {
  public:
   static constexpr std::chrono::milliseconds kLook{25};
+  // A look that comes so late was held up here: the machine slept, or has too little time for us.
+  static constexpr std::chrono::milliseconds kLate{500};
 
   explicit UnbrokenMinder(const Clock& clock);
   ~UnbrokenMinder();
@@ -61,6 +63,8 @@ struct UnbrokenRoute {
   UnbrokenRules rules;
   // Asked before each attempt but the first and those that resume; empty: all are permitted.
   std::function<bool(AttemptReason)> permit;
+  // Told of each attempt's replica, under the run's lock; may be empty.
+  std::function<void(AttemptReason, const ReplicaInfo&)> on_attempt;
 };
 
 // Shared by the runs of one backend; outlives them.
@@ -83,6 +87,7 @@ class UnbrokenRun final : public completion::Call,
   // Does what is due: closes and opens streams, looks at the time. May resolve a name.
   void attend();
   void cancel() override;
+  void overslept();
   bool over() const { return over_; }
   TimePoint wake_at() const { return TimePoint(Duration(wake_at_.load())); }
 

@@ -130,6 +130,13 @@ void read_timeouts(Fields& f, Timeouts& out) {
   f.duration("total", out.total, milliseconds(1), hours(24));
 }
 
+void read_unbroken(Fields& f, Unbroken& out) {
+  f.duration("resume_wait", out.resume_wait, Duration::zero(), hours(1));
+  f.duration("hang_after", out.hang_after, milliseconds(500), seconds(600));
+  f.integer("resumes", out.resumes, 0, 1'000'000);
+  f.boolean("other_revision", out.other_revision);
+}
+
 void read_queue(Fields& f, Queue& out) {
   f.integer("max_concurrent", out.max_concurrent, 0, 1'000'000);
   f.integer("max_waiting", out.max_waiting, 0, 100'000);
@@ -184,6 +191,7 @@ Route read_route(Fields& f) {
   });
   f.map("hedge", [&](Fields& hedge) { read_hedge(hedge, out.hedge); });
   f.map("timeouts", [&](Fields& timeouts) { read_timeouts(timeouts, out.timeouts); });
+  f.map("unbroken", [&](Fields& unbroken) { read_unbroken(unbroken, out.unbroken); });
   f.map("queue", [&](Fields& queue) { read_queue(queue, out.queue); });
   f.boolean("public", out.is_public);
   f.boolean("listed", out.listed);

@@ -214,6 +214,14 @@ struct Timeouts {
   Duration total = std::chrono::seconds(600);
 };
 
+// How answers of Sluice replicas are seen through the loss of their replica.
+struct Unbroken {
+  Duration resume_wait = std::chrono::seconds(10);  // for a replica of equal numerics to go on with
+  Duration hang_after = std::chrono::seconds(2);    // of silence, until a replica is given up
+  int resumes = 16;                                 // of one answer
+  bool other_revision = false;  // without an equal replica: go on with different numbers
+};
+
 struct Queue {
   int max_concurrent = 0;  // 0: unlimited
   int max_waiting = 256;
@@ -232,6 +240,7 @@ struct Route {
   std::vector<Fallback> fallbacks;
   Hedge hedge;
   Timeouts timeouts;
+  Unbroken unbroken;
   Queue queue;
   bool is_public = false;  // served without a key
   bool listed = true;      // its models stand in /v1/models

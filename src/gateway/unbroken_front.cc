@@ -1,0 +1,368 @@
+#include "gateway/unbroken_front.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "endpoint/sinks.h"
+#include "gateway/errors.h"
+#include "gateway/text_prefix.h"
+#include "net/event_loop.h"
+
+namespace sluice::gateway {
+
+// The record is written by the responder's thread and by the run's: under the mutex.
+struct UnbrokenOrigin {
+  std::shared_ptr<const Snapshot> snapshot;  // keeps the route and the caller
+  Route* route = nullptr;
+  Caller caller;
+  std::string sticky_key;
+  std::vector<PrefixHash> prefix;
+  net::Headers headers;
+
+  mutable std::mutex mutex;
+  mutable RequestRecord record;
+  mutable Admission::Permit permit;
+};
+
+namespace {
+
+const UnbrokenOrigin* origin_of(const completion::Request& request) {
+  return static_cast<const UnbrokenOrigin*>(request.context.get());
+}
+
+// Passes an answer on and keeps the record of it; the place in the queue is held until its end.
+class RecordingResponder final : public net::Responder {
+ public:
+  RecordingResponder(std::shared_ptr<net::Responder> inner, RelayHost& host,
+                     std::shared_ptr<const UnbrokenOrigin> origin)
+      : inner_(std::move(inner)), host_(host), origin_(std::move(origin)) {}
+  ~RecordingResponder() override { over(inner_->closed() ? Ending::kClientGone : Ending::kCut); }
+
+  void send(net::HttpResponse response) override {
+    response.headers.emplace_back("X-Request-Id", origin_->record.id);
+    note(response.status, response.body.size());
+    inner_->send(std::move(response));
+    over(Ending::kAnswered);
+  }
+  void start(int status, net::Headers headers) override {
+    headers.emplace_back("X-Request-Id", origin_->record.id);
+    note(status, 0);
+    {
+      const std::lock_guard lock(origin_->mutex);
+      origin_->record.stream = true;
+      const Duration served = origin_->record.first_byte - origin_->record.waited;
+      origin_->route->memory()->first_bytes.add(to_seconds(served));
+    }
+    inner_->start(status, std::move(headers));
+  }
+  bool write(std::string_view bytes) override {
+    bytes_ += bytes.size();
+    return inner_->write(bytes);
+  }
+  void finish() override {
+    inner_->finish();
+    over(Ending::kAnswered);
+  }
+  void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
+  bool closed() const override { return inner_->closed(); }
+
+ private:
+  void note(int status, size_t bytes) {
+    bytes_ += bytes;
+    const std::lock_guard lock(origin_->mutex);
+    origin_->record.status = status;
+    origin_->record.first_byte = host_.clock.now() - origin_->record.began;
+  }
+  void over(Ending ending) {
+    if (over_.exchange(true)) return;
+    const std::lock_guard lock(origin_->mutex);
+    origin_->record.ending = ending;
+    origin_->record.bytes_out = bytes_;
+    origin_->permit = {};
+    host_.on_over(origin_->record);
+  }
+
+  const std::shared_ptr<net::Responder> inner_;
+  RelayHost& host_;
+  const std::shared_ptr<const UnbrokenOrigin> origin_;
+  std::atomic<uint64_t> bytes_{0};
+  std::atomic<bool> over_{false};
+};
+
+std::optional<std::string_view> header_of(const net::Headers& headers, std::string_view name) {
+  for (const auto& [key, value] : headers) {
+    if (net::equals_ignoring_case(key, name)) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+UnbrokenRules unbroken_rules(const plan::Route& route) {
+  UnbrokenRules rules;
+  rules.retries = route.retry.attempts;
+  rules.backoff = route.retry.backoff;
+  rules.max_backoff = route.retry.max_backoff;
+  if (route.hedge.enabled) rules.hedge_after = route.hedge.after;
+  rules.resume_wait = route.unbroken.resume_wait;
+  rules.hang_after = route.unbroken.hang_after;
+  rules.resumes = route.unbroken.resumes;
+  rules.other_revision = route.unbroken.other_revision;
+  return rules;
+}
+
+namespace {
+
+// The route's own, or else the usual time to a first token, once it is known.
+UnbrokenRules rules_now(Route& route) {
+  UnbrokenRules rules = unbroken_rules(route.settings());
+  const plan::Hedge& hedge = route.settings().hedge;
+  if (!hedge.enabled || hedge.after > Duration::zero()) return rules;
+  if (const auto usual = route.memory()->first_bytes.get(hedge.quantile)) {
+    rules.hedge_after = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(*usual));
+  }
+  return rules;
+}
+
+}  // namespace
+
+// The endpoints' backend: gives a request what its door knows of it.
+class UnbrokenFront::Backend final : public completion::Backend {
+ public:
+  Backend(UnbrokenFront& front, UnbrokenBackend& unbroken) : front_(front), unbroken_(unbroken) {}
+
+  std::vector<completion::ModelCard> models() const override { return unbroken_.models(); }
+  Result<completion::ModelCard> find_model(const std::string& name) const override {
+    return unbroken_.find_model(name);
+  }
+  Result<std::shared_ptr<completion::Call>> generate(
+      completion::Request request, std::shared_ptr<completion::ResponseSink> sink) override {
+    SLUICE_ASSIGN_OR_RETURN(auto route, front_.route(request));
+    const UnbrokenOrigin& origin = *origin_of(request);
+    request.tenant = origin.caller.tenant_name();
+    const TimePoint latest = origin.record.began + origin.route->settings().timeouts.total;
+    request.deadline = std::min(request.deadline.value_or(latest), latest);
+    return unbroken_.generate_on(std::move(route), std::move(request), std::move(sink));
+  }
+  Result<completion::TokenizeResult> tokenize(
+      const completion::TokenizeRequest& request) const override {
+    return unbroken_.tokenize(request);
+  }
+  Result<std::string> detokenize(const std::string& model,
+                                 const std::vector<int32_t>& tokens) const override {
+    return unbroken_.detokenize(model, tokens);
+  }
+  bool ready() const override { return unbroken_.ready(); }
+  uint64_t steps(const std::string&) const override { return 0; }
+
+ private:
+  UnbrokenFront& front_;
+  UnbrokenBackend& unbroken_;
+};
+
+// A request at the door: waits for its place on the loop that it came in on.
+class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::Entry> {
+ public:
+  Entry(UnbrokenFront& front, net::EventLoop& loop, RelayRequest request)
+      : front_(front),
+        loop_(loop),
+        request_(std::move(request)),
+        asked_at_(front.host_.clock.now()),
+        wait_(loop, [this] { on_wait_over(); }) {}
+
+  void ask() {
+    self_ = shared_from_this();
+    request_.responder->on_close([weak = weak_from_this()] {
+      if (const auto alive = weak.lock()) alive->loop_.post([alive] { alive->on_client_gone(); });
+    });
+    Admission::Asker asker{.tenant = std::string(request_.caller.tenant_name())};
+    if (request_.caller.tenant != nullptr) {
+      asker.priority = request_.caller.tenant->priority;
+      asker.weight = request_.caller.tenant->weight;
+    }
+    // Granted on the thread of whoever leaves.
+    auto granted = [weak = weak_from_this(), loop = &loop_](Admission::Permit permit) {
+      auto kept = std::make_shared<Admission::Permit>(std::move(permit));
+      const auto enter = [weak, kept] {
+        if (const auto alive = weak.lock()) alive->enter(std::move(*kept));
+      };
+      loop->on_thread() ? enter() : loop->post(enter);
+    };
+    const auto ticket = request_.route->memory()->admission->ask(asker, std::move(granted));
+    if (!ticket) return refuse(ticket.error());
+    if (*ticket == 0) return;
+    ticket_ = *ticket;
+    wait_.set(asked_at_ + request_.route->settings().queue.max_wait);
+  }
+
+ private:
+  void enter(Admission::Permit permit) {
+    if (!self_) return;
+    if (ticket_ != 0) request_.record.waited = front_.host_.clock.now() - asked_at_;
+    ticket_ = 0;
+    auto origin = std::make_shared<UnbrokenOrigin>();
+    origin->route = request_.route;
+    origin->caller = request_.caller;
+    origin->sticky_key = sticky_key();
+    origin->prefix = prefix();
+    origin->headers = request_.http.headers;
+    origin->snapshot = request_.snapshot;
+    origin->record = std::move(request_.record);
+    origin->permit = std::move(permit);
+    origin->route->retries().on_request();
+    origin->route->hedges().on_request();
+    net::HttpRequest http = std::move(request_.http);
+    http.context = origin;
+    auto responder = std::make_shared<RecordingResponder>(std::move(request_.responder),
+                                                          front_.host_, std::move(origin));
+    auto endpoints = front_.endpoints_;
+    leave();
+    if (auto refusal = endpoints->refuse(http)) return responder->send(*std::move(refusal));
+    endpoints->handle(std::move(http), std::move(responder));
+  }
+
+  void on_wait_over() {
+    if (!self_ || !withdraw()) return;
+    loop_.post([kept = self_] {});  // it must not end inside its own timer
+    request_.record.waited = front_.host_.clock.now() - asked_at_;
+    refuse({Code::kResourceExhausted,
+            "waited too long for a place; try again later",
+            {},
+            "queue_timeout"});
+  }
+
+  void on_client_gone() {
+    if (!self_ || !withdraw()) return;
+    request_.record.ending = Ending::kClientGone;
+    front_.host_.on_over(request_.record);
+    leave();
+  }
+
+  bool withdraw() {
+    const uint64_t ticket = std::exchange(ticket_, 0);
+    return ticket != 0 && request_.route->memory()->admission->withdraw(ticket);
+  }
+
+  void refuse(const Status& status) {
+    net::HttpResponse response = endpoint::error_response(status);
+    response.headers.emplace_back("X-Request-Id", request_.record.id);
+    request_.record.status = response.status;
+    request_.record.ending = Ending::kRefused;
+    request_.record.error = status.reason();
+    request_.record.bytes_out = response.body.size();
+    request_.responder->send(std::move(response));
+    front_.host_.on_over(request_.record);
+    leave();
+  }
+
+  void leave() {
+    wait_.disarm();
+    self_.reset();
+  }
+
+  std::string sticky_key() const {
+    const plan::Sticky& sticky = request_.route->settings().sticky;
+    std::string key;
+    if (sticky.by == plan::Sticky::By::kUser) key = request_.fields.user;
+    if (sticky.by == plan::Sticky::By::kConversation) key = request_.fields.conversation;
+    if (sticky.by == plan::Sticky::By::kHeader) {
+      key = header_of(request_.http.headers, sticky.header).value_or("");
+    }
+    // Equal names of two tenants are two users.
+    if (!key.empty()) key.append("\n").append(request_.caller.tenant_name());
+    return key;
+  }
+
+  std::vector<PrefixHash> prefix() const {
+    const plan::Route& route = request_.route->settings();
+    if (route.policy != plan::Policy::kPrefixAffinity) return {};
+    return text_prefix(request_.fields.prompt.of(request_.http.body), route.prefix.block_tokens,
+                       request_.caller.tenant_name(), request_.fields.model.value_or(""));
+  }
+
+  UnbrokenFront& front_;
+  net::EventLoop& loop_;
+  RelayRequest request_;
+  const TimePoint asked_at_;
+  std::shared_ptr<Entry> self_;  // until it has a place or is refused
+  uint64_t ticket_ = 0;
+  net::EventLoop::Timer wait_;
+};
+
+UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser,
+                             WorkerPool& workers, telemetry::Metrics& metrics)
+    : host_(host),
+      snapshot_(std::move(snapshot)),
+      unbroken_(*this, chooser, client_, metrics, host.clock),
+      backend_(std::make_unique<Backend>(*this, unbroken_)),
+      endpoints_(std::make_shared<endpoint::Endpoints>(
+          *backend_, metrics, workers,
+          endpoint::EndpointOptions{.request_timeout = std::chrono::hours(24)}, host.clock)) {}
+
+UnbrokenFront::~UnbrokenFront() = default;
+
+void UnbrokenFront::answer(RelayRequest request) {
+  net::EventLoop& loop = *net::EventLoop::current();
+  std::make_shared<Entry>(*this, loop, std::move(request))->ask();
+}
+
+Result<UnbrokenRoute> UnbrokenFront::route(const completion::Request& request) const {
+  const UnbrokenOrigin* origin = origin_of(request);
+  if (origin == nullptr) return fail(Code::kInternal, "a request came past the door");
+  Route* route = origin->route;
+  return UnbrokenRoute{
+      .name = route->settings().name,
+      .sticky_key = origin->sticky_key,
+      .prefix = origin->prefix,
+      .headers = origin->headers,
+      .rules = rules_now(*route),
+      .permit =
+          [kept = request.context, route, &clock = host_.clock](AttemptReason reason) {
+            RetryBudget& budget =
+                reason == AttemptReason::kHedge ? route->hedges() : route->retries();
+            return budget.take(clock.now());
+          },
+      .on_attempt =
+          [kept = request.context, origin](AttemptReason reason, const ReplicaInfo& replica) {
+            const std::lock_guard lock(origin->mutex);
+            ++origin->record.attempts;
+            origin->record.upstream = replica.upstream;
+            origin->record.replica = replica.name;
+            if (reason == AttemptReason::kHedge) origin->record.hedged = true;
+          }};
+}
+
+Result<std::string> UnbrokenFront::route_of_model(const std::string& model) const {
+  const auto snapshot = snapshot_();
+  net::HttpRequest like;
+  like.method = "POST";
+  like.path = "/v1/chat/completions";
+  Route* found = snapshot->match(like, model);
+  if (found != nullptr && found->sluice()) return found->settings().name;
+  // Its route looks at more than the model.
+  for (const auto& route : snapshot->routes()) {
+    const auto& models = route->settings().match.models;
+    if (!route->sluice()) continue;
+    if (models.empty() || std::ranges::find(models, model) != models.end()) {
+      return route->settings().name;
+    }
+  }
+  return fail(Code::kNotFound, "the model does not exist, or your key may not use it", "model",
+              "model_not_found");
+}
+
+std::vector<std::string> UnbrokenFront::models() const {
+  std::vector<std::string> names;
+  const auto snapshot = snapshot_();
+  for (const auto& route : snapshot->routes()) {
+    if (!route->sluice()) continue;
+    for (const std::string& model : route->settings().match.models) {
+      if (!model.ends_with('*')) names.push_back(model);
+    }
+  }
+  return names;
+}
+
+}  // namespace sluice::gateway

@@ -1,0 +1,57 @@
+// UnbrokenFront: answers the requests of routes over Sluice replicas: a place in the route's queue,
+// then the endpoints of every protocol over an UnbrokenBackend, then the line of the access log.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/worker_pool.h"
+#include "completion/backend.h"
+#include "endpoint/endpoints.h"
+#include "gateway/relay.h"
+#include "gateway/replica.h"
+#include "gateway/snapshot.h"
+#include "gateway/unbroken_backend.h"
+#include "net/client.h"
+#include "telemetry/metrics.h"
+
+namespace sluice::gateway {
+
+// What a request brings along from the door to the backend, as its context.
+struct UnbrokenOrigin;
+
+// How a plan's route is to be answered.
+UnbrokenRules unbroken_rules(const plan::Route& route);
+
+class UnbrokenFront final : public UnbrokenRoutes {
+ public:
+  using CurrentSnapshot = std::function<std::shared_ptr<const Snapshot>()>;
+
+  // Destroyed when no request can come any more and the workers have ended; cancels what runs.
+  UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser,
+                WorkerPool& workers, telemetry::Metrics& metrics);
+  ~UnbrokenFront() override;
+
+  // On the loop that the request came in on. Never blocks.
+  void answer(RelayRequest request);
+
+  Result<UnbrokenRoute> route(const completion::Request& request) const override;
+  Result<std::string> route_of_model(const std::string& model) const override;
+  std::vector<std::string> models() const override;
+
+ private:
+  class Entry;
+  class Backend;
+
+  RelayHost& host_;
+  const CurrentSnapshot snapshot_;
+  net::HttpClient client_;
+  UnbrokenBackend unbroken_;
+  std::unique_ptr<Backend> backend_;
+  std::shared_ptr<endpoint::Endpoints> endpoints_;
+};
+
+}  // namespace sluice::gateway
