@@ -72,6 +72,12 @@ Result<std::vector<float>> to_float(const tensor::TensorView& view) {
 }
 
 void rms_norm(Isa isa, const float* x, int64_t n, int64_t width, std::span<const float> weight,
+              float eps, float* out) {
+  SLUICE_CHECK(static_cast<int64_t>(weight.size()) == width, "one weight a column");
+  ops(isa).rms_norm(x, n, width, weight.data(), eps, out);
+}
+
+void rms_norm(Isa isa, const float* x, int64_t n, int64_t width, std::span<const float> weight,
               float eps, float* out, ThreadTeam& team) {
   SLUICE_CHECK(static_cast<int64_t>(weight.size()) == width, "one weight a column");
   const OpTable& table = ops(isa);

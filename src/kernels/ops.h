@@ -89,7 +89,9 @@ void attention(Isa isa, const AttentionShape& shape, const KvLayer& kv,
 void write_kv(Isa isa, const KvLayer& kv, std::span<const int32_t> blocks, int first_position,
               int rows, const float* k, const float* v);
 
-// out[n, width] = x / rms(x) * weight. In place allowed.
+// out[n, width] = x / rms(x) * weight. In place allowed. Without a team: on the calling thread.
+void rms_norm(Isa isa, const float* x, int64_t n, int64_t width, std::span<const float> weight,
+              float eps, float* out);
 void rms_norm(Isa isa, const float* x, int64_t n, int64_t width, std::span<const float> weight,
               float eps, float* out, ThreadTeam& team);
 

@@ -2,8 +2,8 @@
 // as an online softmax is (Milakov and Gimelshein 2018; Dao et al. 2022). What happens to a query:
 //
 //   score     one multiply-add a dimension, ascending; then the scale of K, the cap
-//   weight    2^(score - the partition's largest); their sum by lanes of the position, then
-//             sum_lanes()
+//   weight    2^((score - the partition's largest) * exponent_factor()); their sum by lanes of the
+//             position, then sum_lanes()
 //   value     one multiply-add a position, ascending
 //   merge     partitions ascending: both sums shrunk to the larger top, then added
 //
@@ -37,7 +37,7 @@ struct Partition {
 // A thread's working memory for one task. `width` is head_dim rounded up to whole vectors.
 struct AttentionScratch {
   int width;
-  float* q;           // tile by tile: for each dimension the tile's queries, times the scale
+  float* q;           // tile by tile: for each dimension the tile's queries
   float* out;         // [queries, width], sums so far
   float* top;         // [queries] largest score so far
   float* total;       // [queries] sum of weights so far, relative to top
@@ -274,31 +274,38 @@ struct Weighed {
   float total;
 };
 
-constexpr float kLog2E = 1.44269504F;
+// What a difference of scores is multiplied by: the difference of large scores is exact, so that
+// only here does the scale round.
+SLUICE_INLINE float exponent_factor(const AttentionShape& shape) {
+  constexpr float kLog2E = 1.44269504F;
+  return shape.softcap > 0 ? kLog2E : shape.scale * kLog2E;
+}
 
 // What is left to do to scores [begin, end), in whole vectors: the scale of K, the cap.
-SLUICE_INLINE void finish_scores(const float* k_scales, float cap, int begin, int end,
-                                 float* scores) {
+SLUICE_INLINE void finish_scores(const AttentionShape& shape, const float* k_scales, int begin,
+                                 int end, float* scores) {
+  const float cap = shape.softcap;
   if (k_scales == nullptr && cap <= 0) return;
   for (int i = begin; i < end; i += kLanes) {
     V a = load(scores + i);
     if (k_scales != nullptr) a = a * load(k_scales + i);
-    if (cap > 0) a = set(cap * kLog2E) * tanh(a / set(cap));
+    if (cap > 0) a = set(cap) * tanh(a * set(shape.scale) / set(cap));
     store(scores + i, a);
   }
 }
 
 // Scores to weights, for the positions of `own`.
-Weighed weigh(const Partition& p, PositionSpan own, float cap, float* scores) {
+Weighed weigh(const AttentionShape& shape, const Partition& p, PositionSpan own, float* scores) {
   const int begin = own.begin / kLanes * kLanes, end = (own.end + kLanes - 1) / kLanes * kLanes;
-  finish_scores(p.k_scales, cap, begin, end, scores);
+  finish_scores(shape, p.k_scales, begin, end, scores);
   const float none = -std::numeric_limits<float>::infinity();
   for (int i = begin; i < own.begin; ++i) scores[i] = none;
   for (int i = own.end; i < end; ++i) scores[i] = none;
   const float top = largest(scores + begin, end - begin);
+  const V factor = set(exponent_factor(shape));
   V total = zero();
   for (int i = begin; i < end; i += kLanes) {
-    const V weight = exp2_of_negative(load(scores + i) - set(top));
+    const V weight = exp2_of_negative((load(scores + i) - set(top)) * factor);
     total = total + weight;
     store(scores + i, p.v_scales == nullptr ? weight : weight * load(p.v_scales + i));
   }
@@ -386,11 +393,11 @@ SLUICE_INLINE const TilePasses* tile_passes(KvElement element) {
 }
 
 // Adds a partition's sums to those of the ones before it.
-SLUICE_INLINE void merge(const float* sums, Weighed part, int width, float* out, float* top,
-                         float* total) {
+SLUICE_INLINE void merge(const float* sums, Weighed part, float factor, int width, float* out,
+                         float* top, float* total) {
   const float larger = std::max(*top, part.top);
-  const V before = exp2_of_negative(set(*top - larger));
-  const V here = exp2_of_negative(set(part.top - larger));
+  const V before = exp2_of_negative(set((*top - larger) * factor));
+  const V here = exp2_of_negative(set((part.top - larger) * factor));
   for (int d = 0; d < width; d += kLanes) {
     store(out + d, fma(load(sums + d), here, load(out + d) * before));
   }
@@ -463,7 +470,7 @@ void attend_tile(const Queries& queries, QueryTile tile, const Partition& p, int
   Weighed weighed[kQueryTile];
   for (int r = 0; r < tile.count; ++r) {
     if (at.own[r].begin < at.own[r].end) {
-      weighed[r] = weigh(p, at.own[r], t.shape->softcap, s.scores + r * kPartitionPositions);
+      weighed[r] = weigh(*t.shape, p, at.own[r], s.scores + r * kPartitionPositions);
     }
   }
   mix_tile(passes, p, at, tile.count, head_dim, s.scores);
@@ -471,8 +478,8 @@ void attend_tile(const Queries& queries, QueryTile tile, const Partition& p, int
     if (at.own[r].begin >= at.own[r].end) continue;
     if (t.parts == nullptr) {
       const int query = tile.first + r;
-      merge(at.sums[r], weighed[r], s.width, s.out + int64_t{query} * s.width, s.top + query,
-            s.total + query);
+      merge(at.sums[r], weighed[r], exponent_factor(*t.shape), s.width,
+            s.out + int64_t{query} * s.width, s.top + query, s.total + query);
     } else {
       float* end = at.sums[r] + AttentionParts::part_floats(head_dim);
       end[-2] = weighed[r].top;
@@ -481,14 +488,13 @@ void attend_tile(const Queries& queries, QueryTile tile, const Partition& p, int
   }
 }
 
-// The tile's queries side by side for each dimension. The exponents are to base 2.
+// The tile's queries side by side for each dimension.
 SLUICE_INLINE void load_queries(const Queries& queries, QueryTile tile, const AttentionScratch& s) {
   const AttentionTask& t = *queries.task;
-  const float scale = t.shape->softcap > 0 ? t.shape->scale : t.shape->scale * kLog2E;
   float* to = s.q + int64_t{tile.first} * t.shape->head_dim;
   for (int r = 0; r < tile.count; ++r) {
     const float* q = t.slice->q + queries.offset(tile.first + r);
-    for (int d = 0; d < t.shape->head_dim; ++d) to[d * tile.count + r] = q[d] * scale;
+    for (int d = 0; d < t.shape->head_dim; ++d) to[d * tile.count + r] = q[d];
   }
 }
 
@@ -526,7 +532,7 @@ void merge_attention(const AttentionTask& t) {
       if (own.begin >= own.end) continue;
       const float* part = queries.part(i, partition);
       const float* end = part + AttentionParts::part_floats(head_dim);
-      merge(part, {end[-2], end[-1]}, width, sums, &top, &total);
+      merge(part, {end[-2], end[-1]}, exponent_factor(*t.shape), width, sums, &top, &total);
     }
     finish(sums, total, head_dim, t.slice->out + queries.offset(i));
   }

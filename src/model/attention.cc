@@ -46,7 +46,7 @@ Attention::Attention(Loader& load, int layer, AttentionForm form) : layer_(layer
 
 void Attention::run(Step& step) const {
   project(step);
-  rotate_and_store(step);
+  finish_and_store(step);
   kernels::attention(step.isa, shape_, step.kv.layer(layer_), step.work.slices, step.team);
   kernels::matmul(*output_.weight, step.work.mixed.get(), step.rows, step.work.output.get(),
                   output_.bias, step.team);
@@ -54,19 +54,13 @@ void Attention::run(Step& step) const {
 
 void Attention::project(Step& step) const {
   const float* x = step.work.normed.get();
-  float* q = step.work.q.get();
-  float* k = step.work.k.get();
-  const kernels::Product all[] = {q_.into(q), k_.into(k), v_.into(step.work.v.get())};
+  const kernels::Product all[] = {q_.into(step.work.q.get()), k_.into(step.work.k.get()),
+                                  v_.into(step.work.v.get())};
   kernels::matmul_each(all, x, step.rows, step.team);
-  if (!q_norm_.empty()) {
-    kernels::rms_norm(step.isa, q, step.rows * shape_.heads, shape_.head_dim, q_norm_, norm_eps_, q,
-                      step.team);
-    kernels::rms_norm(step.isa, k, step.rows * shape_.kv_heads, shape_.head_dim, k_norm_, norm_eps_,
-                      k, step.team);
-  }
 }
 
-void Attention::rotate_and_store(Step& step) const {
+// Head norms, rotation and the cache in one pass over the rows.
+void Attention::finish_and_store(Step& step) const {
   const auto rope = rope_style_ == formats::RopeStyle::kNeighbours ? kernels::rope_neighbours
                                                                    : kernels::rope_halves;
   const RopeAngles& angles = step.work.angles[static_cast<size_t>(rope_kind_)];
@@ -78,6 +72,11 @@ void Attention::rotate_and_store(Step& step) const {
     float* q = step.work.q.get() + first * q_width;
     float* k = step.work.k.get() + first * kv_width;
     const float* v = step.work.v.get() + first * kv_width;
+    if (!q_norm_.empty()) {
+      kernels::rms_norm(step.isa, q, count * shape_.heads, shape_.head_dim, q_norm_, norm_eps_, q);
+      kernels::rms_norm(step.isa, k, count * shape_.kv_heads, shape_.head_dim, k_norm_, norm_eps_,
+                        k);
+    }
     rope(step.isa, q, count, shape_.heads, shape_.head_dim, rope_dim_, cos, sin);
     rope(step.isa, k, count, shape_.kv_heads, shape_.head_dim, rope_dim_, cos, sin);
     for (int64_t i = 0; i < count; ++i) {

@@ -26,7 +26,7 @@ class Attention {
 
  private:
   void project(Step& step) const;
-  void rotate_and_store(Step& step) const;
+  void finish_and_store(Step& step) const;
 
   int layer_ = 0;
   kernels::AttentionShape shape_;

@@ -75,7 +75,8 @@ struct Step {
 // not depend on one another.
 template <typename Fn>
 void for_rows(const Step& step, Fn&& fn) {
-  constexpr int64_t kRowsPerPiece = 8;
+  // A group of K in the cache: two threads that fill one would take its lines from each other.
+  constexpr int64_t kRowsPerPiece = kernels::kKvGroup;
   const auto piece = [&fn](int64_t begin, int64_t end) { fn(begin, end - begin); };
   step.team.parallel_for(step.rows, kRowsPerPiece, piece);
 }
