@@ -155,7 +155,8 @@ def report(results, max_other):
         peers = [c["tok_s"] for e, c in cells.items() if e != OURS and c]
         ours = cells.get(OURS)
         ratio = "%.2f" % (ours["tok_s"] / max(peers)) if ours and peers else ""
-        shares = [limit_share(case, results["work"][model], s["tok_s"], s["limits"]) for s in ours["chosen"]] if ours else []
+        quiet = ours["chosen"] if ours and ours["quiet"] else []
+        shares = [limit_share(case, results["work"][model], s["tok_s"], s["limits"]) for s in quiet]
         share = "%.0f %%" % (100 * statistics.median(shares)) if shares and shares[0] is not None else ""
         print("| %s | %s | %s | %s | %s | %s |" % (
             model, case, " | ".join("%.1f%s" % (c["tok_s"], "" if c["quiet"] else " (noisy)") if c else "" for c in

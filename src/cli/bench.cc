@@ -12,6 +12,9 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/files.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "cli/bench_result.h"
 #include "net/client.h"
@@ -45,11 +48,11 @@ struct Flight {
 
 class Run {
  public:
-  explicit Run(const BenchOptions& options)
+  Run(const BenchOptions& options, const std::string& head)
       : options_(options),
         began_(system_clock().now()),
         rng_(options.seed),
-        prefix_(words(rng_, options.prefix_words)) {}
+        prefix_(head + words(rng_, options.prefix_words)) {}
 
   std::vector<RequestRecord> go() {
     const std::vector<double> arrivals = arrival_times();
@@ -95,8 +98,11 @@ class Run {
   }
 
   std::string body() {
-    const std::string prompt =
-        prefix_ + (prefix_.empty() ? "" : " ") + words(rng_, options_.input_words);
+    int count = options_.input_words;
+    if (options_.max_input_words > count) {
+      count = static_cast<int>(rng_.between(count, options_.max_input_words));
+    }
+    const std::string prompt = prefix_ + (prefix_.empty() ? "" : " ") + words(rng_, count);
     json::object out = {{"max_tokens", options_.output_tokens},
                         {"temperature", 0},
                         {"stream", true},
@@ -212,7 +218,16 @@ class Run {
 }  // namespace
 
 int run_bench(const BenchOptions& options) {
-  Run run(options);
+  std::string head;
+  if (!options.prompt_file.empty()) {
+    auto text = read_file(options.prompt_file, limits::kMaxBodyBytes);
+    if (!text) {
+      log_error("{}", text.error().message());
+      return 1;
+    }
+    head = *std::move(text);
+  }
+  Run run(options, head);
   const std::vector<RequestRecord> records = run.go();
   const json::object summary =
       summarize(records, run.seconds(),

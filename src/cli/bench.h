@@ -21,7 +21,9 @@ struct BenchOptions {
   double burstiness = 1;    // shape of the gamma-distributed gaps; 1: Poisson arrivals
   int concurrency = 16;     // most requests at a time
   int input_words = 128;
-  int prefix_words = 0;  // the same ones in front of every prompt
+  int max_input_words = 0;  // above input_words: lengths are drawn from input_words to this
+  std::string prompt_file;  // its text stands at the beginning of every prompt
+  int prefix_words = 0;     // the same ones in front of every prompt
   int output_tokens = 128;
   bool ignore_eos = false;
   uint64_t seed = 0;

@@ -171,6 +171,11 @@ void add_bench_options(CLI::App& app, BenchOptions& o) {
   app.add_option("--input-words", o.input_words, "Words of each prompt")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  app.add_option("--max-input-words", o.max_input_words,
+                 "Draw the words of each prompt from --input-words to this (0: all alike)")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--prompt-file", o.prompt_file, "File whose text every prompt begins with");
   app.add_option("--prefix-words", o.prefix_words, "Words that all prompts begin with")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();

@@ -183,6 +183,18 @@ def commands_answer():
         out = subprocess.run([BINARY, "bench", "--url", server.url, "--num-prompts", "10", "--request-rate", "50",
                               "--output-tokens", "4"], capture_output=True, text=True, timeout=120)
         assert "TTFT" in out.stdout
+        out = subprocess.run([BINARY, "bench", "--url", server.url, "--num-prompts", "6", "--output-tokens", "2", "--input-words",
+                              "2", "--max-input-words", "60", "--prompt-file", "LICENSE", "--ignore-eos", "-o", "json"],
+                             capture_output=True, text=True, timeout=120)
+        assert out.returncode == 1 and json.loads(out.stdout)["errors"], "a prompt beyond the context went through"
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
+            f.write("Once upon a time")
+            f.flush()
+            out = subprocess.run([BINARY, "bench", "--url", server.url, "--num-prompts", "6", "--output-tokens", "2",
+                                  "--input-words", "2", "--max-input-words", "60", "--prompt-file", f.name, "--ignore-eos",
+                                  "-o", "json"], capture_output=True, text=True, timeout=120)
+        summary = json.loads(out.stdout)
+        assert summary["succeeded"] == 6 and 6 * 6 < summary["input_tokens"] < 6 * 200, summary
         out = subprocess.run([BINARY, "chat", "--url", server.url, "--max-tokens", "8", "-o", "json", "Hi"],
                              capture_output=True, text=True, timeout=60)
         assert json.loads(out.stdout)["content"]
