@@ -198,7 +198,7 @@ void append_completion_choice(std::string& out, const GenerateCall& call,
   append_completion_logprobs(out, entries, lead, offset);
 }
 
-void append_card(std::string& out, const completion::ModelCard& card) {
+void append_card(std::string& out, const completion::ModelCard& card, bool ready = true) {
   out += R"({"id":)";
   append_json_string(out, card.id);
   fmt::format_to(std::back_inserter(out), R"(,"object":"model","created":{},"owned_by":"sluice",)",
@@ -208,7 +208,7 @@ void append_card(std::string& out, const completion::ModelCard& card) {
   fmt::format_to(std::back_inserter(out), R"(,"parent":null,"max_model_len":{},"name":)",
                  card.max_model_len);
   append_json_string(out, card.id);
-  out += R"(,"ready":true})";
+  fmt::format_to(std::back_inserter(out), R"(,"ready":{}}})", ready);
 }
 
 std::string_view error_type(int status) {
@@ -387,9 +387,9 @@ std::string models_body(const std::vector<completion::ModelCard>& cards) {
   return out;
 }
 
-std::string model_body(const completion::ModelCard& card) {
+std::string model_body(const completion::ModelCard& card, bool ready) {
   std::string out;
-  append_card(out, card);
+  append_card(out, card, ready);
   return out;
 }
 

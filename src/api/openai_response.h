@@ -73,7 +73,7 @@ class ChunkWriter {
 
 // {"object":"list","data":[…]} and one model.
 std::string models_body(const std::vector<completion::ModelCard>& cards);
-std::string model_body(const completion::ModelCard& card);
+std::string model_body(const completion::ModelCard& card, bool ready);
 
 std::string tokenize_body(const completion::TokenizeResult& result, bool with_pieces);
 std::string detokenize_body(const std::string& text);

@@ -98,8 +98,9 @@ void Endpoints::add_openai_routes(const std::string& prefix, Audience audience) 
       [this](HttpRequest, const PathParams& params, ResponderPtr responder) {
         on_worker(responder, [this, responder, id = std::string(params.get("id"))] {
           const auto card = backend_.find_model(id);
-          responder->send(card ? json_response(api::model_body(*card))
-                               : error_response(card.error()));
+          if (!card) return responder->send(error_response(card.error()));
+          const bool ready = backend_.ready();
+          responder->send(json_response(api::model_body(*card, ready), ready ? 200 : 503));
         });
       });
 }

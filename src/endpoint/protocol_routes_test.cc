@@ -187,6 +187,7 @@ TEST_F(ProtocolRoutesTest, ReadinessFollowsTheBackend) {
   backend_.is_ready = false;
   EXPECT_EQ(get("/v2/health/ready"), 503);
   EXPECT_EQ(get("/v2/models/m/ready"), 503);
+  EXPECT_EQ(get("/v1/models/m"), 503) << "KServe's readiness of a model";
   EXPECT_EQ(get("/v2/health/live"), 200);
 }
 

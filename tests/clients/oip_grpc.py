@@ -1,6 +1,7 @@
 """python3-grpcio against the gRPC port, with stubs that protoc makes of the project's proto file.
 usage: oip_grpc.py ADDRESS KEY ADMIN_KEY"""
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -117,8 +118,26 @@ def errors():
     assert code_of(lambda: unknown(b"", timeout=30)) == grpc.StatusCode.UNIMPLEMENTED
 
 
+def strangers():
+    """Bytes of other protocols end their connection and nothing else."""
+    host, port = ADDRESS.rsplit(":", 1)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for first in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"\xff" * 4096,
+                  preface + b"\xff" * 64, preface + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" * 20000,
+                  preface + b"\x00\x40\x00\x01\x04\x00\x00\x00\x01" + b"\x00" * 0x4000):
+        with socket.create_connection((host, int(port)), 10) as s:
+            try:
+                s.sendall(first)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(65536):
+                    pass
+            except OSError:
+                pass
+    assert call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse).live
+
+
 passed, failed = 0, 0
-for case in (metadata, inference, raw_contents, streamed, repository, health, errors):
+for case in (metadata, inference, raw_contents, streamed, repository, health, errors, strangers):
     try:
         case()
         passed += 1
