@@ -42,7 +42,7 @@ constexpr DType kDTypes[] = {DType::kF32,    DType::kBF16, DType::kF16,   DType:
                              DType::kQ4_0,   DType::kQ4_1, DType::kQ5_0,  DType::kQ5_1,
                              DType::kIQ4_NL, DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,
                              DType::kQ5_K,   DType::kQ6_K, DType::kIQ4_XS};
-constexpr int64_t kRowCounts[] = {1, 2, 4, 8, 16, 64, 512};
+constexpr int64_t kRowCounts[] = {1, 2, 4, 8, 16, 32, 64, 512};
 constexpr int64_t kStreamBytes = int64_t{128} << 20;
 
 double now() {

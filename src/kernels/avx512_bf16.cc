@@ -21,6 +21,8 @@ namespace {
 
 // clang-format off
 #include "kernels/vec_avx512.inl"
+#include "kernels/dot_bf16.inl"
+#include "kernels/panel_tiles.inl"
 #include "kernels/panel_bf16.inl"
 // clang-format on
 
@@ -34,7 +36,7 @@ namespace sluice::kernels {
 const PanelTable& avx512_bf16_panels() {
   static const PanelTable kTable = {
       .int8 = avx512_vnni_panels().int8,
-      .bf16 = {.tile_rows = avx512_bf16::kBf16Rows,
+      .bf16 = {.tile_rows = avx512_bf16::kPanelRows,
                .pack_row = avx512_bf16::pack_bf16_row,
                .multiply = avx512_bf16::multiply_bf16},
   };

@@ -23,6 +23,7 @@ namespace {
 // clang-format off
 #include "kernels/vec_avx512.inl"
 #include "kernels/dot_vnni512.inl"
+#include "kernels/panel_tiles.inl"
 #include "kernels/panel_formats.inl"
 #include "kernels/panel_matmul.inl"
 #include "kernels/panel_rows.inl"

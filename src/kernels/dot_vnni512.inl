@@ -80,3 +80,31 @@ SLUICE_INLINE V broadcast_float(const std::byte* p) {
   std::memcpy(&x, p, sizeof x);
   return set(x);
 }
+
+// One whole block as panel_rows.inl packs it; false, and nothing written, if it holds no numbers or
+// only tiny ones. `largest` of the bits of absolute values sees a NaN as the largest of all.
+SLUICE_INLINE bool pack_whole_block(const float* x, std::byte* out) {
+  const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
+  const __m512i top = _mm512_max_epu32(_mm512_castps_si512(_mm512_abs_ps(a)),
+                                       _mm512_castps_si512(_mm512_abs_ps(b)));
+  __m256i t = _mm256_max_epu32(_mm512_castsi512_si256(top), _mm512_extracti64x4_epi64(top, 1));
+  __m128i u = _mm_max_epu32(_mm256_castsi256_si128(t), _mm256_extracti128_si256(t, 1));
+  u = _mm_max_epu32(u, _mm_shuffle_epi32(u, 0x4E));
+  u = _mm_max_epu32(u, _mm_shuffle_epi32(u, 0xB1));
+  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(u));
+  if (!(largest >= kTinyRow && largest <= std::numeric_limits<float>::max())) return false;
+  const __m512 inverse = _mm512_set1_ps(127.0F / largest);
+  const __m128i qa = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, inverse)));
+  const __m128i qb = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, inverse)));
+  const __m256i q = _mm256_set_m128i(qb, qa);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), q);
+  const __m256i fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
+  __m128i sums = _mm_hadd_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  sums = _mm_sub_epi32(_mm_setzero_si128(), _mm_hadd_epi32(sums, sums));
+  const int32_t whole = _mm_cvtsi128_si32(_mm_hadd_epi32(sums, sums));
+  const float scale = largest * kRowScale;
+  std::memcpy(out + offsetof(Int8Block, scale), &scale, sizeof scale);
+  std::memcpy(out + offsetof(Int8Block, minus_sum), &whole, sizeof whole);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out + offsetof(Int8Block, minus_half)), sums);
+  return true;
+}

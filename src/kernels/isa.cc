@@ -6,8 +6,8 @@
 namespace sluice::kernels {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni,
-                        Isa::kAvx512Bf16};
+constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2,       Isa::kAvxVnni,
+                        Isa::kAvx512,    Isa::kAvx512Vnni, Isa::kAvx512Bf16};
 
 }  // namespace
 
@@ -17,6 +17,8 @@ std::string_view isa_name(Isa isa) {
       return "reference";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvxVnni:
+      return "avxvnni";
     case Isa::kAvx512:
       return "avx512";
     case Isa::kAvx512Vnni:
@@ -45,6 +47,8 @@ bool isa_supported(Isa isa) {
     case Isa::kAvx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
              __builtin_cpu_supports("f16c");
+    case Isa::kAvxVnni:
+      return isa_supported(Isa::kAvx2) && __builtin_cpu_supports("avxvnni");
     case Isa::kAvx512:
       return isa_supported(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

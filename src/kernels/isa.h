@@ -11,9 +11,10 @@ namespace sluice::kernels {
 enum class Isa {
   kReference,   // plain C++, the twin that every other version is tested against
   kAvx2,        // AVX2 + FMA + F16C
+  kAvxVnni,     // AVX2 with the int8 dot product
   kAvx512,      // AVX-512 F/BW/DQ/VL
   kAvx512Vnni,  // … with the int8 dot product
-  kAvx512Bf16,  // … and that of bfloat16
+  kAvx512Bf16,  // … and that of bfloat16, too
 };
 
 std::string_view isa_name(Isa isa);

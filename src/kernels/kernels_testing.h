@@ -110,7 +110,7 @@ inline std::string isa_test_name(const testing::TestParamInfo<Isa>& info) {
 }
 
 inline auto every_isa() {
-  return testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni,
+  return testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Vnni,
                          Isa::kAvx512Bf16);
 }
 

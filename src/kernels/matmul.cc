@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 
 #include "base/check.h"
 #include "kernels/op_table.h"
@@ -150,12 +151,50 @@ void run_panels(const WeightMatrix& matrix, const PackedRows& packed, const Matm
            .panel_end = std::min(panel + cut.cols_per_task, divide_up(w.out, kPanelColumns))});
 }
 
+// Calls fn(task) for 0 … count-1. Each member of the team has a stretch of neighbouring tasks, so
+// that it streams through weights that lie together; who is done takes from the others' stretches.
+template <typename Fn>
+void for_tasks(int64_t count, ThreadTeam& team, Fn&& fn) {
+  constexpr int kMostStretches = 64;
+  struct alignas(64) Stretch {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  const int stretches = std::min(team.size(), kMostStretches);
+  if (stretches == 1 || count == 1) {
+    for (int64_t task = 0; task < count; ++task) fn(task);
+    return;
+  }
+  std::array<Stretch, kMostStretches> all;
+  for (int i = 0; i < stretches; ++i) {
+    Stretch& s = all[static_cast<size_t>(i)];
+    s.next.store(count * i / stretches, std::memory_order_relaxed);
+    s.end = count * (i + 1) / stretches;
+  }
+  team.run([&](int member) {
+    for (int i = 0; i < stretches; ++i) {
+      Stretch& s = all[static_cast<size_t>((member + i) % stretches)];
+      while (true) {
+        const int64_t task = s.next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= s.end) break;
+        fn(task);
+      }
+    }
+  });
+}
+
 // Below this many elements the caller packs rows alone: waking the team would take longer.
 constexpr int64_t kPackAlone = 8192;
 
+// The rows of a product: x, or activation(gate) * up where `up` is not null and x is the gate.
+struct Input {
+  const float* up = nullptr;
+  void (*activate)(const float* gate, const float* up, int64_t count, float* out) = nullptr;
+};
+
 // Packs the rows for panels of one kind; `data` has room for them.
 PackedRows pack_rows(const PanelTable& table, RowKind kind, int64_t in, const MatmulRows& rows,
-                     std::byte* data, ThreadTeam& team) {
+                     const Input& input, std::byte* data, ThreadTeam& team) {
   const int64_t block_bytes = row_block_bytes(kind);
   const PackedRows packed = {.data = data,
                              .tiles = RowTiles::of(rows.n, table.of(kind).tile_rows),
@@ -166,8 +205,15 @@ PackedRows pack_rows(const PanelTable& table, RowKind kind, int64_t in, const Ma
       const int64_t tile = packed.tiles.of_row(row);
       const int64_t first = packed.tiles.first(tile);
       std::byte* out = data + first * packed.row_bytes + (row - first) * block_bytes;
-      table.of(kind).pack_row(rows.x + rows.row(row) * in, in, out,
-                              packed.tiles.height(tile) * block_bytes);
+      const int64_t at = rows.row(row) * in;
+      const float* x = rows.x + at;
+      if (input.up != nullptr) {
+        // Not in place: the gate's cache lines need not go back to memory.
+        float* activated = thread_scratch(static_cast<size_t>(in));
+        input.activate(x, input.up + at, in, activated);
+        x = activated;
+      }
+      table.of(kind).pack_row(x, in, out, packed.tiles.height(tile) * block_bytes);
     }
   });
   return packed;
@@ -186,7 +232,7 @@ struct Plan {
   }
 };
 
-void pack_all(Plan& plan, size_t count, ThreadTeam& team) {
+void pack_all(Plan& plan, size_t count, const Input& input, ThreadTeam& team) {
   const MatmulRows& rows = plan.rows[0];
   const int64_t in = plan.matrices[0]->in();
   const PanelTable* tables[2] = {};
@@ -203,13 +249,13 @@ void pack_all(Plan& plan, size_t count, ThreadTeam& team) {
   for (const RowKind kind : {RowKind::kInt8, RowKind::kBf16}) {
     const auto k = static_cast<size_t>(kind);
     if (tables[k] == nullptr) continue;
-    plan.packed[k] = pack_rows(*tables[k], kind, in, rows, data, team);
+    plan.packed[k] = pack_rows(*tables[k], kind, in, rows, input, data, team);
     data += bytes[k];
   }
 }
 
 void run(std::span<const Product> products, const float* x, const int32_t* ids, int64_t n,
-         ThreadTeam& team) {
+         const Input& input, ThreadTeam& team) {
   const size_t count = products.size();
   SLUICE_CHECK(count >= 1 && count <= kMostProducts, "as many products as one call takes");
   if (n == 0) return;
@@ -223,7 +269,7 @@ void run(std::span<const Product> products, const float* x, const int32_t* ids, 
     plan.rows[i] = {
         .x = x, .y = p.y, .ids = ids, .bias = p.bias.empty() ? nullptr : p.bias.data(), .n = n};
   }
-  pack_all(plan, count, team);
+  pack_all(plan, count, input, team);
   for (size_t i = 0; i < count; ++i) {
     const WeightMatrix& m = *plan.matrices[i];
     const Cut cut =
@@ -231,17 +277,15 @@ void run(std::span<const Product> products, const float* x, const int32_t* ids, 
     plan.cuts[i] = cut;
     plan.first_task[i + 1] = plan.first_task[i] + cut.row_tasks * cut.col_tasks;
   }
-  team.parallel_for(plan.first_task[count], 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      size_t i = 0;
-      while (task >= plan.first_task[i + 1]) ++i;
-      const WeightMatrix& m = *plan.matrices[i];
-      const int64_t own = task - plan.first_task[i];
-      if (m.is_repacked()) {
-        run_panels(m, plan.packed_for(m), plan.rows[i], plan.cuts[i], own);
-      } else {
-        run_stored(m, plan.rows[i], plan.cuts[i], own);
-      }
+  for_tasks(plan.first_task[count], team, [&](int64_t task) {
+    size_t i = 0;
+    while (task >= plan.first_task[i + 1]) ++i;
+    const WeightMatrix& m = *plan.matrices[i];
+    const int64_t own = task - plan.first_task[i];
+    if (m.is_repacked()) {
+      run_panels(m, plan.packed_for(m), plan.rows[i], plan.cuts[i], own);
+    } else {
+      run_stored(m, plan.rows[i], plan.cuts[i], own);
     }
   });
 }
@@ -263,6 +307,25 @@ Outcome check(const TensorView& view, Isa isa) {
   SLUICE_CHECK(static_cast<int64_t>(view.bytes.size()) == view.rows() * view.row_bytes(),
                "a view holds exactly its tensor");
   return {};
+}
+
+void run_gated(const Product& product, Gate activation, float* gate, const float* up,
+               const int32_t* ids, int64_t n, ThreadTeam& team) {
+  const auto& matrix = *static_cast<const WeightMatrix*>(product.w);
+  const OpTable& table = ops(matrix.isa());
+  Input input = {.up = up, .activate = activation == Gate::kSilu ? table.silu_mul : table.gelu_mul};
+  if (!matrix.is_repacked()) {
+    const int64_t in = matrix.in();
+    const int64_t rows = std::max<int64_t>(1, kPackAlone / in);
+    team.parallel_for(n, rows, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float* row = gate + (ids == nullptr ? i : ids[i]) * in;
+        input.activate(row, up + (row - gate), in, row);
+      }
+    });
+    input = {};
+  }
+  run({&product, 1}, gate, ids, n, input, team);
 }
 
 }  // namespace
@@ -295,12 +358,22 @@ void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<cons
 }
 
 void matmul_each(std::span<const Product> products, const float* x, int64_t n, ThreadTeam& team) {
-  run(products, x, nullptr, n, team);
+  run(products, x, nullptr, n, {}, team);
 }
 
 void matmul_rows(std::span<const Product> products, const float* x, std::span<const int32_t> rows,
                  ThreadTeam& team) {
-  run(products, x, rows.data(), static_cast<int64_t>(rows.size()), team);
+  run(products, x, rows.data(), static_cast<int64_t>(rows.size()), {}, team);
+}
+
+void matmul_gated(const Product& product, Gate activation, float* gate, const float* up, int64_t n,
+                  ThreadTeam& team) {
+  run_gated(product, activation, gate, up, nullptr, n, team);
+}
+
+void matmul_gated_rows(const Product& product, Gate activation, float* gate, const float* up,
+                       std::span<const int32_t> rows, ThreadTeam& team) {
+  run_gated(product, activation, gate, up, rows.data(), static_cast<int64_t>(rows.size()), team);
 }
 
 }  // namespace sluice::kernels

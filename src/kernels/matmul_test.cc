@@ -50,7 +50,7 @@ std::vector<float> rounded(const Matrix& w, const std::vector<float>& x) {
       for (size_t k = begin; k < end; ++k) {
         const float v = x[row + k];
         if (row_kind(w.dtype()) == RowKind::kInt8) {
-          out[row + k] = top == 0 ? 0.0F : top / 127 * std::nearbyint(v * (127 / top));
+          out[row + k] = top == 0 ? 0.0F : top * (1.0F / 127) * std::nearbyint(v * (127 / top));
         } else {
           const auto u = std::bit_cast<uint32_t>(v);
           out[row + k] = std::bit_cast<float>((u + 0x7FFFU + ((u >> 16) & 1)) & 0xFFFF0000U);

@@ -21,6 +21,7 @@ const OpTable& ops(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::kAvx2:
+    case Isa::kAvxVnni:
       return avx2_ops();
     case Isa::kAvx512:
     case Isa::kAvx512Vnni:
@@ -35,6 +36,11 @@ const OpTable& ops(Isa isa) {
 const PanelTable* panel_table(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAvx2:
+    case Isa::kAvx512:
+      return &avx2_panels();
+    case Isa::kAvxVnni:
+      return &avx_vnni_panels();
     case Isa::kAvx512Vnni:
       return &avx512_vnni_panels();
     case Isa::kAvx512Bf16:

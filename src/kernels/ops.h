@@ -50,9 +50,18 @@ inline constexpr size_t kMostProducts = 4;
 // it.
 void matmul_each(std::span<const Product> products, const float* x, int64_t n, ThreadTeam& team);
 
+// The activation of a gated unit.
+enum class Gate { kSilu, kGelu };
+
+// As matmul() with x = activation(gate) * up, [n, in] each. `gate` is overwritten.
+void matmul_gated(const Product& product, Gate activation, float* gate, const float* up, int64_t n,
+                  ThreadTeam& team);
+
 // One expert's share of a mixture: rows[i] names the row of x and of y; y[rows[i]] is overwritten.
 void matmul_rows(std::span<const Product> products, const float* x, std::span<const int32_t> rows,
                  ThreadTeam& team);
+void matmul_gated_rows(const Product& product, Gate activation, float* gate, const float* up,
+                       std::span<const int32_t> rows, ThreadTeam& team);
 
 // out[n, cols] = rows `ids` of an embedding matrix of any dtype, times scale.
 void embed_rows(const tensor::TensorView& table, std::span<const int32_t> ids, float scale,

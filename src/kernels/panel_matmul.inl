@@ -4,28 +4,8 @@
 //   quants, exact in int32; times the weight's scale, plus its min times the row's own sum; times
 //   the row's scale, added to the result by a fused multiply-add. The bias comes last.
 
-// One tile of rows against the columns of one panel, or of half of it.
-struct TileTask {
-  const std::byte* rows;
-  const std::byte* weights;  // the first half group to read
-  int64_t groups;
-  const std::byte* ahead;  // what to fetch meanwhile: this many lines at each group
-  int64_t ahead_lines;
-  float* const* y;    // where the rows' results begin
-  const float* bias;  // of the first column, or null
-  int64_t cols;       // real ones
-};
-
-constexpr int kTileColumns = kTileVectors * kLanes;
-constexpr int kTilesAcross = kPanelColumns / kTileColumns;
-
 constexpr int half_of(int vector) { return vector * kLanes / kHalfColumns; }
 constexpr int lane_of(int vector) { return vector * kLanes % kHalfColumns; }
-
-template <int R>
-struct FloatSums {
-  V sums[R][kTileVectors];
-};
 
 template <int R>
 struct IntSums {
@@ -106,28 +86,12 @@ SLUICE_INLINE void add_block(const std::byte* rows, const std::byte* const* halv
   if constexpr (kLayout.subs == 2) add_part<F, R, 1>(rows, halves, planes, block, sums);
 }
 
-template <int R>
-SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& sums) {
-  for (int c = 0; c < kTileVectors; ++c) {
-    const int64_t first = c * kLanes;
-    const int some = static_cast<int>(std::clamp<int64_t>(t.cols - first, 0, kLanes));
-    const V bias = t.bias == nullptr ? zero() : load_some(t.bias + first, some);
-    for (int r = 0; r < R; ++r) store_some(t.y[r] + first, sums.sums[r][c] + bias, some);
-  }
-}
-
-SLUICE_INLINE void fetch_ahead(const std::byte*& p, int64_t lines) {
-  for (int64_t i = 0; i < lines; ++i, p += 64) _mm_prefetch(p, _MM_HINT_T0);
-}
-
 template <tensor::DType kType, int R>
 void multiply_tile(const TileTask& t) {
   using F = PanelFormat<kType>;
   constexpr PanelLayout kLayout = F::kLayout;
   FloatSums<R> sums;
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < kTileVectors; ++c) sums.sums[r][c] = zero();
-  }
+  start_tile(t, sums);
   const std::byte* rows = t.rows;
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
@@ -144,7 +108,6 @@ void multiply_tile(const TileTask& t) {
   store_tile(t, sums);
 }
 
-using TileKernel = void (*)(const TileTask&);
 // Versions by number of rows, 1 … kPanelRows, at index rows - 1.
 using TileKernels = std::array<TileKernel, kPanelRows>;
 
@@ -156,47 +119,15 @@ template <tensor::DType kType>
 constexpr TileKernels kKernels =
     kernels_by_rows<kType>(std::make_integer_sequence<int, kPanelRows>());
 
-// Weight bytes that one row's product fetches ahead of their use.
-constexpr int64_t kFetchDistance = 8192;
-
-void multiply_panels(const TileKernels& kernels, int64_t group_bytes, const PanelWeights& w,
-                     const PackedRows& packed, const MatmulRows& rows, const PanelRange& range) {
-  const int64_t groups = w.panel_bytes / group_bytes;
-  // While the tiles pass over a panel they fetch the next one, each its share.
-  const int64_t tiles = range.tile_end - range.tile_begin;
-  const int64_t distance = tiles == 1 ? std::min(kFetchDistance, w.panel_bytes) : w.panel_bytes;
-  const int64_t passes = tiles * kTilesAcross;
-  const int64_t lines = (group_bytes / 64 + passes - 1) / passes;
-  for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
-    const std::byte* weights = w.data + panel * w.panel_bytes;
-    const std::byte* ahead = weights + distance;
-    for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
-      const int64_t first = packed.tiles.first(tile);
-      const int height = packed.tiles.height(tile);
-      for (int across = 0; across < kTilesAcross; ++across, ahead += groups * lines * 64) {
-        const int64_t col = panel * kPanelColumns + across * kTileColumns;
-        if (col >= w.out) break;
-        float* y[kPanelRows];
-        for (int r = 0; r < height; ++r) y[r] = rows.y + rows.row(first + r) * w.out + col;
-        const int64_t half = across * kTileColumns / kHalfColumns;
-        kernels[static_cast<size_t>(height - 1)](
-            {.rows = packed.data + first * packed.row_bytes,
-             .weights = weights + half * (group_bytes / 2),
-             .groups = groups,
-             .ahead = ahead,
-             .ahead_lines = lines,
-             .y = y,
-             .bias = rows.bias == nullptr ? nullptr : rows.bias + col,
-             .cols = w.out - col});
-      }
-    }
-  }
-}
-
 template <tensor::DType kType>
 void multiply_as(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
                  const PanelRange& range) {
-  multiply_panels(kKernels<kType>, panel_layout(kType).group_bytes(), w, packed, rows, range);
+  constexpr PanelLayout kLayout = panel_layout(kType);
+  multiply_panels({.kernels = kKernels<kType>.data(),
+                   .group_bytes = kLayout.group_bytes(),
+                   .blocks = kLayout.blocks,
+                   .row_block_bytes = sizeof(Int8Block)},
+                  w, packed, rows, range);
 }
 
 void multiply_int8(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,

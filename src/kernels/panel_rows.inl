@@ -12,7 +12,7 @@ SLUICE_INLINE void pack_int8_block(const float* x, int64_t count, std::byte* out
   }
   const float largest = max_lane(top);
   // Below the floor 127 / largest would overflow.
-  const bool is_zero = largest < 1e-30F;
+  const bool is_zero = largest < kTinyRow;
   const V inverse = set(is_zero ? 0.0F : 127.0F / largest);
   V sums[2] = {zero(), zero()};
   for (int i = 0; i < kVectors; ++i) {
@@ -25,7 +25,7 @@ SLUICE_INLINE void pack_int8_block(const float* x, int64_t count, std::byte* out
   _mm_storeu_ps(halves, sum_lanes(sums[0], sums[1], sums[0], sums[1]));
   const float all = halves[0] + halves[1];
   const bool is_number = all == all;
-  float scale = is_zero ? 0.0F : largest / 127.0F;
+  float scale = is_zero ? 0.0F : largest * kRowScale;
   if (!is_number) scale = std::numeric_limits<float>::quiet_NaN();
   const int32_t first = is_number ? -static_cast<int32_t>(halves[0]) : 0;
   const int32_t second = is_number ? -static_cast<int32_t>(halves[1]) : 0;
@@ -38,6 +38,7 @@ void pack_int8_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
   const int64_t blocks = row_blocks(in);
   for (int64_t b = 0; b < blocks; ++b, out += stride) {
     const int64_t k = b * kBlockElements;
+    if (k + kBlockElements <= in && pack_whole_block(x + k, out)) continue;
     pack_int8_block(x + std::min(k, in), std::clamp<int64_t>(in - k, 0, kBlockElements), out);
   }
 }

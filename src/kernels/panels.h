@@ -14,10 +14,13 @@
 
 namespace sluice::kernels {
 
-// How rows are packed. int8, by block of 32 elements: x = scale * q, scale = max |x| / 127,
+// How rows are packed. int8, by block of 32 elements: x = scale * q, scale = max |x| * (1 / 127),
 // q = round(x * (127 / max |x|)), ties to even. A block that holds a NaN or an infinity has scale
 // NaN; one whose largest is below 1e-30 is zero.
 enum class RowKind : uint8_t { kInt8, kBf16 };
+
+inline constexpr float kTinyRow = 1e-30F;
+inline constexpr float kRowScale = 1.0F / 127.0F;
 
 // One block of an int8 row. The sums are those of -q: what a weight's zero point adds.
 struct Int8Block {
@@ -95,6 +98,8 @@ constexpr RowKind row_kind(tensor::DType dtype) {
 // nullptr where an ISA uses weights as they are stored.
 const PanelTable* panel_table(Isa isa);
 
+const PanelTable& avx2_panels();
+const PanelTable& avx_vnni_panels();
 const PanelTable& avx512_vnni_panels();
 const PanelTable& avx512_bf16_panels();
 

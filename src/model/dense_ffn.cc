@@ -16,10 +16,8 @@ class DenseFfn final : public FeedForward {
 
 }  // namespace
 
-void activate(Step& step, formats::Activation activation, float* gate, const float* up,
-              int64_t count) {
-  const auto op = activation == formats::Activation::kSilu ? kernels::silu_mul : kernels::gelu_mul;
-  op(step.isa, gate, up, count, gate, step.team);
+kernels::Gate gate_of(formats::Activation activation) {
+  return activation == formats::Activation::kSilu ? kernels::Gate::kSilu : kernels::Gate::kGelu;
 }
 
 void GatedUnit::run(Step& step, const float* x, float* out) const {
@@ -27,8 +25,7 @@ void GatedUnit::run(Step& step, const float* x, float* out) const {
   float* up = step.work.up.get();
   const kernels::Product gate_and_up[] = {gate_.into(gate), up_.into(up)};
   kernels::matmul_each(gate_and_up, x, step.rows, step.team);
-  activate(step, activation_, gate, up, step.rows * gate_.weight->out());
-  kernels::matmul(*down_.weight, gate, step.rows, out, down_.bias, step.team);
+  kernels::matmul_gated(down_.into(out), gate_of(activation_), gate, up, step.rows, step.team);
 }
 
 std::unique_ptr<FeedForward> dense_ffn(Loader& load, int layer, GateUp form) {

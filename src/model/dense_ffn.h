@@ -22,8 +22,6 @@ class GatedUnit {
   formats::Activation activation_ = formats::Activation::kSilu;
 };
 
-// gate = activation(gate) * up.
-void activate(Step& step, formats::Activation activation, float* gate, const float* up,
-              int64_t count);
+kernels::Gate gate_of(formats::Activation activation);
 
 }  // namespace sluice::model

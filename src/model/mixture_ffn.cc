@@ -106,11 +106,8 @@ void MixtureFfn::add_expert(Step& step, int expert) const {
   const kernels::Product gate_and_up[] = {{.w = gate_[e].get(), .y = gate, .bias = {}},
                                           {.w = up_[e].get(), .y = up, .bias = {}}};
   kernels::matmul_rows(gate_and_up, step.work.normed.get(), rows, step.team);
-  for (const int64_t row : rows) {
-    activate(step, activation_, gate + row * moe_.ffn, up + row * moe_.ffn, moe_.ffn);
-  }
-  const kernels::Product down[] = {{.w = down_[e].get(), .y = out, .bias = {}}};
-  kernels::matmul_rows(down, gate, rows, step.team);
+  kernels::matmul_gated_rows({.w = down_[e].get(), .y = out, .bias = {}}, gate_of(activation_),
+                             gate, up, rows, step.team);
   for (const int64_t row : rows) {
     kernels::add_scaled(step.isa, step.work.output.get() + row * width_, out + row * width_,
                         router[row * moe_.experts], width_);

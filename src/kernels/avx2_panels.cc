@@ -1,0 +1,49 @@
+// Panel products of AVX2. See avx2.cc for the rules of such a file.
+#include "kernels/panels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+namespace sluice::kernels {
+namespace avx2 {
+namespace {
+
+// Order matters: each is written over the names of those before it.
+// clang-format off
+#include "kernels/vec_avx2.inl"
+#include "kernels/dot_256.inl"
+#include "kernels/dot_madd256.inl"
+#include "kernels/panel_tiles.inl"
+#include "kernels/panel_formats.inl"
+#include "kernels/panel_matmul.inl"
+#include "kernels/panel_rows.inl"
+// clang-format on
+
+}  // namespace
+}  // namespace avx2
+}  // namespace sluice::kernels
+#pragma clang attribute pop
+
+namespace sluice::kernels {
+
+const PanelTable& avx2_panels() {
+  static constexpr PanelTable kTable = {
+      .int8 = {.tile_rows = avx2::kPanelRows,
+               .pack_row = avx2::pack_int8_row,
+               .multiply = avx2::multiply_int8},
+      .bf16 = {},
+  };
+  return kTable;
+}
+
+}  // namespace sluice::kernels
+#endif

@@ -1,0 +1,17 @@
+// Pairs of bfloat16 in vectors of AVX-512.
+
+// Rows of a tile, so that 2 × 12 sums, two weights and a pair of a row fit the registers.
+constexpr int kPanelRows = 12;
+// Vectors of columns that a tile is wide.
+constexpr int kTileVectors = 2;
+
+SLUICE_INLINE __m512bh load_pairs(const std::byte* p) {
+  return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
+}
+// One pair in every lane.
+SLUICE_INLINE __m512bh broadcast_pair(const std::byte* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, sizeof pair);
+  return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+}
+SLUICE_INLINE V dot(V sum, __m512bh w, __m512bh a) { return {_mm512_dpbf16_ps(sum.v, w, a)}; }

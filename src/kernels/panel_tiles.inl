@@ -1,0 +1,137 @@
+// A tile of rows against a panel: what the kernels of all formats share, and the loops around them.
+
+constexpr int kTileColumns = kTileVectors * kLanes;
+constexpr int kTilesAcross = kPanelColumns / kTileColumns;
+
+// One tile of rows against the columns of one panel, or of half of it; all groups or some of them.
+struct TileTask {
+  const std::byte* rows;
+  const std::byte* weights;  // the first half group to read
+  int64_t groups;
+  const std::byte* ahead;  // what to fetch meanwhile: this many lines at each group
+  int64_t ahead_lines;
+  float* const* y;    // where the rows' results begin
+  const float* bias;  // of the first column, or null
+  int64_t cols;       // real ones
+  bool resumes;       // y holds the sums of the groups before
+};
+
+using TileKernel = void (*)(const TileTask&);
+
+// A result's sum as it grows.
+template <int R>
+struct FloatSums {
+  V sums[R][kTileVectors];
+};
+
+SLUICE_INLINE int real_lanes(const TileTask& t, int vector) {
+  return static_cast<int>(std::clamp<int64_t>(t.cols - vector * kLanes, 0, kLanes));
+}
+
+template <int R>
+SLUICE_INLINE void start_tile(const TileTask& t, FloatSums<R>& s) {
+  for (int c = 0; c < kTileVectors; ++c) {
+    for (int r = 0; r < R; ++r) s.sums[r][c] = zero();
+    if (!t.resumes) continue;
+    for (int r = 0; r < R; ++r) s.sums[r][c] = load_some(t.y[r] + c * kLanes, real_lanes(t, c));
+  }
+}
+
+template <int R>
+SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& s) {
+  for (int c = 0; c < kTileVectors; ++c) {
+    const int some = real_lanes(t, c);
+    if (t.bias == nullptr) {
+      for (int r = 0; r < R; ++r) store_some(t.y[r] + c * kLanes, s.sums[r][c], some);
+      continue;
+    }
+    const V bias = load_some(t.bias + c * kLanes, some);
+    for (int r = 0; r < R; ++r) store_some(t.y[r] + c * kLanes, s.sums[r][c] + bias, some);
+  }
+}
+
+// Fetched to the first level of cache if it is for soon, else to the second.
+SLUICE_INLINE void fetch_ahead(const std::byte*& p, int64_t lines) {
+  for (int64_t i = 0; i < lines; ++i, p += 64) _mm_prefetch(p, _MM_HINT_T0);
+}
+
+// What the loops know of a format.
+struct TileFormat {
+  const TileKernel* kernels;  // by height - 1
+  int64_t group_bytes;
+  int64_t blocks;  // of rows in a group
+  int64_t row_block_bytes;
+};
+
+// Weights that many tiles pass over before the next ones: they stay in the first-level cache.
+constexpr int64_t kPassBytes = 32 << 10;
+// How far ahead of their use a single tile fetches weights.
+constexpr int64_t kFetchDistance = 8192;
+
+// Some groups of a panel, over which all tiles of a task pass.
+struct Pass {
+  int64_t panel;
+  const std::byte* weights;
+  int64_t first_group;
+  int64_t groups;
+  const std::byte* ahead;
+  int64_t ahead_lines;
+  bool is_last;
+};
+
+SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const PanelWeights& w,
+                             const PackedRows& packed, const MatmulRows& rows,
+                             const PanelRange& range) {
+  const std::byte* ahead = pass.ahead;
+  const int64_t fetched = pass.groups * pass.ahead_lines * 64;
+  for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
+    const int64_t first = packed.tiles.first(tile);
+    const int height = packed.tiles.height(tile);
+    const int64_t skipped = pass.first_group * format.blocks * format.row_block_bytes * height;
+    for (int across = 0; across < kTilesAcross; ++across, ahead += fetched) {
+      const int64_t col = pass.panel * kPanelColumns + across * kTileColumns;
+      if (col >= w.out) break;
+      float* y[kPanelRows];
+      for (int r = 0; r < height; ++r) y[r] = rows.y + rows.row(first + r) * w.out + col;
+      const int64_t half = across * kTileColumns / kHalfColumns;
+      format.kernels[height - 1](
+          {.rows = packed.data + first * packed.row_bytes + skipped,
+           .weights = pass.weights + half * (format.group_bytes / 2),
+           .groups = pass.groups,
+           .ahead = ahead,
+           .ahead_lines = pass.ahead_lines,
+           .y = y,
+           .bias = rows.bias == nullptr || !pass.is_last ? nullptr : rows.bias + col,
+           .cols = w.out - col,
+           .resumes = pass.first_group > 0});
+    }
+  }
+}
+
+void multiply_panels(const TileFormat& format, const PanelWeights& w, const PackedRows& packed,
+                     const MatmulRows& rows, const PanelRange& range) {
+  const int64_t groups = w.panel_bytes / format.group_bytes;
+  const int64_t tiles = range.tile_end - range.tile_begin;
+  const int64_t passes =
+      tiles == 1 ? 1 : std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes);
+  // Tiles that pass over some groups fetch the next ones, each its share.
+  const int64_t shares = tiles * kTilesAcross;
+  const int64_t lines = (format.group_bytes / 64 + shares - 1) / shares;
+  for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
+    const std::byte* weights = w.data + panel * w.panel_bytes;
+    for (int64_t i = 0; i < passes; ++i) {
+      const int64_t first = groups * i / passes, end = groups * (i + 1) / passes;
+      const int64_t bytes = (end - first) * format.group_bytes;
+      const std::byte* from = weights + first * format.group_bytes;
+      pass_over(format,
+                {.panel = panel,
+                 .weights = from,
+                 .first_group = first,
+                 .groups = end - first,
+                 .ahead = from + (tiles == 1 ? std::min(bytes, kFetchDistance) : bytes),
+                 .ahead_lines = lines,
+                 .is_last = i + 1 == passes},
+                w, packed, rows, range);
+    }
+  }
+}
