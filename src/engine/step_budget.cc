@@ -8,9 +8,11 @@ namespace {
 // Per step and prompt that waits behind the first one. Slow enough that a passing peak does not
 // make steps uneven, quick enough to follow a load that changes within seconds.
 constexpr double kGrowth = 0.02;
-constexpr double kGreatestGrowth = 0.25;
+constexpr double kGreatestGrowth = 0.05;
 constexpr double kDecay = 0.02;
-constexpr double kGreatestShare = 1000.0;
+// Prompts then have four fifths of the time: more would gain them little and cost streams a lot. It
+// also keeps a burst from driving the share to where it takes long to come back from.
+constexpr double kGreatestShare = 4.0;
 
 }  // namespace
 
@@ -25,14 +27,16 @@ void StepBudget::follow(const StepLoad& load) {
   }
   const double growth = std::min(kGreatestGrowth, kGrowth * (load.prompts - 1));
   // From 0 nothing would grow.
-  share_ = std::clamp(std::max(share_, 0.05) * (1.0 + growth), least_share_, kGreatestShare);
+  const double grown = std::min(std::max(share_, 0.05) * (1.0 + growth), kGreatestShare);
+  share_ = std::max(grown, least_share_);
 }
 
 int StepBudget::prompt_rows(const StepLoad& load) {
   if (least_share_ < 0.0) return max_rows_;
   follow(load);
   if (load.streams == 0 || load.prompts == 0 || !cost_.known()) return max_rows_;
-  const double share = std::max(share_, double(load.prompts - 1) / load.streams);
+  const double fair = std::min(double(load.prompts - 1) / load.streams, kGreatestShare);
+  const double share = std::max(share_, fair);
   const double longest = cost_.predict(load.stream_rows) * (1.0 + share);
   int enough = std::min(kLeastPromptRows, max_rows_);
   int too_many = max_rows_ + 1;
