@@ -67,6 +67,8 @@ class Client:
         self.seed += 1
         words = [self.binary, "bench", "--url", "http://127.0.0.1:%d" % server.port, "--ignore-eos", "-o", "json", "--seed",
                  str(options.pop("seed", self.seed))]
+        if options.pop("plain", False):
+            words.append("--no-stream")
         for key, value in options.items():
             words += ["--" + key.replace("_", "-"), str(value)]
         return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -88,14 +90,14 @@ def start_case(server, client):
 def clients_case(server, client):
     s = client.run(server, num_prompts=24, max_concurrency=16, input_words=128, max_input_words=1024, output_tokens=128)
     return {"output_tok_s": s["output_tokens_per_second"], "ttft_p99_ms": s["ttft_ms"]["p99"],
-            "itl_p50_ms": s["itl_ms"]["median"], "itl_p99_ms": s["itl_ms"]["p99"], "failed": s["failed"]}
+            "itl_p50_ms": s["itl_ms"]["p50"], "itl_p99_ms": s["itl_ms"]["p99"], "failed": s["failed"]}
 
 
 def prefix_case(server, client):
     seed = 777
     cold = client.run(server, num_prompts=1, max_concurrency=1, prefix_words=1000, input_words=40, output_tokens=4, seed=seed)
     s = client.run(server, num_prompts=16, max_concurrency=16, prefix_words=1000, input_words=40, output_tokens=16, seed=seed)
-    return {"ttft_cold_ms": cold["ttft_ms"]["median"], "ttft_shared_p50_ms": s["ttft_ms"]["median"],
+    return {"ttft_cold_ms": cold["ttft_ms"]["p50"], "ttft_shared_p50_ms": s["ttft_ms"]["p50"],
             "hit_rate": s["cached_input_tokens"] / max(s["input_tokens"], 1), "failed": s["failed"]}
 
 
@@ -107,7 +109,7 @@ def long_prompt_case(server, client):
     prompt = client.run(server, num_prompts=1, max_concurrency=1, input_words=4000, output_tokens=4)
     mixed = client.end(streams)
     return {"itl_p99_alone_ms": alone["itl_ms"]["p99"], "itl_p99_mixed_ms": mixed["itl_ms"]["p99"],
-            "ttft_long_ms": prompt["ttft_ms"]["median"], "failed": mixed["failed"] + prompt["failed"]}
+            "ttft_long_ms": prompt["ttft_ms"]["p50"], "failed": mixed["failed"] + prompt["failed"]}
 
 
 def copy_case(server, client):
@@ -122,7 +124,7 @@ def random_case(server, client):
 
 
 def overhead_case(server, client):
-    s = client.run(server, num_prompts=2000, max_concurrency=1, input_words=1, output_tokens=1)
+    s = client.run(server, num_prompts=2000, max_concurrency=1, input_words=1, output_tokens=1, plain=True)
     return {"requests_s": s["requests_per_second"], "failed": s["failed"]}
 
 
@@ -141,6 +143,7 @@ CASES = {"start": (start_case, "first_token_s", "less"), "clients": (clients_cas
 def measure(a, results):
     servers = [s.split("=", 1) for s in a.server]
     client = Client(os.path.join(a.build, "sluice"))
+    starts = 0
     name = os.path.splitext(os.path.basename(a.model))[0]
     with open(a.log, "ab") as log:
         for number in range(a.rounds):
@@ -151,8 +154,10 @@ def measure(a, results):
                     machine.wait_until_quiet(a.max_other, a.patience)
                     row = {"model": name, "case": case, "server": label, "at": int(time.time())}
                     others, server = machine.Others(), None
+                    starts += 1  # a port of its own: not every server binds one with connections in TIME_WAIT
                     try:
-                        server = Server(label, command, a.tiny if case == "overhead" else a.model, a.port, log)
+                        server = Server(label, command, a.tiny if case == "overhead" else a.model,
+                                        a.port + starts % 100, log)
                         row.update(CASES[case][0](server, client))
                     except (RuntimeError, ValueError, KeyError, OSError) as e:
                         row["error"] = repr(e)

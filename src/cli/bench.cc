@@ -40,9 +40,10 @@ std::string words(Rng& rng, int count) {
 
 // One request under way: fed by the client's loop thread.
 struct Flight {
+  net::ClientRequest request;
   RequestRecord record;
   int status = 0;
-  std::string error_body;
+  std::string body;  // of an answer that is no stream
   net::SseParser parser;
 };
 
@@ -103,10 +104,9 @@ class Run {
       count = static_cast<int>(rng_.between(count, options_.max_input_words));
     }
     const std::string prompt = prefix_ + (prefix_.empty() ? "" : " ") + words(rng_, count);
-    json::object out = {{"max_tokens", options_.output_tokens},
-                        {"temperature", 0},
-                        {"stream", true},
-                        {"stream_options", {{"include_usage", true}}}};
+    json::object out = {
+        {"max_tokens", options_.output_tokens}, {"temperature", 0}, {"stream", options_.stream}};
+    if (options_.stream) out["stream_options"] = {{"include_usage", true}};
     if (!options_.model.empty()) out["model"] = options_.model;
     if (options_.ignore_eos) out["ignore_eos"] = true;
     if (options_.route == "chat") {
@@ -128,17 +128,30 @@ class Run {
       request.headers.emplace_back("Authorization", "Bearer " + options_.api_key);
     }
     request.body = body();
+    flight->request = std::move(request);
     flight->record.start = seconds();
+    launch(flight);
+  }
+
+  void launch(const std::shared_ptr<Flight>& flight) {
     client_.request(
-        std::move(request),
+        flight->request,
         {.on_head = [flight](int status, const net::Headers&) { flight->status = status; },
          .on_data = [this, flight](std::string_view bytes) { receive(*flight, bytes); },
-         .on_end = [this, flight](const Outcome& outcome) { end(*flight, outcome); }});
+         .on_end =
+             [this, flight](const Outcome& outcome) {
+               // Some servers close a kept connection after a stream: another one is taken.
+               if (!outcome && outcome.error().reason() == net::kStaleConnection) {
+                 return launch(flight);
+               }
+               end(*flight, outcome);
+             }});
   }
 
   void receive(Flight& flight, std::string_view bytes) {
-    if (flight.status != 200) {
-      if (flight.error_body.size() < 4096) flight.error_body += bytes;
+    if (flight.status != 200) return;
+    if (!options_.stream) {
+      if (flight.body.size() < limits::kMaxBodyBytes) flight.body += bytes;
       return;
     }
     std::vector<net::SseEvent> events;
@@ -155,7 +168,7 @@ class Run {
     const auto parsed = parse_json(data);
     const json::object* chunk = parsed ? parsed->if_object() : nullptr;
     if (chunk == nullptr || chunk->contains("error")) {
-      record.error = "an error in mid stream";
+      record.error = "an error in place of an answer";
       return;
     }
     const json::value* choices = chunk->if_contains("choices");
@@ -179,6 +192,7 @@ class Run {
   void end(Flight& flight, const Outcome& outcome) {
     RequestRecord& record = flight.record;
     record.end = seconds();
+    if (outcome && flight.status == 200 && !options_.stream) read_event(record, flight.body);
     if (!outcome) record.error = outcome.error().message();
     if (outcome && flight.status != 200) record.error = fmt::format("HTTP {}", flight.status);
     if (record.error.empty() && record.output_tokens == 0) {

@@ -182,6 +182,7 @@ void add_bench_options(CLI::App& app, BenchOptions& o) {
   app.add_option("--output-tokens", o.output_tokens, "max_tokens of each request")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  app.add_flag("--stream,!--no-stream", o.stream, "Ask for streams (default: on)");
   app.add_flag("--ignore-eos", o.ignore_eos, "Generate up to max_tokens whatever the model says");
   app.add_option("--seed", o.seed, "Of prompts and arrivals")->capture_default_str();
   app.add_option("--goodput-ttft-ms", o.goodput_ttft_ms, "Bound of TTFT for goodput");
