@@ -128,7 +128,7 @@ void UnbrokenAnswer::heard(int attempt, TimePoint now) {
 
 void UnbrokenAnswer::on_event(int attempt, api::InternalEvent&& event, TimePoint now) {
   if (find(attempt) == nullptr) return;
-  std::visit([&](auto&& each) { handle(attempt, std::move(each), now); }, std::move(event));
+  std::visit([&](auto& each) { handle(attempt, std::move(each), now); }, event);
 }
 
 void UnbrokenAnswer::handle(int number, api::StartEvent&& event, TimePoint now) {

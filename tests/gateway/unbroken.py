@@ -355,7 +355,48 @@ def client_leaves(bench):
         time.sleep(0.02)
 
 
-TESTS = (kills, stop_strings, cuts, drains, stops, unseeded, client_leaves)
+def chaos(bench):
+    """Many clients while replicas are killed and stopped at any time: every answer is the undisturbed one."""
+    seconds = 60 if LONG else 4
+    answers, wrong, over = [0], [], threading.Event()
+    for case in CASES:
+        bench.undisturbed(case)
+
+    def client(number):
+        for i in range(number, 1 << 30):
+            if over.is_set():
+                return
+            case = list(CASES)[i % len(CASES)]
+            try:
+                got, _ = ask(bench.gateway.port, case)
+                if got != bench.expected[(case, "{}")]:
+                    wrong.append("%s: another answer" % case)
+            except Exception as e:  # noqa: BLE001
+                wrong.append("%s: %r" % (case, e))
+            answers[0] += 1
+
+    clients = [threading.Thread(target=client, args=(i,)) for i in range(6)]
+    for each in clients:
+        each.start()
+    end, turn = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        replica = bench.replicas[turn % len(bench.replicas)]
+        turn += 1
+        if LONG and turn % 8 == 0:
+            bench.stop(replica.tap)
+        else:
+            replica.kill()
+            replica.start_again()
+            replica.wait()
+        time.sleep(0.3)
+    over.set()
+    for each in clients:
+        each.join()
+    print("%d answers while replicas were lost %d times" % (answers[0], turn))
+    assert not wrong, "%d wrong: %s" % (len(wrong), wrong[:3])
+
+
+TESTS = (kills, stop_strings, cuts, drains, stops, unseeded, client_leaves, chaos)
 
 
 def counted(bench):
