@@ -46,8 +46,8 @@ net::RouteHandler InternalRoutes::on_worker(Work work) {
 
 void InternalRoutes::add_to(net::Router& router) {
   router.add("POST", "/internal/v1/generate",
-             [this](HttpRequest request, const net::PathParams&, ResponderPtr responder) {
-               generate(std::move(request), std::move(responder));
+             [this](HttpRequest request, const net::PathParams&, const ResponderPtr& responder) {
+               generate(std::move(request), responder);
              });
   router.add("POST", "/internal/v1/tokenize",
              on_worker([this](const HttpRequest& request, net::Responder& responder) {
@@ -83,7 +83,7 @@ void InternalRoutes::add_to(net::Router& router) {
 
 // The stream begins here, on the server's loop, before a worker is free: from now on silence means
 // that something is wrong.
-void InternalRoutes::generate(HttpRequest request, ResponderPtr responder) {
+void InternalRoutes::generate(HttpRequest request, const ResponderPtr& responder) {
   auto stream = std::make_shared<InternalStream>(responder);
   {
     const std::lock_guard lock(mutex_);

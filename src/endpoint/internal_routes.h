@@ -51,7 +51,7 @@ class InternalRoutes {
   using Work = std::function<void(const net::HttpRequest&, net::Responder&)>;
 
   net::RouteHandler on_worker(Work work);
-  void generate(net::HttpRequest request, std::shared_ptr<net::Responder> responder);
+  void generate(net::HttpRequest request, const std::shared_ptr<net::Responder>& responder);
   void begin(const std::string& body, const std::shared_ptr<InternalStream>& stream,
              const std::shared_ptr<net::Responder>& responder);
   void drain_now();

@@ -156,7 +156,7 @@ Result<std::string> UnbrokenBackend::ask(
     auto lease = choose(model, excluded);
     if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
     const ReplicaInfo& replica = lease->replica();
-    const auto response =
+    auto response =
         client_.fetch({.method = "POST",
                        .url = fmt::format("{}/internal/v1/{}", replica.url, path),
                        .headers = {{"Authorization", "Bearer " + replica.internal_token}},
