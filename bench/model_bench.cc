@@ -93,8 +93,8 @@ class Run {
   int32_t random_token() { return static_cast<int32_t>(rng_.below(vocab())); }
 
   std::vector<int32_t> random_tokens(int count) {
-    std::vector<int32_t> out;
-    for (int i = 0; i < count; ++i) out.push_back(random_token());
+    std::vector<int32_t> out(static_cast<size_t>(count));
+    std::ranges::generate(out, [this] { return random_token(); });
     return out;
   }
 
