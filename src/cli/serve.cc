@@ -101,7 +101,10 @@ rpc::RpcOptions rpc_options(const ServeOptions& options) {
   rpc.host = options.host;
   rpc.port = static_cast<uint16_t>(options.grpc_port);
   rpc.request_timeout = std::chrono::seconds(options.request_timeout_seconds);
-  rpc.authorize = [=](const rpc::CallHeaders& headers) { return auth->check(request(headers)); };
+  rpc.authorize = [=](const rpc::CallHeaders& headers) -> Result<rpc::Caller> {
+    SLUICE_ASSIGN_OR_RETURN(auto tenant, auth->check(request(headers)));
+    return rpc::Caller{.tenant = std::move(tenant)};
+  };
   rpc.authorize_admin = [=](const rpc::CallHeaders& headers) {
     return admin_auth->check(request(headers));
   };

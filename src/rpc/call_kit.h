@@ -46,9 +46,8 @@ class Cancellation {
 // The reactors of ModelInfer and ModelStreamInfer. Each deletes itself when gRPC is done with it.
 grpc::ServerUnaryReactor* start_infer(KitPtr kit, grpc::CallbackServerContext& context,
                                       const inference::ModelInferRequest& request,
-                                      inference::ModelInferResponse& response, std::string tenant);
+                                      inference::ModelInferResponse& response, Caller caller);
 grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*
-start_stream(KitPtr kit, grpc::CallbackServerContext& context,
-             const Result<std::string>& tenant);
+start_stream(KitPtr kit, grpc::CallbackServerContext& context, const Result<Caller>& caller);
 
 }  // namespace sluice::rpc

@@ -56,7 +56,7 @@ class InferReactor : public grpc::ServerUnaryReactor {
 struct Begun {
   std::string model;
   std::string version;
-  std::string tenant;
+  Caller caller;
   TimePoint deadline;
   bool raw = false;
 };
@@ -74,7 +74,8 @@ void begin(const CallKit& kit, const std::shared_ptr<InferState>& state, const B
   completion::Request request = std::move(call->request);
   request.id = new_id("infer-");
   request.model = begun.model;
-  request.tenant = begun.tenant;
+  request.tenant = begun.caller.tenant;
+  request.context = begun.caller.context;
   request.deadline = begun.deadline;
   const auto sink = std::make_shared<completion::Collector>(
       request, [state, head = InferHead{.model = card->id, .raw = begun.raw},
@@ -93,12 +94,12 @@ void begin(const CallKit& kit, const std::shared_ptr<InferState>& state, const B
 
 grpc::ServerUnaryReactor* start_infer(KitPtr kit, grpc::CallbackServerContext& context,
                                       const inference::ModelInferRequest& request,
-                                      ModelInferResponse& response, std::string tenant) {
+                                      ModelInferResponse& response, Caller caller) {
   auto* reactor = new InferReactor(kit, response);
   const std::shared_ptr<InferState> state = reactor->state;
   Begun begun{.model = request.model_name(),
               .version = request.model_version(),
-              .tenant = std::move(tenant),
+              .caller = std::move(caller),
               .deadline = kit->deadline(context),
               .raw = request.raw_input_contents_size() > 0};
   // The message belongs to gRPC and may go as soon as the call is cancelled: it is copied here.

@@ -10,11 +10,11 @@ namespace sluice::rpc {
 template <typename Work>
 OipService::Unary* OipService::answer(Context& context, const char* method, const Work& work) {
   Outcome outcome;
-  const auto tenant = kit_->options.authorize(headers_of(context));
-  if (tenant) {
+  const auto caller = kit_->options.authorize(headers_of(context));
+  if (caller) {
     outcome = work();
   } else {
-    outcome = std::unexpected(tenant.error());
+    outcome = std::unexpected(caller.error());
   }
   const grpc::Status status = outcome ? grpc::Status::OK : to_grpc(outcome.error());
   kit_->count(method, status);
@@ -84,11 +84,11 @@ OipService::Unary* OipService::ModelMetadata(Context* context,
 OipService::Unary* OipService::ModelInfer(Context* context,
                                           const inference::ModelInferRequest* request,
                                           inference::ModelInferResponse* response) {
-  auto tenant = kit_->options.authorize(headers_of(*context));
-  if (!tenant) {
+  auto caller = kit_->options.authorize(headers_of(*context));
+  if (!caller) {
     return answer(*context, "ModelInfer", [] { return Outcome(); });
   }
-  return start_infer(kit_, *context, *request, *response, *std::move(tenant));
+  return start_infer(kit_, *context, *request, *response, *std::move(caller));
 }
 
 grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*

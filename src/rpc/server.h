@@ -21,12 +21,18 @@ namespace sluice::rpc {
 // What a caller sent beside its request; names in lower case.
 using CallHeaders = std::vector<std::pair<std::string, std::string>>;
 
+// Who calls: the request's tenant, and what the front knows of the caller (Request::context).
+struct Caller {
+  std::string tenant;
+  std::shared_ptr<const void> context = {};
+};
+
 struct RpcOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;  // 0: any free one
   std::chrono::seconds request_timeout{600};
-  // Who calls: the tenant, or why not. Called on gRPC's threads.
-  std::function<Result<std::string>(const CallHeaders&)> authorize;
+  // Who calls, or why not. Called on gRPC's threads.
+  std::function<Result<Caller>(const CallHeaders&)> authorize;
   // The same for changes of the model repository.
   std::function<Outcome(const CallHeaders&)> authorize_admin;
 };

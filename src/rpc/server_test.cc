@@ -81,9 +81,9 @@ class ServerTest : public ::testing::Test {
   }
   static RpcOptions options() {
     RpcOptions options;
-    options.authorize = [](const CallHeaders& headers) -> Result<std::string> {
+    options.authorize = [](const CallHeaders& headers) -> Result<Caller> {
       for (const auto& [name, value] : headers) {
-        if (name == "authorization" && value == "Bearer k") return "tenant-k";
+        if (name == "authorization" && value == "Bearer k") return Caller{.tenant = "tenant-k"};
       }
       return fail(Code::kUnauthenticated, "a key is needed");
     };

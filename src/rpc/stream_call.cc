@@ -20,8 +20,8 @@ using Reactor = grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferRespo
 // until it is finished, and it is finished only while neither a read nor a write is under way.
 class StreamState : public std::enable_shared_from_this<StreamState> {
  public:
-  StreamState(KitPtr kit, Reactor& reactor, std::string tenant, TimePoint deadline)
-      : kit_(std::move(kit)), reactor_(reactor), tenant_(std::move(tenant)), deadline_(deadline) {}
+  StreamState(KitPtr kit, Reactor& reactor, Caller caller, TimePoint deadline)
+      : kit_(std::move(kit)), reactor_(reactor), caller_(std::move(caller)), deadline_(deadline) {}
 
   void start() {
     advance([] {});
@@ -56,7 +56,7 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
 
   const KitPtr kit_;
   Reactor& reactor_;
-  const std::string tenant_;
+  const Caller caller_;
   const TimePoint deadline_;
   std::mutex mutex_;
   ModelInferRequest request_;
@@ -226,7 +226,8 @@ void StreamState::begin(const std::string& model, const std::string& version, bo
   completion::Request request = std::move(call->request);
   request.id = new_id("infer-");
   request.model = model;
-  request.tenant = tenant_;
+  request.tenant = caller_.tenant;
+  request.context = caller_.context;
   request.deadline = deadline_;
   const auto sink = std::make_shared<StreamSink>(
       shared_from_this(), InferHead{.model = card->id, .raw = raw}, *std::move(call));
@@ -242,8 +243,8 @@ void StreamState::begin(const std::string& model, const std::string& version, bo
 
 class StreamReactor : public Reactor {
  public:
-  StreamReactor(KitPtr kit, std::string tenant, TimePoint deadline)
-      : state(std::make_shared<StreamState>(std::move(kit), *this, std::move(tenant), deadline)) {}
+  StreamReactor(KitPtr kit, Caller caller, TimePoint deadline)
+      : state(std::make_shared<StreamState>(std::move(kit), *this, std::move(caller), deadline)) {}
   void OnReadDone(bool ok) override { state->read_done(ok); }
   void OnWriteDone(bool ok) override { state->write_done(ok); }
   void OnCancel() override { state->cancel(); }
@@ -255,14 +256,13 @@ class StreamReactor : public Reactor {
 }  // namespace
 
 Reactor* start_stream(KitPtr kit, grpc::CallbackServerContext& context,
-                      const Result<std::string>& tenant) {
+                      const Result<Caller>& caller) {
   const TimePoint deadline = kit->deadline(context);
-  auto* reactor =
-      new StreamReactor(std::move(kit), tenant.value_or(std::string()), deadline);
-  if (tenant) {
+  auto* reactor = new StreamReactor(std::move(kit), caller.value_or(Caller()), deadline);
+  if (caller) {
     reactor->state->start();
   } else {
-    reactor->state->refuse(tenant.error());
+    reactor->state->refuse(caller.error());
   }
   return reactor;
 }
