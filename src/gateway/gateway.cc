@@ -10,6 +10,8 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "endpoint/auth.h"
+#include "endpoint/error_shape.h"
+#include "endpoint/model_path.h"
 #include "endpoint/sinks.h"
 #include "gateway/forward.h"
 
@@ -29,6 +31,7 @@ HttpResponse text_page(int status, std::string body,
 }
 
 bool is_own_path(std::string_view path) {
+  if (!endpoint::model_of_path(path).empty()) return false;
   return path == "/health" || path == "/ready" || path == "/metrics" || path == "/version" ||
          path == kModels || path.starts_with("/v1/models/");
 }
@@ -163,7 +166,7 @@ std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
     return std::nullopt;
   }
   RequestRecord record = new_record(head);
-  HttpResponse response = endpoint::error_response(status);
+  HttpResponse response = endpoint::shaped_error(head.path, status);
   record.status = response.status;
   record.ending = Ending::kRefused;
   record.error = status.reason();
@@ -251,6 +254,10 @@ void Gateway::route(RelayRequest request) {
     auto fields = scan_body(request.http.body);
     if (!fields) return refused(request, fields.error());
     request.fields = *std::move(fields);
+  }
+  // Where the path names the model, the body's word does not count.
+  if (std::string named = endpoint::model_of_path(request.http.path); !named.empty()) {
+    request.fields.model = std::move(named);
   }
   request.traceparent = traceparent_of(request.http);
   request.record.trace_id = trace_id_of(request.traceparent);
