@@ -31,6 +31,7 @@ void write_resume(WireWriter& out, const Resume& resume) {
     });
   }
   std::vector<int32_t> told;
+  told.reserve(resume.prompt_logprobs_told.size());
   for (const bool each : resume.prompt_logprobs_told) told.push_back(each ? 1 : 0);
   out.ids(2, told);
   out.bytes(3, resume.fingerprint);
