@@ -12,7 +12,9 @@ using completion::ChoiceProgress;
 using completion::Request;
 using completion::Resume;
 
-std::unexpected<Status> bad(std::string what) { return invalid("resume: " + what, "resume"); }
+std::unexpected<Status> bad(const std::string& what) {
+  return invalid("resume: " + what, "resume");
+}
 
 Outcome check_choice(const ChoiceProgress& choice, size_t index, int vocab) {
   if (choice.ended_after) {
