@@ -49,8 +49,14 @@ class LoadedSource final : public ModelSource {
   std::string_view format() const override { return parts_.format; }
   uint64_t file_bytes() const override { return parts_.file_bytes; }
   uint64_t weights_digest() const override {
-    std::call_once(digest_once_, [this] { digest_ = digest(parts_.tensors); });
+    std::call_once(digest_once_, [this] {
+      digest_ = digest(parts_.tensors);
+      for (const auto& [name, view] : parts_.tensors) release(view);
+    });
     return digest_;
+  }
+  void release(const tensor::TensorView& view) const override {
+    for (const tensor::MappedFile& file : parts_.files) file.release(view.bytes);
   }
 
  private:

@@ -76,6 +76,8 @@ class ModelSource {
   // XXH3-64 over names, shapes, types and bytes of all tensors: part of the numerics id. Reads the
   // whole file once (parallel not needed; about 10 GB/s); computed on first call, thread-safe.
   virtual uint64_t weights_digest() const = 0;
+  // Gives the memory of a tensor back that will rarely be read again; reading stays possible.
+  virtual void release(const tensor::TensorView&) const {}
 };
 
 // `path` is a .gguf file (the first shard of a sharded one) or a Hugging Face folder. Content

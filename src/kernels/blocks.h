@@ -3,7 +3,7 @@
 //
 // A float16 is kept as two bytes: load_f16() reads it. Formats with 256 elements a block ("K" and
 // IQ4_XS) divide it into sub-blocks of 16 or 32 elements with small integer scales of their own.
-// dequant.cc is the plain reading of each; simd_formats.inl the vectorized one. Both round alike.
+// dequant.cc is the plain reading of each; panel_pack.cc takes them apart.
 #pragma once
 
 #include <cstdint>

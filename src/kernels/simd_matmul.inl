@@ -11,15 +11,10 @@ constexpr int kTileCols = 4;
 // Up to this many rows stay in the second-level cache while weights pass by once.
 constexpr int64_t kFewRows = 24;
 
-// Decoded weights that tiles of rows pass over: a thin panel for a few tiles, and for many a wide
-// and flat one that stays in the first-level cache beside a tile's rows. Depths are multiples of
-// every kSuper.
-struct PanelSize {
-  int64_t cols;
-  int64_t depth;
-};
-constexpr PanelSize kThinPanel = {4, 1024};
-constexpr PanelSize kWidePanel = {8, 512};
+// Decoded weights that tiles of rows pass over: a panel wide and flat enough to stay in the
+// first-level cache beside a tile's rows. Its depth is a multiple of every kSuper.
+constexpr int64_t kDecodedCols = 8;
+constexpr int64_t kDecodedDepth = 512;
 
 // How far ahead of its use a weight is asked for when few rows stream through memory.
 constexpr int64_t kPrefetchBytes = 6144;
@@ -89,7 +84,7 @@ SLUICE_INLINE ColumnGroup column_group(const WeightRows& w, int64_t col, int64_t
   return g;
 }
 
-// Adds the elements after the last whole block: float formats only.
+// Adds the elements after the last whole block.
 template <typename F, int R>
 SLUICE_INLINE void add_rest(const ColumnGroup& g, const TileRows& rows, int64_t in, Tile<R>& t) {
   for (int64_t k = in / F::kSuper * F::kSuper; k < in; k += kLanes) {
@@ -102,9 +97,6 @@ SLUICE_INLINE void add_rest(const ColumnGroup& g, const TileRows& rows, int64_t 
     }
   }
 }
-
-template <typename F>
-concept HasRest = requires(const std::byte* row) { F::decode_some(row, int64_t{}, int{}); };
 
 // Asks for memory that is needed soon; any address will do.
 SLUICE_INLINE void prefetch(const std::byte* p, int64_t bytes) {
@@ -136,7 +128,7 @@ void group_times_rows(const ColumnGroup& g, const TileRows& at, int64_t in, cons
       }
     }
   }
-  if constexpr (HasRest<F>) add_rest<F, R>(g, at, in, t);
+  add_rest<F, R>(g, at, in, t);
   finish(t, at, bias, col, g.count);
 }
 
@@ -196,11 +188,9 @@ void decode_panel(const ColumnGroup& g, int64_t k, int64_t depth, float* panel) 
         for (int v = 0; v < kVectors; ++v, to += kStep) store(to, decoded[v]);
       }
     }
-    if constexpr (HasRest<F>) {
-      for (int64_t i = supers * F::kSuper; i < depth; i += kLanes, to += kStep) {
-        const int some = static_cast<int>(std::min<int64_t>(kLanes, depth - i));
-        store(to, F::decode_some(g.w[c], k + i, some));
-      }
+    for (int64_t i = supers * F::kSuper; i < depth; i += kLanes, to += kStep) {
+      const int some = static_cast<int>(std::min<int64_t>(kLanes, depth - i));
+      store(to, F::decode_some(g.w[c], k + i, some));
     }
   }
 }
@@ -325,16 +315,14 @@ void panel_times_rows(const WeightRows& w, const MatmulRows& rows, const MatmulT
 
 template <typename F>
 void many_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
-  const int64_t count = tile.row_end - tile.row_begin;
-  const PanelSize size = count <= kFewRows ? kThinPanel : kWidePanel;
-  const int64_t depth = std::min((w.in + kLanes - 1) / kLanes * kLanes, size.depth);
-  const int64_t group_floats = depth * kTileCols, groups = size.cols / kTileCols;
+  const int64_t depth = std::min((w.in + kLanes - 1) / kLanes * kLanes, kDecodedDepth);
+  const int64_t group_floats = depth * kTileCols, groups = kDecodedCols / kTileCols;
   const int64_t kept_floats = w.in > depth ? row_tiles(tile).count * groups * kTileFloats : 0;
   float* panel = thread_scratch(static_cast<size_t>(groups * group_floats + kept_floats));
-  for (int64_t col = tile.col_begin; col < tile.col_end; col += size.cols) {
+  for (int64_t col = tile.col_begin; col < tile.col_end; col += kDecodedCols) {
     for (int64_t k = 0; k < w.in; k += depth) {
       const bool is_last = k + depth >= w.in;
-      const int64_t next_col = is_last ? col + size.cols : col;
+      const int64_t next_col = is_last ? col + kDecodedCols : col;
       const int64_t next_k = is_last ? 0 : k + depth;
       panel_times_rows<F>(
           w, rows, tile,
@@ -345,7 +333,7 @@ void many_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& ti
            .is_first = k == 0,
            .is_last = is_last,
            .col_begin = col,
-           .col_end = std::min(col + size.cols, tile.col_end),
+           .col_end = std::min(col + kDecodedCols, tile.col_end),
            .bias = rows.bias,
            .next = w.data + next_col * w.row_bytes + next_k / F::kSuper * F::kSuperBytes,
            .row_bytes = w.row_bytes,
@@ -359,7 +347,7 @@ void many_rows(const WeightRows& w, const MatmulRows& rows, const MatmulTile& ti
 template <typename F>
 void matmul_as(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
   const int64_t count = tile.row_end - tile.row_begin;
-  if (count <= (HasRest<F> ? kFewRows : kTileRows)) return few_rows<F>(w, rows, tile);
+  if (count <= kFewRows) return few_rows<F>(w, rows, tile);
   many_rows<F>(w, rows, tile);
 }
 
@@ -372,29 +360,7 @@ void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile)
       return matmul_as<F16Format>(w, rows, tile);
     case DType::kBF16:
       return matmul_as<BF16Format>(w, rows, tile);
-    case DType::kQ8_0:
-      return matmul_as<Q8_0Format>(w, rows, tile);
-    case DType::kQ4_0:
-      return matmul_as<Q4_0Format>(w, rows, tile);
-    case DType::kQ4_1:
-      return matmul_as<Q4_1Format>(w, rows, tile);
-    case DType::kQ5_0:
-      return matmul_as<Q5_0Format>(w, rows, tile);
-    case DType::kQ5_1:
-      return matmul_as<Q5_1Format>(w, rows, tile);
-    case DType::kQ2_K:
-      return matmul_as<Q2_KFormat>(w, rows, tile);
-    case DType::kQ3_K:
-      return matmul_as<Q3_KFormat>(w, rows, tile);
-    case DType::kQ4_K:
-      return matmul_as<Q4_KFormat>(w, rows, tile);
-    case DType::kQ5_K:
-      return matmul_as<Q5_KFormat>(w, rows, tile);
-    case DType::kQ6_K:
-      return matmul_as<Q6_KFormat>(w, rows, tile);
-    case DType::kIQ4_NL:
-      return matmul_as<IQ4_NLFormat>(w, rows, tile);
-    case DType::kIQ4_XS:
-      return matmul_as<IQ4_XSFormat>(w, rows, tile);
+    default:  // used as panels
+      return;
   }
 }

@@ -108,28 +108,3 @@ SLUICE_INLINE V sub_add(V a, V b) {
       _mm512_xor_si512(_mm512_castps_si512(b.v), _mm512_set1_epi64(int64_t{0x80000000})));
   return {_mm512_add_ps(a.v, negated)};
 }
-
-// 32 signed bytes to 32 floats.
-SLUICE_INLINE void widen_i8(__m256i bytes, V* w) {
-  w[0].v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes)));
-  w[1].v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1)));
-}
-
-// The sixteen values that a four-bit quant can have; 16 bytes hold 32 quants, the low nibbles those
-// of the first half.
-struct Table16 {
-  __m512 values;
-};
-SLUICE_INLINE Table16 table_of(const int8_t* values, V scale) {
-  return {_mm512_mul_ps(scale.v, load_i8(reinterpret_cast<const std::byte*>(values)).v)};
-}
-SLUICE_INLINE Table16 table_of(const int8_t* values, V scale, V min) {
-  return {_mm512_sub_ps(table_of(values, scale).values, min.v)};
-}
-SLUICE_INLINE void look_up(const Table16& low, const Table16& high, const uint8_t* p, V* w_low,
-                           V* w_high) {
-  const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  // The lookup reads the lowest four bits of an index.
-  w_low[0].v = _mm512_permutexvar_ps(q, low.values);
-  w_high[0].v = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), high.values);
-}

@@ -73,6 +73,7 @@ std::unique_ptr<kernels::Matrix> Loader::prepare(const std::string& name, const 
     problems_.push_back(fmt::format("{}: {}", name, matrix.error().message()));
     return nullptr;
   }
+  if ((*matrix)->is_repacked()) source_.release(view);
   return *std::move(matrix);
 }
 

@@ -45,6 +45,17 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   return MappedFile({static_cast<const std::byte*>(address), static_cast<size_t>(info.st_size)});
 }
 
+void MappedFile::release(std::span<const std::byte> part) const {
+  const auto begin = reinterpret_cast<uintptr_t>(part.data()), end = begin + part.size();
+  const auto first = reinterpret_cast<uintptr_t>(bytes_.data()), last = first + bytes_.size();
+  if (begin < first || end > last) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t from = (begin + page - 1) / page * page, to = end / page * page;
+  if (from >= to) return;
+  // Of a shared mapping this drops no data, and a failure costs memory only.
+  ::madvise(const_cast<std::byte*>(part.data()) + (from - begin), to - from, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }

@@ -29,6 +29,10 @@ class MappedFile {
   // Empty for an empty file.
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // Takes the whole pages of `part` out of the process's memory until they are read again; a part
+  // that is not of this file is left alone. Any thread may read meanwhile.
+  void release(std::span<const std::byte> part) const;
+
  private:
   explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
 

@@ -2,9 +2,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "tensor/checked.h"
 #include "tensor/dtype.h"
@@ -102,6 +105,25 @@ TEST(MappedFile, MapsRegularFiles) {
   const auto empty = MappedFile::open(folder.path() / "empty");
   ASSERT_TRUE(empty);
   EXPECT_TRUE(empty->bytes().empty());
+}
+
+TEST(MappedFile, ReleasedPartsReadAsBefore) {
+  const Folder folder;
+  std::string text(40'000, 'a');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 23);
+  std::ofstream(folder.path() / "a") << text;
+  const auto file = MappedFile::open(folder.path() / "a");
+  ASSERT_TRUE(file);
+  const std::span<const std::byte> bytes = file->bytes();
+  for (const auto& [begin, size] :
+       {std::pair<size_t, size_t>{0, 40'000}, {5'000, 20'001}, {7, 9}}) {
+    file->release(bytes.subspan(begin, size));
+    EXPECT_EQ(std::memcmp(bytes.data(), text.data(), text.size()), 0);
+  }
+  // Memory that is not the file's would lose what it holds.
+  const std::vector<std::byte> own(40'000, std::byte{7});
+  file->release(own);
+  EXPECT_EQ(std::ranges::count(own, std::byte{7}), 40'000);
 }
 
 TEST(MappedFile, RefusesWhatIsNoFile) {
