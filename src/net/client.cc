@@ -6,7 +6,6 @@
 #include <atomic>
 #include <latch>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -14,15 +13,13 @@
 
 #include "net/client_connection.h"
 #include "net/event_loop.h"
+#include "net/name_cache.h"
 #include "net/syntax.h"
 #include "net/url.h"
 
 namespace sluice::net {
 
 namespace {
-
-constexpr std::chrono::seconds kNamesKept{60};
-constexpr size_t kMaxNames = 1024;
 
 Result<std::string> request_bytes(const ClientRequest& request, const Url& url) {
   if (!is_token(request.method)) return invalid("the request's method is no HTTP token");
@@ -53,14 +50,10 @@ struct HttpClient::Impl final : ClientConnection::Pool {
   std::thread thread;
   std::atomic<bool> stopping{false};
 
-  std::mutex names_mutex;
-  std::map<std::string, std::pair<TimePoint, std::vector<SocketAddress>>> names;
-
   // Loop's thread only.
   std::unordered_map<ClientConnection*, std::shared_ptr<ClientConnection>> connections;
   std::map<std::string, std::vector<ClientConnection*>> idle;
 
-  Result<std::vector<SocketAddress>> addresses_of(const std::string& origin, const Url& url);
   Result<std::shared_ptr<ClientExchange>> prepare(ClientRequest& request);
   void start(std::shared_ptr<ClientExchange> exchange);
   void cancel(const std::shared_ptr<ClientExchange>& exchange);
@@ -72,21 +65,6 @@ struct HttpClient::Impl final : ClientConnection::Pool {
   void on_stale(std::shared_ptr<ClientExchange> exchange) override;
 };
 
-Result<std::vector<SocketAddress>> HttpClient::Impl::addresses_of(const std::string& origin,
-                                                                  const Url& url) {
-  const TimePoint now = EventLoop::now();
-  {
-    const std::lock_guard lock(names_mutex);
-    const auto known = names.find(origin);
-    if (known != names.end() && known->second.first > now) return known->second.second;
-  }
-  SLUICE_ASSIGN_OR_RETURN(auto addresses, resolve(url.host, url.port));
-  const std::lock_guard lock(names_mutex);
-  if (names.size() >= kMaxNames) names.clear();
-  names[origin] = {now + kNamesKept, addresses};
-  return addresses;
-}
-
 Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest& request) {
   if (!loop) return std::unexpected(unusable);
   SLUICE_ASSIGN_OR_RETURN(const Url url, parse_url(request.url));
@@ -96,7 +74,7 @@ Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest&
   auto exchange = std::make_shared<ClientExchange>();
   exchange->origin = fmt::format("{}:{}", url.host, url.port);
   SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
-  SLUICE_ASSIGN_OR_RETURN(exchange->addresses, addresses_of(exchange->origin, url));
+  SLUICE_ASSIGN_OR_RETURN(exchange->addresses, NameCache::shared().get(url.host, url.port));
   exchange->head_only = request.method == "HEAD";
   exchange->may_repeat = request.method != "POST" && request.method != "PATCH";
   return exchange;

@@ -57,6 +57,9 @@ struct ClientOptions {
   size_t max_connections = 4096;      // more requests at once fail with kResourceExhausted
 };
 
+// Looks the name in an http URL up anew, for all clients of the process. Blocks.
+Outcome refresh_name(std::string_view url);
+
 // Stops one request. Copyable; may be dropped (the request then runs on).
 class ClientCall {
  public:
@@ -81,7 +84,7 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Names are resolved on the calling thread (and remembered), so this may block for a moment.
+  // Unknown names are resolved on the calling thread, so this may block for a moment.
   ClientCall request(ClientRequest request, ClientCallbacks callbacks);
 
   // The whole answer. Not from inside a callback.
