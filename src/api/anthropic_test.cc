@@ -31,7 +31,8 @@ TEST(MessagesRequest, ReadsWhatClientsSend) {
           "ephemeral"}},{"type":"text","text":"brief"}],"messages":[{"role":"user","content":"a"},
           {"role":"user","content":[{"type":"text","text":"b"},{"type":"text","text":"c"}]}],
           "temperature":0.5,"top_p":0.9,"top_k":3,"stop_sequences":["x"],"stream":true,
-          "metadata":{"user_id":"u"},"service_tier":"auto","tools":[],"thinking":{"type":"disabled"},
+          "metadata":{"user_id":"u"},"service_tier":"auto","tools":[],
+          "thinking":{"type":"disabled"},
           "tool_choice":{"type":"none"},"speed":"standard","diagnostics":null})");
   ASSERT_TRUE(call) << call.error().message();
   EXPECT_TRUE(call->stream);
