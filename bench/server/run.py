@@ -24,14 +24,26 @@ class Server:
         words = shlex.split(command.format(model=model, port=port))
         begin = time.monotonic()
         self.process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            self.wait_for_a_token(begin)
+        except BaseException:
+            self.stop()
+            raise
+        self.first_token_s = time.monotonic() - begin
+
+    def wait_for_a_token(self, begin):
         while self.post({"model": "default", "prompt": "the", "max_tokens": 1, "temperature": 0}) != 200:
             if self.process.poll() is not None:
-                raise RuntimeError("%s ended with status %d" % (name, self.process.returncode))
+                raise RuntimeError("%s ended with status %d" % (self.name, self.process.returncode))
             if time.monotonic() - begin > 120:
-                self.stop()
-                raise RuntimeError("%s did not answer within 120 s" % name)
+                raise RuntimeError("%s did not answer within 120 s" % self.name)
             time.sleep(0.01)
-        self.first_token_s = time.monotonic() - begin
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
     def post(self, body):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
@@ -153,16 +165,14 @@ def measure(a, results):
                     client.seed = 100 * number
                     machine.wait_until_quiet(a.max_other, a.patience)
                     row = {"model": name, "case": case, "server": label, "at": int(time.time())}
-                    others, server = machine.Others(), None
+                    others = machine.Others()
                     starts += 1  # a port of its own: not every server binds one with connections in TIME_WAIT
+                    model = a.tiny if case == "overhead" else a.model
                     try:
-                        server = Server(label, command, a.tiny if case == "overhead" else a.model,
-                                        a.port + starts % 100, log)
-                        row.update(CASES[case][0](server, client))
+                        with Server(label, command, model, a.port + starts % 100, log) as server:
+                            row.update(CASES[case][0](server, client))
                     except (RuntimeError, ValueError, KeyError, OSError) as e:
                         row["error"] = repr(e)
-                    if server:
-                        server.stop()
                     row["others"] = others.share()
                     results["samples"].append(row)
                     print(json.dumps(row), flush=True)
@@ -218,6 +228,7 @@ def main():
         parser.error("unknown case %s; there are %s" % (unknown[0], " ".join(CASES)))
     path = a.report or a.out
     results = json.load(open(path)) if path and os.path.exists(path) else {"samples": []}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped on the way out
     if not a.report:
         if not a.model or not a.server:
             parser.error("--model and --server are needed")
