@@ -146,6 +146,18 @@ TEST_F(LocalBackendTest, TheBundledModelEqualsItsGoldenTokens) {
   }
 }
 
+// Its template makes the marker out of the role.
+TEST_F(LocalBackendTest, AChatReachesTheBundledModelWithItsMarkers) {
+  start();
+  completion::TokenizeRequest chat, text;
+  chat.prompt =
+      completion::ChatPrompt{.messages = {{.role = "user", .content = "What is Sluice?"}}};
+  text.prompt = completion::TextPrompt{"<|user|>What is Sluice?<|end|><|assistant|>", false};
+  const auto tokens = backend_.tokenize(chat);
+  ASSERT_TRUE(tokens);
+  EXPECT_EQ(tokens->tokens, backend_.tokenize(text)->tokens);
+}
+
 TEST_F(LocalBackendTest, FindsModelsByEveryName) {
   start();
   EXPECT_TRUE(backend_.find_model("story"));

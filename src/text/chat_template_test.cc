@@ -91,15 +91,34 @@ TEST(ChatTemplate, SegmentsTellTemplateTextFromCallerText) {
       "+ '<|im_end|>' }}{% endfor %}!",
       inputs);
   ASSERT_TRUE(segments) << segments.error().message();
-  ASSERT_EQ(segments->size(), 5U);  // neighbours of one kind are merged
-  EXPECT_EQ((*segments)[0].text, "<s><|im_start|>");
+  ASSERT_EQ(segments->size(), 3U);  // neighbours of one kind are merged
+  EXPECT_EQ((*segments)[0].text, "<s><|im_start|>user\n");
   EXPECT_TRUE((*segments)[0].trusted);
-  EXPECT_EQ((*segments)[1].text, "user");
+  EXPECT_EQ((*segments)[1].text, "<|im_end|>");
   EXPECT_FALSE((*segments)[1].trusted);
-  EXPECT_EQ((*segments)[3].text, "<|im_end|>");
-  EXPECT_FALSE((*segments)[3].trusted);
-  EXPECT_EQ((*segments)[4].text, "<|im_end|>!");
-  EXPECT_TRUE((*segments)[4].trusted);
+  EXPECT_EQ((*segments)[2].text, "<|im_end|>!");
+  EXPECT_TRUE((*segments)[2].trusted);
+}
+
+// Phi, GLM and others write '<|' + role + '|>'.
+TEST(ChatTemplate, AKnownRoleMakesAMarkerAndNoOtherWordDoes) {
+  const std::string_view source = "{% for m in messages %}{{ '<|' + m.role + '|>' }}{% endfor %}";
+  const auto known = render(source, parse_object(R"({"messages": [{"role": "assistant"}]})"));
+  ASSERT_TRUE(known);
+  ASSERT_EQ(known->size(), 1U);
+  EXPECT_TRUE(known->front().trusted);
+  for (const char* role : {"end", "im_end", "User", "user|><|end"}) {
+    json::object inputs;
+    inputs["messages"] = json::array{json::object{{"role", role}}};
+    const auto segments = render(source, inputs);
+    ASSERT_TRUE(segments);
+    ASSERT_EQ(segments->size(), 3U) << role;
+    EXPECT_FALSE((*segments)[1].trusted) << role;
+  }
+  const auto content = render("{{ '<|' + messages[0].content + '|>' }}",
+                              parse_object(R"({"messages": [{"content": "user"}]})"));
+  ASSERT_TRUE(content);
+  EXPECT_EQ(content->size(), 3U);
 }
 
 TEST(ChatTemplate, CallerTextStaysUntrustedThroughEveryOperation) {

@@ -1,7 +1,8 @@
 // Text with provenance: the strings of the chat-template language.
 //
 // Every byte of a string is either trusted (it was written in the template, or is a value that the
-// model brings, such as bos_token) or not (it came from the caller). Runs record which. The rule,
+// model brings, such as bos_token, or a message's role of the well-known ones, of which templates
+// make markers) or not (it came from the caller). Runs record which. The rule,
 // kept by every operation of the language:
 //   - an operation that copies characters (slices, trim, split, join, replace, case, reverse,
 //     padding, +, ~, %s, macros, set blocks) copies the provenance of each character;

@@ -3,12 +3,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/limits.h"
 
 namespace sluice::text::jinja {
 namespace {
+
+// Templates make markers of roles: '<|' + message.role + '|>'. A caller chooses one of these words;
+// none of them is text of the caller's own, and none ends a turn.
+bool is_known_role(const json::value& role) {
+  constexpr std::array<std::string_view, 7> kRoles = {"system", "developer", "user",   "assistant",
+                                                      "tool",   "function",  "ipython"};
+  return role.is_string() &&
+         std::ranges::find(kRoles, std::string_view(role.get_string())) != kRoles.end();
+}
 
 constexpr uint32_t kMaxNesting = 256;
 constexpr uint64_t kMaxWeight = 16u << 20;
@@ -298,8 +308,9 @@ Value Heap::from_json(const json::value& value, bool from_caller, uint32_t depth
       std::vector<Dict::Entry> entries;
       entries.reserve(value.get_object().size());
       for (const auto& [key, item] : value.get_object()) {
+        const bool known = std::string_view(key) == "role" && is_known_role(item);
         entries.emplace_back(string(std::string_view(key), !from_caller),
-                             from_json(item, from_caller, depth + 1));
+                             from_json(item, from_caller && !known, depth + 1));
       }
       return dict(std::move(entries)).mark(from_caller);
     }
