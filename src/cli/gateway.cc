@@ -87,7 +87,7 @@ class GatewayProcess {
         gateway_(std::make_shared<gateway::Gateway>(std::move(plan), loops, *workers_, metrics_)),
         front_(
             gateway_->relay_host(), [this] { return gateway_->snapshot(); }, gateway_->chooser(),
-            *workers_, metrics_) {
+            *workers_, metrics_, [this] { return gateway_->quota(); }) {
     gateway_->set_sluice_handler(
         [this](gateway::RelayRequest request) { front_.answer(std::move(request)); });
   }

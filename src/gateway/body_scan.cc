@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <vector>
 
 #include "base/json.h"
@@ -16,6 +17,7 @@ constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxTopKeys = 512;
 constexpr size_t kMaxKeyBytes = 256;
 constexpr size_t kMaxNameBytes = 1024;
+constexpr int64_t kMaxCount = 1 << 30;
 
 class Scanner {
  public:
@@ -168,6 +170,19 @@ class Scanner {
     return std::string(std::string_view(value.get_string()));
   }
 
+  // Counts are what a request can cost: one that the upstream might read otherwise is refused.
+  Result<std::optional<int64_t>> whole_number(std::string_view key, Span value) const {
+    const std::string_view raw = value.of(text_);
+    if (raw == "null") return std::nullopt;
+    int64_t count = 0;
+    const auto [end, error] = std::from_chars(raw.data(), raw.data() + raw.size(), count);
+    if (error != std::errc() || end != raw.data() + raw.size() || count < 0 || count > kMaxCount) {
+      return invalid(fmt::format("{} must be a whole number up to {}", key, kMaxCount),
+                     std::string(key));
+    }
+    return count;
+  }
+
   Outcome note(std::string_view key, Span value) {
     const bool is_string = text_[value.begin] == '"';
     if (key == "model") {
@@ -182,6 +197,12 @@ class Scanner {
                value.end - value.begin <= kMaxNameBytes && fields_.conversation.empty()) {
       // Only compared, never shown: its JSON text names it as well.
       fields_.conversation = value.of(text_);
+    } else if (key == "max_tokens" || key == "max_completion_tokens") {
+      SLUICE_ASSIGN_OR_RETURN(const auto count, whole_number(key, value));
+      if (count) fields_.max_tokens = std::max(fields_.max_tokens.value_or(0), *count);
+    } else if (key == "n" || key == "best_of") {
+      SLUICE_ASSIGN_OR_RETURN(const auto count, whole_number(key, value));
+      if (count) fields_.choices = std::max(fields_.choices, *count);
     } else if (key == "messages" || key == "prompt" || key == "input") {
       fields_.prompt = value;
     }
@@ -206,6 +227,14 @@ std::string with_model(std::string_view body, const BodyFields& fields, std::str
   out.append(to_json(json::value(model)));
   out.append(body.substr(fields.model_value.end));
   return out;
+}
+
+std::string with_max_tokens(std::string_view body, int64_t max_tokens) {
+  const size_t brace = body.find('{');
+  const size_t first = body.find_first_not_of(" \t\r\n", brace + 1);
+  const bool empty = first != std::string_view::npos && body[first] == '}';
+  return fmt::format("{}\"max_tokens\":{}{}{}", body.substr(0, brace + 1), max_tokens,
+                     empty ? "" : ",", body.substr(brace + 1));
 }
 
 }  // namespace sluice::gateway

@@ -14,7 +14,7 @@ std::string model_of(std::string_view body) {
 
 TEST(BodyScan, FindsWhatRoutingNeeds) {
   const std::string body = R"( {"messages":[{"role":"user","content":"a \"b\" {"}],
-      "stream" : true, "user":"u1", "n":1e3, "x":{"model":"inner","a":[[],{},[1,2]]},
+      "stream" : true, "user":"u1", "n":2, "x":{"model":"inner","a":[[],{},[1,2]]},
       "session_id":"s", "model":"m1"} )";
   const auto fields = scan_body(body);
   ASSERT_TRUE(fields) << fields.error().message();

@@ -33,11 +33,23 @@ HttpResponse text_page(int status, std::string body,
 bool is_own_path(std::string_view path) {
   if (!endpoint::model_of_path(path).empty()) return false;
   return path == "/health" || path == "/ready" || path == "/metrics" || path == "/version" ||
-         path == kModels || path.starts_with("/v1/models/");
+         path == "/usage" || path == kModels || path.starts_with("/v1/models/");
 }
 
 json::object model_card(std::string_view id) {
   return {{"id", id}, {"object", "model"}, {"created", 0}, {"owned_by", "sluice"}};
+}
+
+// The plain value of a query parameter; empty when absent.
+std::string_view query_value(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    const std::string_view part = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(part.size() + 1, query.size()));
+    if (part.starts_with(name) && part.substr(name.size()).starts_with('=')) {
+      return part.substr(name.size() + 1);
+    }
+  }
+  return {};
 }
 
 HttpResponse models_page(const Snapshot& snapshot, const Caller& caller, std::string_view path) {
@@ -92,7 +104,9 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
 Gateway::~Gateway() = default;
 
 Outcome Gateway::open() {
-  const std::string& path = snapshot()->plan().access_log.path;
+  const plan::Plan& plan = snapshot()->plan();
+  SLUICE_ASSIGN_OR_RETURN(quota_, Quota::open(plan.usage.path, gateway_metrics_, clock_));
+  const std::string& path = plan.access_log.path;
   if (path.empty()) return {};
   SLUICE_ASSIGN_OR_RETURN(access_log_, AccessLog::open(path));
   return {};
@@ -131,6 +145,11 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
     gateway_metrics_.reload(false);
     return fail(Code::kFailedPrecondition,
                 "access_log.path: cannot change while the gateway runs; start a new one");
+  }
+  if (plan->usage.path != before->plan().usage.path) {
+    gateway_metrics_.reload(false);
+    return fail(Code::kFailedPrecondition,
+                "usage.path: cannot change while the gateway runs; start a new one");
   }
   auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_);
   {
@@ -203,6 +222,7 @@ std::optional<HttpResponse> Gateway::own_page(const Snapshot& snapshot, const Ca
     return endpoint::error_response(
         {Code::kPermissionDenied, "/metrics needs a key with admin: true"});
   }
+  if (path == "/usage") return usage_page(caller, request);
   if (path == "/version" && (!keyless || !guarded)) {
     return endpoint::json_response(
         to_json(json::object{{"version", kVersion}, {"build", build_description()}}));
@@ -212,6 +232,16 @@ std::optional<HttpResponse> Gateway::own_page(const Snapshot& snapshot, const Ca
   }
   return endpoint::error_response(
       {Code::kUnauthenticated, "an API key is needed", {}, "missing_api_key"});
+}
+
+HttpResponse Gateway::usage_page(const Caller& caller, const HttpRequest& request) {
+  if (caller.key == nullptr || !caller.key->admin) {
+    return endpoint::error_response(
+        {Code::kPermissionDenied, "/usage needs a key with admin: true"});
+  }
+  const auto report =
+      quota_->report(query_value(request.query, "from"), query_value(request.query, "to"));
+  return report ? endpoint::json_response(*report) : endpoint::error_response(report.error());
 }
 
 RequestRecord Gateway::new_record(const HttpRequest& request) const {
@@ -290,11 +320,48 @@ void Gateway::route(RelayRequest request) {
   if (parts == loops_.end()) {
     return refused(request, {Code::kInternal, "the request came in on an unknown thread"});
   }
+  if (!reserve(request)) return;
   Relay::begin(relay_host_, *parts->loop, *parts->client, std::move(request));
 }
 
-void Gateway::refused(RelayRequest& request, const Status& status) {
-  HttpResponse response = endpoint::error_response(status);
+bool Gateway::reserve(RelayRequest& request) {
+  const Caller& caller = request.caller;
+  if (!quota_ || caller.tenant == nullptr) return true;
+  const plan::Route& settings = request.route->settings();
+  BodyFields& fields = request.fields;
+  std::string& body = request.http.body;
+  if (Quota::counts_tokens(caller) && !body.empty()) {
+    if (fields.prompt.empty()) {
+      refused(request, {Code::kFailedPrecondition,
+                        "your key has limits on tokens, and what this request may cost cannot be "
+                        "told: use a route with prompt, messages or input",
+                        {},
+                        "cost_unknown"});
+      return false;
+    }
+    if (!fields.max_tokens) {
+      const size_t before = body.size();
+      body = with_max_tokens(body, settings.default_max_tokens);
+      fields.move_by(body.size() - before);
+      fields.max_tokens = settings.default_max_tokens;
+    }
+  }
+  const int64_t choices = fields.choices * prompt_count(fields.prompt.of(body));
+  auto grant = quota_->reserve(
+      caller, settings, request.record.model_label,
+      {.prompt = prompt_bound(body), .completion = fields.max_tokens.value_or(0) * choices});
+  if (!grant) {
+    refused(request, grant.error().status, std::move(grant.error().headers));
+    return false;
+  }
+  request.grant = *std::move(grant);
+  request.limit_headers = quota_->headers(caller);
+  return true;
+}
+
+void Gateway::refused(RelayRequest& request, const Status& status, net::Headers headers) {
+  HttpResponse response = endpoint::shaped_error(request.http.path, status);
+  take_headers(response.headers, std::move(headers));
   response.headers.emplace_back("X-Request-Id", request.record.id);
   request.record.status = response.status;
   request.record.ending = Ending::kRefused;

@@ -4,6 +4,7 @@
 //   GET /health /ready       open to all
 //   GET /metrics             an admin's key, unless the plan makes it public
 //   GET /version, /v1/models[/{id}]   any key
+//   GET /usage?from=DAY&to=DAY        an admin's key
 //   anything else            by the plan's routes
 #pragma once
 
@@ -19,6 +20,7 @@
 #include "gateway/access_log.h"
 #include "gateway/balancer.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/quota.h"
 #include "gateway/relay.h"
 #include "gateway/snapshot.h"
 #include "gateway/watcher.h"
@@ -43,7 +45,7 @@ class Gateway : public net::HttpHandler {
           telemetry::Metrics& metrics, const Clock& clock = system_clock());
   ~Gateway() override;
 
-  // Once, before the server starts: opens the access log.
+  // Once, before the server starts: opens the access log and the ledger.
   Outcome open();
   // Once, when the loops run: checks and discovery begin.
   void begin();
@@ -61,6 +63,8 @@ class Gateway : public net::HttpHandler {
   GatewayMetrics& metrics() { return gateway_metrics_; }
   RelayHost& relay_host() { return relay_host_; }
   // Without one, Sluice replicas are relayed to as foreign servers.
+  // Null before open().
+  Quota* quota() { return quota_.get(); }
   void set_sluice_handler(SluiceHandler handler) { sluice_handler_ = std::move(handler); }
 
   std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) override;
@@ -77,9 +81,12 @@ class Gateway : public net::HttpHandler {
   std::optional<net::HttpResponse> own_page(const Snapshot& snapshot, const Caller& caller,
                                             const net::HttpRequest& request);
   bool is_ready(const Snapshot& snapshot) const;
+  net::HttpResponse usage_page(const Caller& caller, const net::HttpRequest& request);
   void route(RelayRequest request);
+  // False: the caller's limits do not let it in, and it was told so.
+  bool reserve(RelayRequest& request);
   void over(RequestRecord& record);
-  void refused(RelayRequest& request, const Status& status);
+  void refused(RelayRequest& request, const Status& status, net::Headers headers = {});
   void set_gauges();
   RequestRecord new_record(const net::HttpRequest& request) const;
 
@@ -88,6 +95,7 @@ class Gateway : public net::HttpHandler {
   WorkerPool& workers_;
   GatewayMetrics gateway_metrics_;
   std::unique_ptr<AccessLog> access_log_;
+  std::unique_ptr<Quota> quota_;
   RelayHost relay_host_;
   Balancer balancer_;
   std::vector<LoopParts> loops_;

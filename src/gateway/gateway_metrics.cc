@@ -103,6 +103,12 @@ void GatewayMetrics::mirror_compared(const std::string& route, std::string_view 
       .Increment();
 }
 
+void GatewayMetrics::limited(const std::string& tenant, std::string_view limit) {
+  counter("sluice_gateway_limited_total", "Requests refused by a limit of their tenant or key.",
+          {{"tenant", tenant}, {"limit", std::string(limit)}})
+      .Increment();
+}
+
 void GatewayMetrics::reload(bool good) {
   counter("sluice_gateway_config_reloads_total", "Configurations taken, and refused.",
           {{"result", good ? "taken" : "refused"}})

@@ -30,6 +30,8 @@ class GatewayMetrics {
   // "ok", "error", "dropped" of the copy; and how it compares.
   void mirror(const std::string& route, std::string_view outcome);
   void mirror_compared(const std::string& route, std::string_view outcome);
+  // A tenant's request was refused by one of its limits.
+  void limited(const std::string& tenant, std::string_view limit);
   void reload(bool good);
 
   telemetry::Metrics& metrics() { return metrics_; }

@@ -264,6 +264,7 @@ void Relay::on_data(const AttemptPtr& attempt, std::string_view bytes) {
   }
   if (!winner_) commit(attempt);
   request_.record.bytes_out += bytes.size();
+  if (request_.grant) keep_tail(tail_, bytes);
   if (mirror_) mirror_->primary.digest.feed(bytes);
   const size_t tail = std::min<size_t>(2, bytes.size());
   ends_event_ = bytes.substr(bytes.size() - tail) == "\n\n";
@@ -289,7 +290,9 @@ void Relay::commit(const AttemptPtr& attempt) {
   }
   if (attempt->collects) return;
   record.stream = true;
-  request_.responder->start(attempt->status, answer_headers(attempt->headers, record.id));
+  net::Headers headers = answer_headers(attempt->headers, record.id);
+  take_headers(headers, std::move(request_.limit_headers));
+  request_.responder->start(attempt->status, std::move(headers));
   request_.http.body = {};  // it will not be sent again
 }
 
@@ -330,6 +333,8 @@ void Relay::answer_whole(const AttemptPtr& attempt) {
   net::HttpResponse response{.status = attempt->status,
                              .headers = answer_headers(attempt->headers, record.id),
                              .body = std::move(attempt->body)};
+  if (request_.grant) keep_tail(tail_, response.body);
+  take_headers(response.headers, std::move(request_.limit_headers));
   host_.metrics.attempt(record.upstream, "ok");
   request_.responder->send(std::move(response));
   over();
@@ -517,8 +522,24 @@ void Relay::on_client_gone() {
   over();
 }
 
+// Errors and refusals cost nothing. An answer that does not say what it used, or was not heard to
+// its end, has used all that was reserved.
+void Relay::settle() {
+  if (!request_.grant) return;
+  const RequestRecord& record = request_.record;
+  const bool answered = record.status >= 200 && record.status < 400;
+  if (!answered && record.ending != Ending::kClientGone) {
+    request_.grant->settle({}, record.upstream);
+  } else if (const auto used = find_usage(tail_)) {
+    request_.grant->settle(*used, record.upstream);
+  } else {
+    request_.grant->settle(request_.grant->most(), record.upstream);
+  }
+}
+
 void Relay::over() {
   if (std::exchange(over_, true)) return;
+  settle();
   const std::shared_ptr<Relay> kept = std::move(self_);
   deadline_.disarm();
   wait_.disarm();

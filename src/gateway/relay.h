@@ -19,6 +19,7 @@
 #include "gateway/body_scan.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/mirror.h"
+#include "gateway/quota.h"
 #include "gateway/record.h"
 #include "gateway/replica.h"
 #include "gateway/snapshot.h"
@@ -47,6 +48,8 @@ struct RelayRequest {
   BodyFields fields;
   std::string traceparent;
   RequestRecord record;
+  std::shared_ptr<Quota::Grant> grant;  // null: nobody pays
+  net::Headers limit_headers;           // x-ratelimit-…, for the answer
 };
 
 class Relay : public std::enable_shared_from_this<Relay> {
@@ -116,6 +119,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void refuse(const Status& status);
   void drop(const AttemptPtr& attempt);
   void arm_hedge();
+  void settle();
   void over();
 
   RelayHost& host_;
@@ -137,6 +141,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   std::vector<std::string> excluded_;  // replicas tried at it
   std::vector<AttemptPtr> attempts_;   // under way
   AttemptPtr winner_;                  // whose bytes the client gets
+  std::string tail_;                   // of what the client got, where somebody pays
   bool ends_event_ = true;             // what the client got so far ends between two events
   std::optional<Failure> failure_;
   std::shared_ptr<MirrorComparison> mirror_;  // null: no copy was sent

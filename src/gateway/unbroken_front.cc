@@ -7,6 +7,7 @@
 
 #include "endpoint/sinks.h"
 #include "gateway/errors.h"
+#include "gateway/paid_sink.h"
 #include "gateway/text_prefix.h"
 #include "net/event_loop.h"
 
@@ -22,6 +23,7 @@ struct UnbrokenOrigin {
   net::Headers headers;
 
   mutable std::mutex mutex;
+  mutable net::Headers limit_headers;  // x-ratelimit-…, Retry-After: for the answer
   mutable RequestRecord record;
   mutable Admission::Permit permit;
 };
@@ -41,14 +43,14 @@ class RecordingResponder final : public net::Responder {
   ~RecordingResponder() override { over(inner_->closed() ? Ending::kClientGone : Ending::kCut); }
 
   void send(net::HttpResponse response) override {
-    response.headers.emplace_back("X-Request-Id", origin_->record.id);
+    add_own(response.headers);
     note(response.status, response.body.size());
     const Ending ending = inner_->closed() ? Ending::kClientGone : Ending::kAnswered;
     inner_->send(std::move(response));
     over(ending);
   }
   void start(int status, net::Headers headers) override {
-    headers.emplace_back("X-Request-Id", origin_->record.id);
+    add_own(headers);
     note(status, 0);
     {
       const std::lock_guard lock(origin_->mutex);
@@ -71,6 +73,11 @@ class RecordingResponder final : public net::Responder {
   bool closed() const override { return inner_->closed(); }
 
  private:
+  void add_own(net::Headers& headers) {
+    const std::lock_guard lock(origin_->mutex);
+    take_headers(headers, origin_->limit_headers);
+    headers.emplace_back("X-Request-Id", origin_->record.id);
+  }
   void note(int status, size_t bytes) {
     bytes_ += bytes;
     const std::lock_guard lock(origin_->mutex);
@@ -146,6 +153,7 @@ class UnbrokenFront::Backend final : public completion::Backend {
     request.tenant = origin.caller.tenant_name();
     const TimePoint latest = origin.record.began + origin.route->settings().timeouts.total;
     request.deadline = std::min(request.deadline.value_or(latest), latest);
+    SLUICE_ASSIGN_OR_RETURN(sink, front_.paid(request, std::move(sink)));
     return unbroken_.generate_on(std::move(route), std::move(request), std::move(sink));
   }
   Result<completion::TokenizeResult> tokenize(
@@ -294,9 +302,11 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
 };
 
 UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser,
-                             WorkerPool& workers, telemetry::Metrics& metrics)
+                             WorkerPool& workers, telemetry::Metrics& metrics,
+                             std::function<Quota*()> quota)
     : host_(host),
       snapshot_(std::move(snapshot)),
+      quota_(std::move(quota)),
       unbroken_(*this, chooser, client_, metrics, host.clock),
       backend_(std::make_unique<Backend>(*this, unbroken_)),
       endpoints_(std::make_shared<endpoint::Endpoints>(
@@ -304,6 +314,49 @@ UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaC
           endpoint::EndpointOptions{.request_timeout = std::chrono::hours(24)}, host.clock)) {}
 
 UnbrokenFront::~UnbrokenFront() = default;
+
+// How many tokens the prompts have is asked of a replica where a limit depends on it.
+Result<TokenUse> UnbrokenFront::most_use(const UnbrokenOrigin& origin,
+                                         completion::Request& request) const {
+  TokenUse most;
+  const bool counts = Quota::counts_tokens(origin.caller);
+  if (counts && !request.sampling.max_tokens) {
+    request.sampling.max_tokens = origin.route->settings().default_max_tokens;
+  }
+  most.completion = int64_t{request.sampling.max_tokens.value_or(0)} * request.choices_per_prompt *
+                    std::ssize(request.prompts);
+  if (!counts) return most;
+  for (const completion::Prompt& prompt : request.prompts) {
+    if (const auto* tokens = std::get_if<completion::TokenPrompt>(&prompt)) {
+      most.prompt += std::ssize(tokens->tokens);
+      continue;
+    }
+    SLUICE_ASSIGN_OR_RETURN(const auto counted,
+                            unbroken_.tokenize({.model = request.model, .prompt = prompt}));
+    most.prompt += std::ssize(counted.tokens);
+  }
+  return most;
+}
+
+Result<std::shared_ptr<completion::ResponseSink>> UnbrokenFront::paid(
+    completion::Request& request, std::shared_ptr<completion::ResponseSink> sink) {
+  Quota* quota = quota_();
+  const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
+  if (quota == nullptr || origin->caller.tenant == nullptr) return sink;
+  SLUICE_ASSIGN_OR_RETURN(const TokenUse most, most_use(*origin, request));
+  auto grant =
+      quota->reserve(origin->caller, origin->route->settings(), origin->record.model_label, most);
+  {
+    const std::lock_guard lock(origin->mutex);
+    origin->limit_headers =
+        grant ? quota->headers(origin->caller) : std::move(grant.error().headers);
+  }
+  if (!grant) return std::unexpected(std::move(grant).error().status);
+  return std::make_shared<PaidSink>(std::move(sink), *std::move(grant), [origin] {
+    const std::lock_guard lock(origin->mutex);
+    return origin->record.upstream;
+  });
+}
 
 void UnbrokenFront::answer(RelayRequest request) {
   net::EventLoop& loop = *net::EventLoop::current();

@@ -11,6 +11,7 @@
 #include "base/worker_pool.h"
 #include "completion/backend.h"
 #include "endpoint/endpoints.h"
+#include "gateway/quota.h"
 #include "gateway/relay.h"
 #include "gateway/replica.h"
 #include "gateway/snapshot.h"
@@ -30,9 +31,11 @@ class UnbrokenFront final : public UnbrokenRoutes {
  public:
   using CurrentSnapshot = std::function<std::shared_ptr<const Snapshot>()>;
 
-  // Destroyed when no request can come any more and the workers have ended; cancels what runs.
-  UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser,
-                WorkerPool& workers, telemetry::Metrics& metrics);
+  // Limits are the gateway's. Destroyed when no request can come any more and the workers have
+  // ended; cancels what runs.
+  UnbrokenFront(
+      RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser, WorkerPool& workers,
+      telemetry::Metrics& metrics, std::function<Quota*()> quota = [] { return nullptr; });
   ~UnbrokenFront() override;
 
   // On the loop that the request came in on. Never blocks.
@@ -46,8 +49,14 @@ class UnbrokenFront final : public UnbrokenRoutes {
   class Entry;
   class Backend;
 
+  Result<TokenUse> most_use(const UnbrokenOrigin& origin, completion::Request& request) const;
+  // The sink by which the caller pays, after its limits have let the request in.
+  Result<std::shared_ptr<completion::ResponseSink>> paid(
+      completion::Request& request, std::shared_ptr<completion::ResponseSink> sink);
+
   RelayHost& host_;
   const CurrentSnapshot snapshot_;
+  const std::function<Quota*()> quota_;
   net::HttpClient client_;
   UnbrokenBackend unbroken_;
   std::unique_ptr<Backend> backend_;

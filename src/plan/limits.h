@@ -14,7 +14,7 @@ struct Limits {
   int64_t micros_per_month = 0;     // UTC months
 };
 
-// What tokens cost on a route, in millionths of the currency unit per million tokens.
+// What a million tokens cost on a route, in millionths of the currency unit.
 struct Price {
   int64_t prompt = 0;
   int64_t completion = 0;

@@ -223,6 +223,7 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   }
   fields.map("server", [&](Fields& server) { read_server(server, plan.server); });
   fields.map("access_log", [&](Fields& log) { log.text("path", plan.access_log.path, 4096); });
+  fields.map("usage", [&](Fields& usage) { usage.text("path", plan.usage.path, 4096); });
   fields.list("upstreams", kMaxUpstreams,
               [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
   fields.list("routes", kMaxRoutes, [&](Fields& f) { plan.routes.push_back(read_route(f)); });

@@ -18,6 +18,9 @@ Upstream read_upstream(Fields& fields, const SecretSource& secrets);
 Route read_route(Fields& fields);
 Tenant read_tenant(Fields& fields, const SecretSource& secrets);
 
+// Money for a million tokens of each kind.
+void read_price(Fields& fields, Price& out);
+
 // A secret: {env: NAME} or {file: PATH}; never in plain.
 void read_secret(Fields& fields, std::string_view name, const SecretSource& secrets,
                  std::string& out);

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 
 #include "plan/parse_parts.h"
@@ -39,6 +40,25 @@ std::optional<double> parse_date(std::string_view text) {
   return unix;
 }
 
+constexpr int64_t kMostTokens = int64_t{1} << 50;
+constexpr double kMicros = 1e6;
+
+// An amount of money, kept in millionths.
+void read_money(Fields& f, std::string_view name, int64_t& out) {
+  double amount = 0;
+  f.number(name, amount, 0, 1e9);
+  out = static_cast<int64_t>(std::llround(amount * kMicros));
+}
+
+void read_limits(Fields& f, Limits& out) {
+  f.integer("requests_per_minute", out.requests_per_minute, int64_t{0}, kMostTokens);
+  f.integer("tokens_per_minute", out.tokens_per_minute, int64_t{0}, kMostTokens);
+  f.integer("tokens_per_day", out.tokens_per_day, int64_t{0}, kMostTokens);
+  f.integer("concurrency", out.max_concurrent, int64_t{0}, int64_t{1'000'000});
+  read_money(f, "money_per_day", out.micros_per_day);
+  read_money(f, "money_per_month", out.micros_per_month);
+}
+
 void read_key(Fields& f, const SecretSource& secrets, ApiKey& out) {
   f.require("name");
   f.name("name", out.name);
@@ -70,9 +90,15 @@ void read_key(Fields& f, const SecretSource& secrets, ApiKey& out) {
     }
   }
   f.boolean("admin", out.admin);
+  f.map("limits", [&](Fields& limits) { read_limits(limits, out.limits); });
 }
 
 }  // namespace
+
+void read_price(Fields& f, Price& out) {
+  read_money(f, "prompt", out.prompt);
+  read_money(f, "completion", out.completion);
+}
 
 void read_secret(Fields& f, std::string_view name, const SecretSource& secrets, std::string& out) {
   const Node* found = f.find(name);
@@ -112,13 +138,7 @@ Tenant read_tenant(Fields& f, const SecretSource& secrets) {
   f.list("keys", kMaxKeys, [&](Fields& key) { read_key(key, secrets, out.keys.emplace_back()); });
   f.texts("models", out.models, 1024);
   f.texts("routes", out.routes, 1024);
-  f.map("limits", [&](Fields& limits) {
-    constexpr int64_t kMost = int64_t{1} << 50;
-    limits.integer("requests_per_minute", out.limits.requests_per_minute, int64_t{0}, kMost);
-    limits.integer("tokens_per_minute", out.limits.tokens_per_minute, int64_t{0}, kMost);
-    limits.integer("tokens_per_day", out.limits.tokens_per_day, int64_t{0}, kMost);
-    limits.integer("concurrency", out.limits.concurrency, 0, 1'000'000);
-  });
+  f.map("limits", [&](Fields& limits) { read_limits(limits, out.limits); });
   f.integer("priority", out.priority, -100, 100);
   f.number("weight", out.weight, 0.001, 1000);
   return out;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/secret.h"
+#include "plan/limits.h"
 
 namespace sluice::plan {
 
@@ -63,6 +64,10 @@ struct ServerPlan {
 
 struct AccessLogPlan {
   std::string path;  // empty: none; "-": standard output
+};
+
+struct UsagePlan {
+  std::string path;  // of the ledger's database; empty: in memory, forgotten with the process
 };
 
 struct HealthPlan {
@@ -244,6 +249,9 @@ struct Route {
   Queue queue;
   bool is_public = false;  // served without a key
   bool listed = true;      // its models stand in /v1/models
+  Price price;
+  // What a request of a tenant with limits that names no max_tokens gets.
+  int default_max_tokens = 1024;
 };
 
 struct ApiKey {
@@ -252,15 +260,8 @@ struct ApiKey {
   std::vector<std::string> models;     // empty: the tenant's
   std::vector<std::string> routes;     // empty: the tenant's
   std::optional<double> expires_unix;  // seconds since the epoch
-  bool admin = false;                  // may read /metrics
-};
-
-// 0: unlimited.
-struct Limits {
-  int64_t requests_per_minute = 0;
-  int64_t tokens_per_minute = 0;
-  int64_t tokens_per_day = 0;
-  int concurrency = 0;
+  bool admin = false;                  // may read /metrics and /usage
+  Limits limits;                       // of this key, besides the tenant's
 };
 
 struct Tenant {
@@ -277,6 +278,7 @@ struct Plan {
   std::vector<Listener> listeners;
   ServerPlan server;
   AccessLogPlan access_log;
+  UsagePlan usage;
   std::vector<Upstream> upstreams;
   std::vector<Route> routes;
   std::vector<Tenant> tenants;

@@ -1,0 +1,265 @@
+#include "gateway/quota.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "base/json.h"
+#include "base/log.h"
+
+namespace sluice::gateway {
+namespace {
+
+// What a chat template may add: around the whole, and around each message.
+constexpr int64_t kTemplateTokens = 256;
+constexpr int64_t kMessageTokens = 32;
+constexpr int64_t kMaxReportDays = 400;
+
+std::string seconds_text(Duration duration) { return fmt::format("{:.3f}s", to_seconds(duration)); }
+
+void add_left(net::Headers& headers, std::string_view what,
+              const std::optional<Budget::Left>& left) {
+  if (!left) return;
+  headers.emplace_back(fmt::format("x-ratelimit-limit-{}", what), std::to_string(left->limit));
+  headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", what), std::to_string(left->left));
+  headers.emplace_back(fmt::format("x-ratelimit-reset-{}", what), seconds_text(left->reset));
+}
+
+Status status_of(const Ledger::Denial& denial) {
+  if (denial.failure) {
+    return {Code::kUnavailable,
+            "the usage of this request cannot be recorded now: try again",
+            {},
+            "usage_not_recorded"};
+  }
+  const Refusal& refusal = *denial.refusal;
+  const bool money =
+      refusal.limit == LimitKind::kMoneyPerDay || refusal.limit == LimitKind::kMoneyPerMonth;
+  const double unit = money ? 1e6 : 1.0;
+  const std::string advice =
+      refusal.retry_after
+          ? fmt::format("try again in {}", seconds_text(*refusal.retry_after))
+          : "it would never fit: ask for fewer tokens (max_tokens, n) or send a shorter prompt";
+  return {refusal.retry_after ? Code::kResourceExhausted : Code::kTooLarge,
+          fmt::format("the {}'s limit {} is {}; {} are used or reserved and this request may take "
+                      "{}: {}",
+                      denial.subject, limit_name(refusal.limit),
+                      static_cast<double>(refusal.allowed) / unit,
+                      static_cast<double>(refusal.used) / unit,
+                      static_cast<double>(refusal.asked) / unit, advice),
+          {},
+          std::string(limit_name(refusal.limit))};
+}
+
+std::string date_of(int64_t day) {
+  const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(day))};
+  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+}
+
+Result<int64_t> day_of(std::string_view text, int64_t today, std::string_view name) {
+  if (text.empty()) return today;
+  const auto number = [&](size_t at, size_t count) {
+    int value = -1;
+    const char* end = text.data() + at + count;
+    const auto [last, error] = std::from_chars(text.data() + at, end, value);
+    return error == std::errc() && last == end ? value : -1;
+  };
+  if (text.size() == 10 && text[4] == '-' && text[7] == '-' && number(0, 4) >= 0 &&
+      number(5, 2) >= 0 && number(8, 2) >= 0) {
+    const std::chrono::year_month_day date{std::chrono::year(number(0, 4)),
+                                           std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                           std::chrono::day(static_cast<unsigned>(number(8, 2)))};
+    if (date.ok()) return std::chrono::sys_days(date).time_since_epoch().count();
+  }
+  return invalid(fmt::format("{} must be a UTC day such as 2026-01-31", name), std::string(name));
+}
+
+}  // namespace
+
+int64_t prompt_bound(std::string_view body) {
+  const auto messages = std::ranges::count(body, '{');
+  return std::ssize(body) + kTemplateTokens + kMessageTokens * messages;
+}
+
+int64_t prompt_count(std::string_view prompt_json) {
+  const size_t first = prompt_json.find_first_not_of("[ \t\r\n");
+  const bool lists =
+      prompt_json.starts_with('[') && first != std::string_view::npos &&
+      (prompt_json[first] == '"' || std::ranges::count(prompt_json.substr(0, first), '[') > 1);
+  if (!lists) return 1;
+  // Outside strings, at the outermost level.
+  int64_t count = 1;
+  int depth = 0;
+  bool in_string = false;
+  for (size_t at = 0; at < prompt_json.size(); ++at) {
+    const char c = prompt_json[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[') {
+      ++depth;
+    } else if (c == ']') {
+      --depth;
+    } else if (c == ',' && depth == 1) {
+      ++count;
+    }
+  }
+  return count;
+}
+
+std::optional<TokenUse> find_usage(std::string_view text) {
+  // Inside a string its quotes would be escaped: this is a key.
+  constexpr std::string_view kKey = "\"usage\":";
+  const size_t key = text.rfind(kKey);
+  if (key == std::string_view::npos) return std::nullopt;
+  const size_t begin = text.find_first_not_of(" \t", key + kKey.size());
+  if (begin == std::string_view::npos || text[begin] != '{') return std::nullopt;
+  int depth = 0;
+  size_t end = begin;
+  for (; end < text.size(); ++end) {
+    if (text[end] == '{') ++depth;
+    if (text[end] == '}' && --depth == 0) break;
+  }
+  if (end == text.size()) return std::nullopt;
+  const auto value = parse_json(text.substr(begin, end + 1 - begin));
+  if (!value || !value->is_object()) return std::nullopt;
+  const json::object& usage = value->get_object();
+  const auto count = [&](std::string_view openai, std::string_view anthropic) {
+    for (const std::string_view name : {openai, anthropic}) {
+      const auto* found = usage.if_contains(name);
+      if (found != nullptr && found->is_int64()) return std::max<int64_t>(0, found->get_int64());
+    }
+    return int64_t{-1};
+  };
+  const TokenUse used{count("prompt_tokens", "input_tokens"),
+                      count("completion_tokens", "output_tokens")};
+  if (used.prompt < 0 || used.completion < 0) return std::nullopt;
+  return used;
+}
+
+void keep_tail(std::string& tail, std::string_view bytes) {
+  constexpr size_t kKept = 4096;
+  if (bytes.size() >= kKept) {
+    tail.assign(bytes.substr(bytes.size() - kKept));
+    return;
+  }
+  tail.append(bytes);
+  if (tail.size() > 2 * kKept) tail.erase(0, tail.size() - kKept);
+}
+
+void take_headers(net::Headers& to, net::Headers headers) {
+  for (auto& [name, value] : headers) {
+    std::erase_if(to,
+                  [&](const auto& each) { return net::equals_ignoring_case(each.first, name); });
+    to.emplace_back(std::move(name), std::move(value));
+  }
+}
+
+bool Quota::counts_tokens(const Caller& caller) {
+  const auto counts = [](const plan::Limits& limits) {
+    return limits.tokens_per_minute != 0 || limits.tokens_per_day != 0 ||
+           limits.micros_per_day != 0 || limits.micros_per_month != 0;
+  };
+  return caller.tenant != nullptr &&
+         (counts(caller.tenant->limits) || (caller.key != nullptr && counts(caller.key->limits)));
+}
+
+Result<std::unique_ptr<Quota>> Quota::open(const std::filesystem::path& path,
+                                           GatewayMetrics& metrics, const Clock& clock) {
+  SLUICE_ASSIGN_OR_RETURN(auto ledger, Ledger::open(path, clock));
+  return std::unique_ptr<Quota>(new Quota(std::move(ledger), metrics, clock));
+}
+
+Quota::Quota(std::unique_ptr<Ledger> ledger, GatewayMetrics& metrics, const Clock& clock)
+    : ledger_(std::move(ledger)),
+      metrics_(metrics),
+      clock_(clock),
+      house_([this](const std::stop_token& stop) { keep_house(stop); }) {}
+
+Quota::~Quota() = default;
+
+void Quota::keep_house(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+    }
+    if (const Outcome done = ledger_->housekeeping(); !done) {
+      log_warn("the usage database: {}", done.error().message());
+    }
+  }
+}
+
+void Quota::Grant::settle(const TokenUse& used, std::string_view version) {
+  if (settled_.exchange(true)) return;
+  quota_.ledger_->settle(id_, used, version);
+}
+
+std::expected<std::shared_ptr<Quota::Grant>, Quota::Refused> Quota::reserve(
+    const Caller& caller, const plan::Route& route, std::string_view model, const TokenUse& most) {
+  if (caller.tenant == nullptr) return nullptr;
+  const auto id = ledger_->reserve({.tenant = caller.tenant->name,
+                                    .key = caller.key_name(),
+                                    .route = route.name,
+                                    .model = model,
+                                    .tenant_limits = &caller.tenant->limits,
+                                    .key_limits = caller.key ? &caller.key->limits : nullptr,
+                                    .price = route.price,
+                                    .prompt_tokens = most.prompt,
+                                    .most_completion_tokens = most.completion});
+  if (id) return std::make_shared<Grant>(*this, *id, most);
+  const Ledger::Denial& denial = id.error();
+  Refused refused{status_of(denial), headers(caller)};
+  metrics_.limited(caller.tenant->name,
+                   denial.refusal ? limit_name(denial.refusal->limit) : "not_recorded");
+  if (denial.refusal && denial.refusal->retry_after) {
+    const double seconds = std::ceil(to_seconds(*denial.refusal->retry_after));
+    refused.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::max(1.0, seconds)));
+  }
+  return std::unexpected(std::move(refused));
+}
+
+net::Headers Quota::headers(const Caller& caller) {
+  net::Headers headers;
+  if (caller.tenant == nullptr) return headers;
+  const Ledger::MinuteLeft left = ledger_->minute_left(caller.tenant->name, caller.key_name());
+  add_left(headers, "requests", left.requests);
+  add_left(headers, "tokens", left.tokens);
+  return headers;
+}
+
+Result<std::string> Quota::report(std::string_view from, std::string_view to) {
+  const int64_t today = static_cast<int64_t>(clock_.unix_seconds()) / 86'400;
+  SLUICE_ASSIGN_OR_RETURN(const int64_t first, day_of(from, today, "from"));
+  SLUICE_ASSIGN_OR_RETURN(const int64_t last, day_of(to, today, "to"));
+  if (last < first || last - first >= kMaxReportDays) {
+    return invalid(fmt::format("from must not be after to, and at most {} days may be asked for",
+                               kMaxReportDays),
+                   "from");
+  }
+  SLUICE_ASSIGN_OR_RETURN(const auto rows, ledger_->usage(first, last));
+  json::array usage;
+  for (const UsageRow& row : rows) {
+    usage.push_back(json::object{{"date", date_of(row.day)},
+                                 {"tenant", row.tenant},
+                                 {"key", row.key},
+                                 {"route", row.route},
+                                 {"model", row.model},
+                                 {"version", row.version},
+                                 {"requests", row.requests},
+                                 {"unsettled_requests", row.unsettled},
+                                 {"prompt_tokens", row.tokens.prompt},
+                                 {"completion_tokens", row.tokens.completion},
+                                 {"cost", static_cast<double>(row.micros) / 1e6}});
+  }
+  return to_json(json::object{{"usage", std::move(usage)}});
+}
+
+}  // namespace sluice::gateway
