@@ -164,7 +164,9 @@ STATEMENTS = {"self/hello", "self/thanks", "self/bye", "self/praise", "self/ok",
 
 
 def ask_intent(rng, intent):
-    wording = rng.choice(rng.choice(wordings(intent)[0]))
+    """The plainest wording, which is asked most, stands first and comes more often."""
+    kept = wordings(intent)[0]
+    wording = kept[0][0] if rng.random() < 0.2 else rng.choice(rng.choice(kept))
     return noisy(wording, rng, intent not in STATEMENTS), rng.choice(ANSWERS[intent])
 
 

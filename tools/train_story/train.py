@@ -10,7 +10,7 @@ from model import Llama, Shape
 
 WARMUP = 60
 DECAY = 0.45          # share of the main steps, at their end, in which the rates fall to zero
-MAIN_STEPS, REQUEST_STEPS = 2000, 1600
+MAIN_STEPS, REQUEST_STEPS = 4200, 3500
 REQUEST_RATE = 0.8    # of the main rate, at the start of the request steps
 RATE, EMBEDDING_RATE = 2.5e-3, 4e-3
 TOKENS_PER_BATCH = 2048
