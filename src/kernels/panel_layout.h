@@ -89,7 +89,7 @@ constexpr PanelLayout panel_layout(tensor::DType dtype) {
 
 constexpr int64_t panel_groups(tensor::DType dtype, int64_t in) {
   const int elements = panel_layout(dtype).group_elements();
-  return (in + elements - 1) / elements;
+  return elements == 0 ? 0 : (in + elements - 1) / elements;
 }
 
 constexpr int64_t panel_bytes(tensor::DType dtype, int64_t in) {

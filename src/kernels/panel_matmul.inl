@@ -96,11 +96,11 @@ void multiply_tile(const TileTask& t) {
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
   for (int64_t g = 0; g < t.groups; ++g, group += kLayout.group_bytes()) {
-    fetch_ahead(ahead, t.ahead_lines);
     const std::byte* halves[kTileVectors];
     for (int c = 0; c < kTileVectors; ++c) halves[c] = group + half_of(c) * kLayout.half_bytes();
 #pragma clang loop unroll(disable)
     for (int block = 0; block < kLayout.blocks; ++block) {
+      fetch_ahead(ahead, t.ahead_lines);
       add_block<F, R>(rows, halves, block, sums);
       rows += R * sizeof(Int8Block);
     }

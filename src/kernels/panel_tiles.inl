@@ -8,7 +8,7 @@ struct TileTask {
   const std::byte* rows;
   const std::byte* weights;  // the first half group to read
   int64_t groups;
-  const std::byte* ahead;  // what to fetch meanwhile: this many lines at each group
+  const std::byte* ahead;  // what to fetch meanwhile: this many lines at each block
   int64_t ahead_lines;
   float* const* y;    // where the rows' results begin
   const float* bias;  // of the first column, or null
@@ -83,7 +83,7 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
                              const PackedRows& packed, const MatmulRows& rows,
                              const PanelRange& range) {
   const std::byte* ahead = pass.ahead;
-  const int64_t fetched = pass.groups * pass.ahead_lines * 64;
+  const int64_t fetched = pass.groups * format.blocks * pass.ahead_lines * 64;
   for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
     const int64_t first = packed.tiles.first(tile);
     const int height = packed.tiles.height(tile);
@@ -115,7 +115,7 @@ void multiply_panels(const TileFormat& format, const PanelWeights& w, const Pack
   const int64_t passes =
       tiles == 1 ? 1 : std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes);
   // Tiles that pass over some groups fetch the next ones, each its share.
-  const int64_t shares = tiles * kTilesAcross;
+  const int64_t shares = tiles * kTilesAcross * format.blocks;
   const int64_t lines = (format.group_bytes / 64 + shares - 1) / shares;
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
     const std::byte* weights = w.data + panel * w.panel_bytes;
