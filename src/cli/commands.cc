@@ -78,7 +78,9 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->envname("SLUICE_THREADS")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app.add_option("--isa", o.isa, "Kernels to use: auto, reference, avx2, avx512")
+  app.add_option("--isa", o.isa,
+                 "Kernels to use: auto, reference, avx2, avxvnni, avx512, "
+                 "avx512vnni, avx512bf16")
       ->envname("SLUICE_ISA")
       ->capture_default_str();
   app.add_option("--max-num-queued-reqs", o.max_queued_requests, "Requests that may wait")
@@ -209,7 +211,8 @@ void add_pull_options(CLI::App& app, PullCliOptions& o) {
 }
 
 void add_gateway_options(CLI::App& app, GatewayOptions& o) {
-  app.add_option("--config", o.config, "YAML file, or a directory of them; reloaded when it changes")
+  app.add_option("--config", o.config,
+                 "YAML file, or a directory of them; reloaded when it changes")
       ->envname("SLUICE_GATEWAY_CONFIG")
       ->required();
   app.add_flag("--check", o.check, "Only say whether the configuration is good");

@@ -213,7 +213,7 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   Fields fields(root, "", problems);
   Plan plan;
   std::vector<std::string> addresses;
-  fields.texts("listen", addresses, 16);
+  fields.texts("listen", addresses, 1);
   for (const std::string& address : addresses) {
     Listener listener;
     if (!read_address(address, listener)) {

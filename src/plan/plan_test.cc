@@ -45,7 +45,7 @@ std::string with_route(const std::string& field) {
 
 TEST(Plan, ReadsEveryPart) {
   const auto plan = parse(R"(
-listen: ["0.0.0.0:80", "[::1]:81"]
+listen: ["[::1]:81"]
 server: {max_connections: 5, max_body: 1MiB, metrics_public: true}
 access_log: {path: /var/log/x}
 upstreams:
@@ -84,7 +84,7 @@ tenants:
     keys: [{name: k, key: {env: KEY}, routes: [a], expires: 2030-01-02T03:04:05Z, admin: true}]
 )");
   ASSERT_TRUE(plan) << plan.error().message();
-  EXPECT_EQ(plan->listeners[1], (Listener{"::1", 81}));
+  EXPECT_EQ(plan->listeners[0], (Listener{"::1", 81}));
   EXPECT_EQ(plan->server.max_body_bytes, 1u << 20);
   EXPECT_EQ(plan->upstreams[0].internal_token, "key-from-env");
   EXPECT_EQ(plan->upstreams[0].dns->refresh, seconds(5));
@@ -172,6 +172,7 @@ TEST(Plan, RefusesWhatCannotBeMeant) {
       {with_route("retry: {on: [bad_luck]}"), "bad_luck"},
       {with_route("match: {headers: [a]}"), "mapping"},
       {"listen: localhost\n" + kGood, "listen"},
+      {"listen: [\":80\", \":81\"]\n" + kGood, "listen"},
       {"listen: localhost:99999\n" + kGood, "listen"},
       {kGood + "tenants: [{name: t, keys: [{name: k, sha256: abc}]}]\n", "64 hex"},
       {kGood + "tenants: [{name: t, keys: [{name: k}]}]\n", "exactly one of"},

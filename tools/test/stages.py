@@ -12,7 +12,7 @@ BINARY_TIMEOUT = 600
 FUZZ_SECONDS = 30
 FUZZ_TARGETS = 20
 # Rooms whose tests run under TSan: those with threads of their own.
-TSAN_ROOMS = ("base", "telemetry", "net", "engine", "serving", "endpoint")
+TSAN_ROOMS = ("base", "telemetry", "net", "kernels", "engine", "serving", "endpoint", "gateway")
 
 
 class Context:
