@@ -28,7 +28,9 @@ tenants:
     models: [m, alias]
     keys:
       - {name: one, key: {env: ONE}, models: [m]}
-      - {name: old, sha256: "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4", expires: 2020-01-01}
+      - name: old
+        sha256: "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"
+        expires: 2020-01-01
 )";
 
 struct Fixture {
