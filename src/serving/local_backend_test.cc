@@ -150,8 +150,12 @@ TEST_F(LocalBackendTest, TheBundledModelEqualsItsGoldenTokens) {
 TEST_F(LocalBackendTest, AChatReachesTheBundledModelWithItsMarkers) {
   start();
   completion::TokenizeRequest chat, text;
-  chat.prompt =
-      completion::ChatPrompt{.messages = {{.role = "user", .content = "What is Sluice?"}}};
+  completion::Message question;
+  question.role = "user";
+  question.content = "What is Sluice?";
+  completion::ChatPrompt turns;
+  turns.messages.push_back(std::move(question));
+  chat.prompt = std::move(turns);
   text.prompt = completion::TextPrompt{"<|user|>What is Sluice?<|end|><|assistant|>", false};
   const auto tokens = backend_.tokenize(chat);
   ASSERT_TRUE(tokens);
