@@ -58,11 +58,15 @@ def fallbacks_are_said():
         assert status == 0 and bool(narrow) == ("Q5_0" in err), err
 
 
+# Its answer is certain enough that rounding does not change it.
+QUESTION = "<|user|>What is Sluice?<|end|><|assistant|>"
+
+
 def completion(model):
     with Server(models=(model,)) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("POST", "/v1/completions", json.dumps(
-            {"prompt": "Once upon a time", "max_tokens": 24, "temperature": 0}), {"Content-Type": "application/json"})
+            {"prompt": QUESTION, "max_tokens": 24, "temperature": 0}), {"Content-Type": "application/json"})
         return json.loads(connection.getresponse().read())["choices"][0]["text"]
 
 
