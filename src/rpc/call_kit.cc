@@ -36,6 +36,7 @@ void CallKit::count(std::string_view method, const grpc::Status& status) const {
 bool Cancellation::began(std::shared_ptr<completion::Call> call) {
   {
     const std::lock_guard lock(mutex_);
+    if (ended_) return true;
     if (!cancelled_) {
       call_ = std::move(call);
       return true;
@@ -53,6 +54,13 @@ void Cancellation::cancel() {
     call = std::exchange(call_, nullptr);
   }
   if (call) call->cancel();
+}
+
+void Cancellation::ended() {
+  std::shared_ptr<completion::Call> call;
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  call_.swap(call);
 }
 
 }  // namespace sluice::rpc

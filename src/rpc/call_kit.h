@@ -36,11 +36,14 @@ class Cancellation {
   // False when cancelled already; the call is then cancelled at once.
   bool began(std::shared_ptr<completion::Call> call);
   void cancel();
+  // The answer has come to its end: the call is let go, which may hold whoever holds this.
+  void ended();
 
  private:
   std::mutex mutex_;
   std::shared_ptr<completion::Call> call_;
   bool cancelled_ = false;
+  bool ended_ = false;
 };
 
 // The reactors of ModelInfer and ModelStreamInfer. Each deletes itself when gRPC is done with it.

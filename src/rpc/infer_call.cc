@@ -80,6 +80,7 @@ void begin(const CallKit& kit, const std::shared_ptr<InferState>& state, const B
   const auto sink = std::make_shared<completion::Collector>(
       request, [state, head = InferHead{.model = card->id, .raw = begun.raw},
                 call = *std::move(call)](const Result<completion::Answer>& answer) {
+        state->cancellation.ended();
         if (!answer) return state->fail(answer.error());
         state->finish(grpc::Status::OK, [&](ModelInferResponse& response) {
           fill_answer(head, call, *answer, response);

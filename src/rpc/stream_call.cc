@@ -175,7 +175,12 @@ void StreamState::push(ModelStreamInferResponse message) {
 }
 
 void StreamState::answer_ended() {
-  advance([this] { answering_ = false; });
+  std::shared_ptr<Cancellation> cancellation;
+  advance([&] {
+    answering_ = false;
+    cancellation = std::exchange(cancellation_, nullptr);
+  });
+  if (cancellation) cancellation->ended();
 }
 
 void StreamState::end_with(const Status& status) {
