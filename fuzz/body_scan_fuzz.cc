@@ -20,9 +20,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto& object = value->get_object();
   const auto* model = object.if_contains("model");
   if (!fields) {
-    // The bounds of the scan are tighter, and a model must be a string.
-    const bool excused =
-        (model != nullptr && !model->is_string()) || object.size() > 500 || size > 200;
+    // The bounds of the scan are tighter, a model must be a string and a count a whole number.
+    bool excused = (model != nullptr && !model->is_string()) || object.size() > 500 || size > 200;
+    for (const char* name : {"max_tokens", "max_completion_tokens", "n", "best_of"}) {
+      const auto* count = object.if_contains(name);
+      const bool whole =
+          count == nullptr || count->is_null() ||
+          (count->is_int64() && count->get_int64() >= 0 && count->get_int64() <= 1 << 30);
+      excused = excused || !whole;
+    }
     if (!excused) std::abort();
     return 0;
   }
