@@ -75,6 +75,11 @@ Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest&
   exchange->origin = fmt::format("{}:{}", url.host, url.port);
   SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
   SLUICE_ASSIGN_OR_RETURN(exchange->addresses, NameCache::shared().get(url.host, url.port));
+  // RFC 9112 §9.6: whoever sends it sends no further request; the server may not repeat it.
+  exchange->closes = std::ranges::any_of(request.headers, [](const auto& header) {
+    return equals_ignoring_case(header.first, "connection") &&
+           equals_ignoring_case(header.second, "close");
+  });
   exchange->head_only = request.method == "HEAD";
   exchange->may_repeat = request.method != "POST" && request.method != "PATCH";
   return exchange;

@@ -169,7 +169,8 @@ void ClientConnection::consume(std::string_view bytes) {
 
 void ClientConnection::answer_done() {
   const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
-  const bool again = parser_->keep_alive() && sent_ == exchange->bytes.size() && !surplus_;
+  const bool again =
+      !exchange->closes && parser_->keep_alive() && sent_ == exchange->bytes.size() && !surplus_;
   if (again) {
     deadline_.set(EventLoop::now() + options_.idle_timeout);
     pool_.on_idle(this);

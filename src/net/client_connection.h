@@ -25,6 +25,7 @@ struct ClientExchange {
   std::vector<SocketAddress> addresses;
   std::string bytes;  // head and body
   bool head_only = false;
+  bool closes = false;      // it says "Connection: close": the connection is not used again
   bool may_repeat = false;  // the method promises that a second try does no harm
   bool ended = false;
   size_t body_left = 0;  // of what the caller takes

@@ -41,15 +41,19 @@ class FixedServer {
       ::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
       while (keep_open && ::recv(fd.get(), space.data(), space.size(), 0) > 0) {
       }
+      left_.set();
     });
   }
   ~FixedServer() { thread_.join(); }
+
+  bool client_leaves() { return left_.wait(); }
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/"; }
 
  private:
   Fd listener_;
   uint16_t port_;
+  Signal left_;
   std::thread thread_;
 };
 
@@ -78,6 +82,16 @@ TEST(HttpClient, FetchesAndKeepsTheConnection) {
     EXPECT_EQ(find_header(answer->headers, "Content-Type"), "text/plain");
   }
   EXPECT_EQ(server.server->stats().connections_accepted, 1u);
+}
+
+// Servers need not say that they close because they were asked to.
+TEST(HttpClient, KeepsNoConnectionThatItAskedToClose) {
+  FixedServer server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
+  HttpClient client;
+  const auto answer = client.fetch({.url = server.url(), .headers = {{"connection", "Close"}}});
+  ASSERT_TRUE(answer) << answer.error().message();
+  EXPECT_EQ(answer->body, "ok");
+  EXPECT_TRUE(server.client_leaves());
 }
 
 TEST(HttpClient, HeadAndLargeBodies) {
