@@ -151,6 +151,7 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
     return fail(Code::kFailedPrecondition,
                 "usage.path: cannot change while the gateway runs; start a new one");
   }
+  count_decisions(*before);  // under the policies that made them
   auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_);
   {
     const std::lock_guard lock(mutex_);
@@ -377,6 +378,26 @@ void Gateway::over(RequestRecord& record) {
   if (access_log_) access_log_->write(access_line(record, took));
 }
 
+void Gateway::count_decisions(const Snapshot& snapshot) {
+  for (const auto& route : snapshot.routes()) {
+    for (const auto& target : route->targets()) {
+      for (size_t i = 0; i < kDecisions; ++i) {
+        const auto decision = static_cast<Decision>(i);
+        const uint64_t more = target->take_decisions(decision);
+        if (more == 0) continue;
+        metrics_
+            .counter(View::kNative, "sluice_gateway_decisions_total",
+                     "Choices of a replica, by what decided.",
+                     {{"route", route->settings().name},
+                      {"upstream", target->upstream().name()},
+                      {"policy", std::string(plan::policy_name(route->settings().policy))},
+                      {"decision", std::string(decision_name(decision))}})
+            .Increment(static_cast<double>(more));
+      }
+    }
+  }
+}
+
 void Gateway::set_gauges() {
   const auto current = snapshot();
   const auto gauge = [this](const char* name, const char* help, const telemetry::Labels& labels,
@@ -411,19 +432,8 @@ void Gateway::set_gauges() {
           route->memory()->admission->waiting());
     gauge("sluice_gateway_queue_running", "Requests that have a place.", {{"route", name}},
           route->memory()->admission->running());
-    for (const auto& target : route->targets()) {
-      for (size_t i = 0; i < kDecisions; ++i) {
-        const auto decision = static_cast<Decision>(i);
-        if (target->decisions(decision) == 0) continue;
-        count("sluice_gateway_decisions_total", "Choices of a replica, by what decided.",
-              {{"route", name},
-               {"upstream", target->upstream().name()},
-               {"policy", std::string(plan::policy_name(route->settings().policy))},
-               {"decision", std::string(decision_name(decision))}},
-              target->decisions(decision));
-      }
-    }
   }
+  count_decisions(*current);
   if (access_log_) {
     count("sluice_gateway_access_log_dropped_total", "Lines that the access log had no room for.",
           {}, access_log_->dropped());

@@ -88,6 +88,7 @@ class Gateway : public net::HttpHandler {
   void over(RequestRecord& record);
   void refused(RelayRequest& request, const Status& status, net::Headers headers = {});
   void set_gauges();
+  void count_decisions(const Snapshot& snapshot);
   RequestRecord new_record(const net::HttpRequest& request) const;
 
   const Clock& clock_;

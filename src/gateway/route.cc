@@ -22,7 +22,7 @@ std::shared_ptr<TargetMemory> RouteMemory::target(const std::string& upstream,
     // Another object: branches of the snapshot before still use this one.
     auto anew = std::make_shared<TargetMemory>();
     anew->index = std::make_shared<PrefixIndex>(blocks);
-    for (size_t i = 0; i < kDecisions; ++i) anew->decisions[i] = memory->decisions[i].load();
+    anew->decisions = memory->decisions;
     memory = std::move(anew);
   }
   return memory;

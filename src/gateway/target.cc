@@ -62,7 +62,7 @@ Result<ReplicaLease> Target::choose(const Query& query) {
     if (auto lease = candidates[at]->acquire(settings_.model, clock_)) {
       if (memory_->index && !query.prefix.empty())
         memory_->index->insert(query.prefix, candidates[at]->slot());
-      memory_->decisions[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+      (*memory_->decisions)[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
       return std::move(*lease);
     }
     candidates.erase(candidates.begin() + static_cast<ptrdiff_t>(at));

@@ -27,10 +27,13 @@ enum class Decision { kOnly, kPolicy, kSticky, kAffinity, kUnbalanced, kNoPrefix
 inline constexpr size_t kDecisions = 6;
 std::string_view decision_name(Decision decision);
 
+// Decisions that no metric has been told of yet.
+using DecisionCounts = std::array<std::atomic<uint64_t>, kDecisions>;
+
 // What stays of a branch over reloads.
 struct TargetMemory {
   std::shared_ptr<PrefixIndex> index;  // null unless the policy is prefix_affinity
-  std::array<std::atomic<uint64_t>, kDecisions> decisions{};
+  std::shared_ptr<DecisionCounts> decisions = std::make_shared<DecisionCounts>();
 };
 
 // Any thread.
@@ -66,8 +69,9 @@ class Target {
   const std::shared_ptr<Upstream>& upstream_ptr() const { return upstream_; }
   const Settings& settings() const { return settings_; }
   const std::shared_ptr<PrefixIndex>& index() const { return memory_->index; }
-  uint64_t decisions(Decision decision) const {
-    return memory_->decisions[static_cast<size_t>(decision)].load(std::memory_order_relaxed);
+  // Those since it was asked last.
+  uint64_t take_decisions(Decision decision) const {
+    return (*memory_->decisions)[static_cast<size_t>(decision)].exchange(0);
   }
 
  private:

@@ -242,8 +242,8 @@ TEST(PrefixAffinity, FollowsThePrefixUntilTheLoadIsSkewed) {
   for (int i = 0; i < 12; ++i)
     stayed += bench.choose({.prefix = chain, .model = ""}) == home ? 1 : 0;
   EXPECT_EQ(stayed, 8) << "until it has eight more than the idle ones";
-  EXPECT_GT(bench.target->decisions(Decision::kAffinity), 0u);
-  EXPECT_GT(bench.target->decisions(Decision::kUnbalanced), 0u);
+  EXPECT_GT(bench.target->take_decisions(Decision::kAffinity), 0u);
+  EXPECT_GT(bench.target->take_decisions(Decision::kUnbalanced), 0u);
 }
 
 TEST(PrefixAffinity, TextChainsShareBeginningsPerTenantAndModel) {

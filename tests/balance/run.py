@@ -43,6 +43,10 @@ def balances():
         tool = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
         assert tool.returncode == 0 and not tool.stderr.strip(), tool.stderr
         assert front.metric("sluice_gateway_decisions_total{") == 70
+        for policy, count in (("round_robin", 30), ("power_of_two", 10), ("weighted_round_robin", 10)):
+            found = [line for line in front.get("/metrics")[1].splitlines()
+                     if line.startswith("sluice_gateway_decisions_total{") and 'policy="%s"' % policy in line]
+            assert sum(float(line.rsplit(" ", 1)[1]) for line in found) == count, found
 
 
 def splits_exactly():
