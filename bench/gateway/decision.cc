@@ -15,8 +15,8 @@
 
 namespace {
 
-using namespace sluice;           // NOLINT(google-build-using-namespace)
-using namespace sluice::gateway;  // NOLINT(google-build-using-namespace)
+using namespace sluice;
+using namespace sluice::gateway;
 
 constexpr int kReplicas = 64;
 constexpr size_t kTokens = 8192;

@@ -14,7 +14,7 @@
 
 namespace {
 
-using namespace sluice;  // NOLINT(google-build-using-namespace)
+using namespace sluice;
 
 class CountingResponder : public net::Responder {
  public:

@@ -1,5 +1,5 @@
-// Times products of a weight matrix with 1 … 512 rows, by format and instruction set, and
-// attention. One line a case: milliseconds, GB/s of weights read, GFLOP/s; median and best run.
+// Times products of a weight matrix with 1 … 512 rows, by format and instruction
+// set. One line a case: milliseconds, GB/s of weights read, GFLOP/s; median and best run.
 //
 //   kernels_bench [--isa avx512] [--threads 2] [--dtype BF16] [--rows 1] [--seconds 0.3]
 //
@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,10 +18,13 @@
 #include "base/rng.h"
 #include "kernels/half.h"
 #include "kernels/ops.h"
+#include "timing.h"
 
 namespace sluice::kernels {
 namespace {
 
+using bench::measure;
+using bench::Seconds;
 using tensor::DType;
 
 struct Options {
@@ -44,31 +46,6 @@ constexpr DType kDTypes[] = {DType::kF32,    DType::kBF16, DType::kF16,   DType:
                              DType::kQ5_K,   DType::kQ6_K, DType::kIQ4_XS};
 constexpr int64_t kRowCounts[] = {1, 2, 4, 8, 16, 32, 64, 512};
 constexpr int64_t kStreamBytes = int64_t{128} << 20;
-
-double now() {
-  const auto t = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(t).count();
-}
-
-struct Seconds {
-  double median;
-  double best;
-};
-
-// Seconds of one f() over the given time, at least five runs.
-template <typename F>
-Seconds measure(double seconds, F f) {
-  f();
-  std::vector<double> runs;
-  const double end = now() + seconds;
-  while (runs.size() < 5 || now() < end) {
-    const double start = now();
-    f();
-    runs.push_back(now() - start);
-  }
-  std::sort(runs.begin(), runs.end());
-  return {runs[runs.size() / 2], runs.front()};
-}
 
 // Bytes that are small numbers in every format: each half-width word is a modest float16.
 std::vector<std::byte> weights(int64_t bytes) {
@@ -112,40 +89,6 @@ void bench_matmul(const Options& o, DType dtype, Shape shape, ThreadTeam& team) 
   }
 }
 
-// `rows` queries at the end of `context` positions; qwen2.5-0.5b's heads.
-void bench_attention(const Options& o, int context, int rows, int slices, KvElement element,
-                     ThreadTeam& team) {
-  constexpr int kHeads = 14, kKvHeads = 2, kDim = 64, kBlock = 16;
-  const int blocks = (context + kBlock - 1) / kBlock;
-  std::vector<std::byte> slab(
-      static_cast<size_t>(blocks * slices * kv_layer_block_bytes(element, kKvHeads, kDim, kBlock)));
-  const KvLayer kv{element, kKvHeads, kDim, kBlock, slab.data()};
-  const std::vector<float> k(static_cast<size_t>(context * kKvHeads * kDim), 0.1F);
-  const std::vector<float> q(static_cast<size_t>(rows * kHeads * kDim), 0.1F);
-  std::vector<float> out(q.size() * static_cast<size_t>(slices));
-  std::vector<std::vector<int32_t>> ids(static_cast<size_t>(slices));
-  std::vector<AttentionSlice> batch;
-  for (int i = 0; i < slices; ++i) {
-    auto& mine = ids[static_cast<size_t>(i)];
-    for (int b = 0; b < blocks; ++b) mine.push_back(b * slices + i);
-    write_kv(o.isa, kv, mine, 0, context, k.data(), k.data());
-    batch.push_back(
-        {q.data(), out.data() + static_cast<size_t>(i) * q.size(), rows, context - rows, mine});
-  }
-  const AttentionShape shape{kHeads, kKvHeads, kDim, 0.125F, 0, 0};
-  const Seconds s = measure(o.seconds, [&] { attention(o.isa, shape, kv, batch, team); });
-  const double pairs = slices * (double(rows) * (context - rows) + 0.5 * rows * (rows + 1.0));
-  const char* name = element == KvElement::kF16   ? "f16"
-                     : element == KvElement::kF32 ? "f32"
-                                                  : "int8";
-  const double flops = 4e-9 * pairs * kHeads * kDim;
-  fmt::print(
-      "{:8} attention {:4} context={:<5} rows={:<4} slices={:<3} {:8.4f} ms {:6.1f} GFLOP/s, best "
-      "{:6.1f} GFLOP/s\n",
-      isa_name(o.isa), name, context, rows, slices, s.median * 1e3, flops / s.median,
-      flops / s.best);
-}
-
 int run(const Options& o) {
   ThreadTeam team(o.threads);
   int calls = 0;
@@ -162,12 +105,6 @@ int run(const Options& o) {
     // The feed-forward of qwen2.5-0.5b; of llama-3.2-1b where blocks of 256 need it.
     bench_matmul(o, dtype, superblocks ? Shape{8192, 2048} : Shape{4864, 896}, team);
     bench_matmul(o, dtype, superblocks ? Shape{2048, 8192} : Shape{896, 4864}, team);
-  }
-  if (!o.dtype.empty() && o.dtype != "attention") return 0;
-  for (const KvElement element : {KvElement::kF16, KvElement::kInt8}) {
-    bench_attention(o, 512, 512, 1, element, team);
-    bench_attention(o, 4096, 1, 1, element, team);
-    bench_attention(o, 256, 1, 16, element, team);
   }
   return 0;
 }

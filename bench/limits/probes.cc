@@ -31,7 +31,7 @@ std::atomic<uint64_t> sink{0};
 // ---- reading ------------------------------------------------------------------------------------
 
 // 64 bytes that the compiler splits as the enabled instructions need.
-typedef uint64_t Line __attribute__((vector_size(64)));  // NOLINT(modernize-use-using)
+using Line = uint64_t __attribute__((vector_size(64)));
 
 constexpr size_t kStreams = 8;  // places read in turn: what a product with several rows looks like
 

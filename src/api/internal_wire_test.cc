@@ -12,7 +12,7 @@ namespace sluice::api {
 namespace {
 
 using completion::Request;
-using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
+using namespace std::chrono_literals;
 
 const TimePoint kNow{100s};
 

@@ -14,6 +14,7 @@
 #include "base/build_info.h"
 #include "base/log.h"
 #include "base/worker_pool.h"
+#include "cli/http_metrics.h"
 #include "cli/signals.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
@@ -61,7 +62,7 @@ class GatewayProcess {
     http.limits.body_bytes = plan->server.max_body_bytes;
     http.error_body = endpoint::Endpoints::error_page;
     SLUICE_ASSIGN_OR_RETURN(process->http_, net::HttpServer::start(http, process->gateway_));
-    process->count_http();
+    report_http(process->metrics_, [&http = *process->http_] { return http.stats(); });
     process->gateway_->begin();
     return process;
   }
@@ -90,25 +91,6 @@ class GatewayProcess {
             *workers_, metrics_, [this] { return gateway_->quota(); }) {
     gateway_->set_sluice_handler(
         [this](gateway::RelayRequest request) { front_.answer(std::move(request)); });
-  }
-
-  // The HTTP server's own numbers.
-  void count_http() {
-    using telemetry::View;
-    auto& open = metrics_.gauge(View::kNative, "sluice_http_connections", "Open connections.");
-    auto& in_flight =
-        metrics_.gauge(View::kNative, "sluice_http_requests_in_flight", "Requests being answered.");
-    metrics_.before_scrape([this, &open, &in_flight] {
-      const net::ServerStats stats = http_->stats();
-      open.Set(static_cast<double>(stats.connections_open));
-      in_flight.Set(static_cast<double>(stats.requests_in_flight));
-      for (const auto& [reason, count] : stats.rejected) {
-        auto& counter = metrics_.counter(View::kNative, "sluice_http_rejected_total",
-                                         "Requests that broke the protocol or a limit, by reason.",
-                                         {{"reason", reason}});
-        counter.Increment(static_cast<double>(count) - counter.Value());
-      }
-    });
   }
 
   telemetry::Metrics metrics_;

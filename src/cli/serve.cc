@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/thread_team.h"
 #include "base/worker_pool.h"
+#include "cli/http_metrics.h"
 #include "cli/model_path.h"
 #include "cli/signals.h"
 #include "cli/sizes.h"
@@ -127,7 +128,7 @@ class Server {
     http.port = static_cast<uint16_t>(options.port);
     http.error_body = endpoint::Endpoints::error_page;
     SLUICE_ASSIGN_OR_RETURN(server->http_, net::HttpServer::start(http, server->endpoints_));
-    server->count_http();
+    report_http(server->metrics_, [&http = *server->http_] { return http.stats(); });
     if (options.grpc_port >= 0) {
       SLUICE_ASSIGN_OR_RETURN(
           server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
@@ -173,25 +174,6 @@ class Server {
                 .internal_token = options.internal_token,
                 .request_timeout = std::chrono::seconds(options.request_timeout_seconds),
                 .drain = [this] { backend_.drain(); }})) {}
-
-  // The HTTP server's own numbers.
-  void count_http() {
-    using telemetry::View;
-    auto& open = metrics_.gauge(View::kNative, "sluice_http_connections", "Open connections.");
-    auto& in_flight =
-        metrics_.gauge(View::kNative, "sluice_http_requests_in_flight", "Requests being answered.");
-    metrics_.before_scrape([this, &open, &in_flight] {
-      const net::ServerStats stats = http_->stats();
-      open.Set(static_cast<double>(stats.connections_open));
-      in_flight.Set(static_cast<double>(stats.requests_in_flight));
-      for (const auto& [reason, count] : stats.rejected) {
-        auto& counter = metrics_.counter(View::kNative, "sluice_http_rejected_total",
-                                         "Requests that broke the protocol or a limit, by reason.",
-                                         {{"reason", reason}});
-        counter.Increment(static_cast<double>(count) - counter.Value());
-      }
-    });
-  }
 
   ThreadTeam team_;
   telemetry::Metrics metrics_;

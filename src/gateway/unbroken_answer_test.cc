@@ -14,7 +14,7 @@ using api::InternalEvent;
 using completion::Delta;
 using completion::FinishReason;
 using completion::Request;
-using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
+using namespace std::chrono_literals;
 
 constexpr int kLength = 24;  // tokens of a whole choice
 

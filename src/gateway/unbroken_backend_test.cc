@@ -16,7 +16,7 @@
 namespace sluice::gateway {
 namespace {
 
-using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
+using namespace std::chrono_literals;
 
 constexpr int kTokens = 12;
 constexpr const char* kWhole = "t0 t1 t2 t3 t4 t5 t6 t7 t8 t9 t10 t11 ";

@@ -1,4 +1,4 @@
-"""python3-grpcio against the gRPC port, with stubs that protoc makes of the project's proto file.
+"""python3-grpcio against the gRPC port, with classes that protoc makes of the project's proto file.
 usage: oip_grpc.py ADDRESS KEY ADMIN_KEY"""
 import os
 import socket
@@ -23,9 +23,9 @@ channel = grpc.insecure_channel(ADDRESS)
 
 
 def call(method, request, answer_type, key=KEY, timeout=30):
-    stub = channel.unary_unary(SERVICE + method, request_serializer=type(request).SerializeToString,
-                               response_deserializer=answer_type.FromString)
-    return stub(request, timeout=timeout, metadata=[("authorization", "Bearer " + key)] if key else [])
+    ask = channel.unary_unary(SERVICE + method, request_serializer=type(request).SerializeToString,
+                              response_deserializer=answer_type.FromString)
+    return ask(request, timeout=timeout, metadata=[("authorization", "Bearer " + key)] if key else [])
 
 
 def request(*texts, **parameters):
@@ -78,16 +78,16 @@ def raw_contents():
 
 
 def streamed():
-    stub = channel.stream_stream(SERVICE + "ModelStreamInfer",
-                                 request_serializer=pb.ModelInferRequest.SerializeToString,
-                                 response_deserializer=pb.ModelStreamInferResponse.FromString)
+    ask = channel.stream_stream(SERVICE + "ModelStreamInfer",
+                                request_serializer=pb.ModelInferRequest.SerializeToString,
+                                response_deserializer=pb.ModelStreamInferResponse.FromString)
     whole = infer(request("Once upon a time", max_tokens=6)).outputs[0].contents.bytes_contents[0]
-    answers = stub(iter([request("Once upon a time", max_tokens=6)]), timeout=30,
-                   metadata=[("authorization", "Bearer " + KEY)])
+    answers = ask(iter([request("Once upon a time", max_tokens=6)]), timeout=30,
+                  metadata=[("authorization", "Bearer " + KEY)])
     pieces = [a.infer_response.outputs[0].contents.bytes_contents[0] for a in answers]
     assert b"".join(pieces) == whole, (pieces, whole)
     assert len(pieces) > 1
-    refused = stub(iter([]), timeout=30)
+    refused = ask(iter([]), timeout=30)
     assert code_of(lambda: list(refused)) == grpc.StatusCode.UNAUTHENTICATED
 
 
