@@ -13,6 +13,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from front import BINARY, Front, Scripted, plan, upstream  # noqa: E402
+import cases  # noqa: E402
 from server import Server  # noqa: E402
 
 LONG = "--long" in sys.argv
@@ -265,21 +266,5 @@ CASES = [balances, splits_exactly, sticks_over_reloads, reloads_good_and_refuses
          storms_are_damped, checks_configurations]
 
 
-def main():
-    failed = 0
-    wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
-    cases = [case for case in CASES if not wanted or case.__name__ in wanted]
-    for case in cases:
-        began = time.monotonic()
-        try:
-            case()
-            print("%s: %.1f s" % (case.__name__, time.monotonic() - began), flush=True)
-        except Exception as e:  # noqa: BLE001
-            failed += 1
-            print("failed: %s: %r" % (case.__name__, e), flush=True)
-    print("%d passed, %d failed, 0 skipped" % (len(cases) - failed, failed))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(CASES))

@@ -10,6 +10,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+import cases  # noqa: E402
 from server import BINARY, MODEL, Server  # noqa: E402
 
 LONG = {"prompt": "Once upon a time", "max_tokens": 900, "ignore_eos": True, "stream": True}
@@ -207,17 +208,5 @@ CASES = [drains_streams, second_signal_exits, drain_time_is_bounded, refuses_whi
          bad_configuration, bad_starts, port_in_use, several_models, commands_answer]
 
 
-def main():
-    failed = 0
-    for case in CASES:
-        try:
-            case()
-        except Exception as e:  # noqa: BLE001
-            failed += 1
-            print("failed: %s: %r" % (case.__name__, e))
-    print("%d passed, %d failed, 0 skipped" % (len(CASES) - failed, failed))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(CASES))

@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+import cases  # noqa: E402
 from server import BINARY, MODEL, Server  # noqa: E402
 
 FILE_TYPES = {"Q8_0": "7", "Q6_K": "18", "Q4_K": "15", "Q4_0": "2", "F16": "1", "BF16": "32"}
@@ -160,17 +161,5 @@ CASES = [every_type, fallbacks_are_said, the_result_serves, an_existing_file_is_
          a_signal_leaves_nothing]
 
 
-def main():
-    failed = 0
-    for case in CASES:
-        try:
-            case()
-        except Exception as e:  # noqa: BLE001
-            failed += 1
-            print("failed: %s: %r" % (case.__name__, e))
-    print("%d passed, %d failed, 0 skipped" % (len(CASES) - failed, failed))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(CASES))

@@ -1,0 +1,20 @@
+"""Runs a program's cases, functions that raise when something does not hold, and counts them as ./test reads it."""
+import sys
+import time
+
+
+def run(cases):
+    """Those that the command line names, or all; returns the exit status."""
+    wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
+    cases = [case for case in cases if not wanted or case.__name__ in wanted]
+    failed = 0
+    for case in cases:
+        began = time.monotonic()
+        try:
+            case()
+            print("%s: %.1f s" % (case.__name__, time.monotonic() - began), flush=True)
+        except Exception as e:  # noqa: BLE001
+            failed += 1
+            print("failed: %s: %r" % (case.__name__, e), flush=True)
+    print("%d passed, %d failed, 0 skipped" % (len(cases) - failed, failed))
+    return 1 if failed else 0
