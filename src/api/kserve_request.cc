@@ -47,6 +47,7 @@ Result<completion::Request> parse_predict_request(const json::object& body) {
   SLUICE_ASSIGN_OR_RETURN(const json::object* parameters, fields.object("parameters"));
   SLUICE_ASSIGN_OR_RETURN(const auto sampled,
                           read_parameters(parameters != nullptr ? *parameters : json::object()));
+  if (sampled.details) return invalid("'details' is a parameter of generate only", "details");
   completion::Request request = sampled.request;
   for (size_t i = 0; i < instances->size(); ++i) {
     SLUICE_ASSIGN_OR_RETURN(auto text,

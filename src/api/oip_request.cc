@@ -21,7 +21,7 @@ constexpr size_t kMaxDimensions = 8;
 
 // What /v1/completions calls the same way and a request here may set. Everything else is refused:
 // a misspelt parameter must not be a silent one.
-constexpr std::array<std::string_view, 27> kParameters = {"max_tokens",
+constexpr std::array<std::string_view, 26> kParameters = {"max_tokens",
                                                           "min_tokens",
                                                           "ignore_eos",
                                                           "temperature",
@@ -46,8 +46,7 @@ constexpr std::array<std::string_view, 27> kParameters = {"max_tokens",
                                                           "priority",
                                                           "cache_salt",
                                                           "user",
-                                                          "details",
-                                                          "binary_data_output"};
+                                                          "details"};
 
 Result<InferTensor> read_tensor_head(const Fields& fields) {
   InferTensor tensor;
@@ -245,6 +244,7 @@ Result<InferInput> parse_infer_body(std::string_view body, size_t json_bytes) {
   SLUICE_ASSIGN_OR_RETURN(const auto binary,
                           Fields(input.parameters, "parameters.").boolean("binary_data_output"));
   input.binary_output = binary.value_or(false);
+  input.parameters.erase("binary_data_output");
 
   SLUICE_ASSIGN_OR_RETURN(const json::array* inputs, fields.array("inputs", 16));
   if (inputs == nullptr) return invalid("'inputs' is missing: an array of tensors", "inputs");

@@ -232,6 +232,11 @@ class Run {
 }  // namespace
 
 int run_bench(const BenchOptions& options) {
+  if (options.max_input_words != 0 && options.max_input_words < options.input_words) {
+    fmt::print(stderr, "--max-input-words {} is less than --input-words {}\n",
+               options.max_input_words, options.input_words);
+    return 2;
+  }
   std::string head;
   if (!options.prompt_file.empty()) {
     auto text = read_file(options.prompt_file, limits::kMaxBodyBytes);

@@ -27,7 +27,7 @@
 namespace sluice::cli {
 namespace {
 
-constexpr int kWorkerThreads = 2;
+constexpr int kWorkerThreads = 8;  // they wait for replicas and name servers, too
 constexpr size_t kWorkerQueue = 1024;
 
 std::string shown_address(const std::string& host, uint16_t port) {
@@ -103,17 +103,16 @@ class GatewayProcess {
 // Takes the configuration anew when its files have changed, or on SIGHUP.
 class Reloader {
  public:
-  Reloader(GatewayProcess& process, const GatewayOptions& options)
-      : process_(process), options_(options), stamp_(plan::plan_stamp(options.config)) {}
+  // `stamp` is of before the plan in force was read.
+  Reloader(GatewayProcess& process, const GatewayOptions& options, std::string stamp)
+      : process_(process), options_(options), stamp_(std::move(stamp)) {}
 
   void look() {
-    std::string stamp = plan::plan_stamp(options_.config);
-    if (stamp == stamp_) return;
-    stamp_ = std::move(stamp);
-    reload();
+    if (plan::plan_stamp(options_.config) != stamp_) reload();
   }
 
   void reload() {
+    stamp_ = plan::plan_stamp(options_.config);
     auto plan = plan::load_plan(options_.config);
     if (!plan) {
       process_.gateway().note_bad_reload();
@@ -181,6 +180,7 @@ int run_gateway(const GatewayOptions& options) {
   set_log_level(*level);
   if (options.check) return check(options);
   const Signals signals(Signals::kWithHangUp);
+  std::string stamp = plan::plan_stamp(options.config);
   auto plan = plan::load_plan(options.config);
   if (!plan) {
     log_error("{}", plan.error().message());
@@ -193,7 +193,7 @@ int run_gateway(const GatewayOptions& options) {
   }
   log_info("sluice {} gateway serves on {}", kVersion,
            shown_address(listener_of(**plan, options).host, (*process)->port()));
-  Reloader reloader(**process, options);
+  Reloader reloader(**process, options, std::move(stamp));
   while (true) {
     const int signal = signals.wait_for(std::chrono::seconds(options.reload_seconds));
     if (signal == 0) {

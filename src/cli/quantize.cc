@@ -61,7 +61,8 @@ Result<Input> open_input(const std::string& given) {
   Input in;
   SLUICE_ASSIGN_OR_RETURN(const auto resolved, resolve_model(given));
   in.path = resolved.path;
-  if (fs::is_directory(in.path)) {
+  std::error_code none;
+  if (fs::is_directory(in.path, none)) {
     return invalid(fmt::format("quantize reads GGUF files; {} is a folder", in.path.string()));
   }
   SLUICE_ASSIGN_OR_RETURN(in.model, formats::open_model(in.path));
@@ -257,7 +258,8 @@ void warn(const Report& report, ProgressLine& line) {
 Outcome quantize(const QuantizeOptions& options) {
   const Signals signals;
   SLUICE_ASSIGN_OR_RETURN(const QuantizeTarget target, parse_quantize_target(options.type));
-  if (!options.force && fs::exists(options.output_file)) {
+  std::error_code none;  // a path that cannot be looked at is refused when it is written
+  if (!options.force && fs::exists(options.output_file, none)) {
     return fail(Code::kAlreadyExists,
                 fmt::format("{} exists already; --force replaces it", options.output_file));
   }

@@ -17,7 +17,7 @@ constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxTopKeys = 512;
 constexpr size_t kMaxKeyBytes = 256;
 constexpr size_t kMaxNameBytes = 1024;
-constexpr int64_t kMaxCount = 1 << 30;
+constexpr int64_t kMaxCount = INT32_MAX;
 
 class Scanner {
  public:
@@ -197,14 +197,21 @@ class Scanner {
                value.end - value.begin <= kMaxNameBytes && fields_.conversation.empty()) {
       // Only compared, never shown: its JSON text names it as well.
       fields_.conversation = value.of(text_);
-    } else if (key == "max_tokens" || key == "max_completion_tokens") {
+    } else if (key == "max_tokens" || key == "max_completion_tokens" ||
+               key == "max_output_tokens") {
       SLUICE_ASSIGN_OR_RETURN(const auto count, whole_number(key, value));
       if (count) fields_.max_tokens = std::max(fields_.max_tokens.value_or(0), *count);
+      if (!count && key == "max_tokens") fields_.null_max_tokens = value;
+      if (!count && key == "max_output_tokens") fields_.null_max_output_tokens = value;
     } else if (key == "n" || key == "best_of") {
       SLUICE_ASSIGN_OR_RETURN(const auto count, whole_number(key, value));
       if (count) fields_.choices = std::max(fields_.choices, *count);
-    } else if (key == "messages" || key == "prompt" || key == "input") {
+    } else if (key == "messages" || key == "prompt") {
       fields_.prompt = value;
+      fields_.input_only = false;
+    } else if (key == "input" && fields_.prompt.empty()) {
+      fields_.prompt = value;
+      fields_.input_only = true;
     }
     return {};
   }
@@ -229,12 +236,22 @@ std::string with_model(std::string_view body, const BodyFields& fields, std::str
   return out;
 }
 
-std::string with_max_tokens(std::string_view body, int64_t max_tokens) {
-  const size_t brace = body.find('{');
-  const size_t first = body.find_first_not_of(" \t\r\n", brace + 1);
-  const bool empty = first != std::string_view::npos && body[first] == '}';
-  return fmt::format("{}\"max_tokens\":{}{}{}", body.substr(0, brace + 1), max_tokens,
-                     empty ? "" : ",", body.substr(brace + 1));
+Result<std::string> with_max_tokens(std::string_view body, BodyFields& fields, int64_t max_tokens) {
+  const Span& null = fields.input_only ? fields.null_max_output_tokens : fields.null_max_tokens;
+  std::string out;
+  if (!null.empty()) {
+    out = fmt::format("{}{}{}", body.substr(0, null.begin), max_tokens, body.substr(null.end));
+  } else {
+    // It has a prompt, so that something follows.
+    const size_t behind_brace = body.find('{') + 1;
+    out = fmt::format("{}\"{}\":{},{}", body.substr(0, behind_brace),
+                      fields.input_only ? "max_output_tokens" : "max_tokens", max_tokens,
+                      body.substr(behind_brace));
+  }
+  SLUICE_ASSIGN_OR_RETURN(BodyFields anew, scan_body(out));
+  anew.model = std::move(fields.model);  // it may stand in the path
+  fields = std::move(anew);
+  return out;
 }
 
 }  // namespace sluice::gateway

@@ -31,16 +31,12 @@ struct BodyFields {
   std::string user;  // empty when absent or no string
   std::string
       conversation;  // "conversation" (a text, or its "id"), "session_id" or "prompt_cache_key"
-  std::optional<int64_t> max_tokens;  // "max_tokens" or "max_completion_tokens", the larger one
-  int64_t choices = 1;                // "n" or "best_of", the larger one
-  // The bytes before every span have become so many more.
-  void move_by(size_t bytes) {
-    for (Span* span : {&model_value, &prompt}) {
-      if (!span->empty()) *span = {span->begin + bytes, span->end + bytes};
-    }
-  }
-
-  Span prompt;  // the JSON text of "prompt", "messages" or "input"
+  Span prompt;       // the JSON text of "prompt", "messages" or "input"
+  bool input_only = false;  // it is "input"
+  // "max_tokens", "max_completion_tokens" or "max_output_tokens", the largest one.
+  std::optional<int64_t> max_tokens;
+  Span null_max_tokens, null_max_output_tokens;  // where they stand as null
+  int64_t choices = 1;                           // "n" or "best_of", the larger one
 };
 
 Result<BodyFields> scan_body(std::string_view body);
@@ -48,7 +44,8 @@ Result<BodyFields> scan_body(std::string_view body);
 // The body with `model` as its model; unchanged when it has none.
 std::string with_model(std::string_view body, const BodyFields& fields, std::string_view model);
 
-// The body, which has no max_tokens, with this one.
-std::string with_max_tokens(std::string_view body, int64_t max_tokens);
+// The body, whose `fields` name no maximum of tokens, with one: as "max_output_tokens" where it has
+// only an "input", else as "max_tokens". `fields` are read anew.
+Result<std::string> with_max_tokens(std::string_view body, BodyFields& fields, int64_t max_tokens);
 
 }  // namespace sluice::gateway

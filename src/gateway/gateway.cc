@@ -79,6 +79,24 @@ bool has_json_body(const HttpRequest& request) {
           request.body.front() == '{');
 }
 
+// Sees to it that the request names the most that it may generate. What has only an "input" may be
+// no generation at all (embeddings): those of the Responses API are told by their path.
+Outcome bound_cost(RelayRequest& request, int64_t default_max_tokens) {
+  BodyFields& fields = request.fields;
+  if (fields.prompt.empty()) {
+    return fail(Code::kFailedPrecondition,
+                "your key has limits on tokens, and what this request may cost cannot be told: use "
+                "a route with prompt, messages or input",
+                {}, "cost_unknown");
+  }
+  if (fields.max_tokens || (fields.input_only && !request.http.path.ends_with("/responses"))) {
+    return {};
+  }
+  SLUICE_ASSIGN_OR_RETURN(request.http.body,
+                          with_max_tokens(request.http.body, fields, default_max_tokens));
+  return {};
+}
+
 }  // namespace
 
 Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
@@ -223,7 +241,6 @@ std::optional<HttpResponse> Gateway::own_page(const Snapshot& snapshot, const Ca
     return endpoint::error_response(
         {Code::kPermissionDenied, "/metrics needs a key with admin: true"});
   }
-  if (path == "/usage") return usage_page(caller, request);
   if (path == "/version" && (!keyless || !guarded)) {
     return endpoint::json_response(
         to_json(json::object{{"version", kVersion}, {"build", build_description()}}));
@@ -235,14 +252,19 @@ std::optional<HttpResponse> Gateway::own_page(const Snapshot& snapshot, const Ca
       {Code::kUnauthenticated, "an API key is needed", {}, "missing_api_key"});
 }
 
-HttpResponse Gateway::usage_page(const Caller& caller, const HttpRequest& request) {
+// On a worker: it reads the disk.
+void Gateway::send_usage(RelayRequest request) {
+  const Caller& caller = request.caller;
   if (caller.key == nullptr || !caller.key->admin) {
-    return endpoint::error_response(
-        {Code::kPermissionDenied, "/usage needs a key with admin: true"});
+    return refused(request, {Code::kPermissionDenied, "/usage needs a key with admin: true"});
   }
-  const auto report =
-      quota_->report(query_value(request.query, "from"), query_value(request.query, "to"));
-  return report ? endpoint::json_response(*report) : endpoint::error_response(report.error());
+  const Outcome queued =
+      workers_.submit([this, query = request.http.query, responder = request.responder] {
+        const auto report = quota_->report(query_value(query, "from"), query_value(query, "to"));
+        responder->send(report ? endpoint::json_response(*report)
+                               : endpoint::error_response(report.error()));
+      });
+  if (!queued) refused(request, queued.error());
 }
 
 RequestRecord Gateway::new_record(const HttpRequest& request) const {
@@ -269,6 +291,8 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
   relay.caller = *caller;
   relay.record.tenant = relay.caller.tenant_name();
   relay.record.key = relay.caller.key_name();
+  if (relay.http.path == "/usage" && relay.http.method == "GET")
+    return send_usage(std::move(relay));
   if (auto page = own_page(*relay.snapshot, relay.caller, relay.http)) {
     relay.record.status = page->status;
     relay.record.bytes_out = page->body.size();
@@ -329,28 +353,20 @@ bool Gateway::reserve(RelayRequest& request) {
   const Caller& caller = request.caller;
   if (!quota_ || caller.tenant == nullptr) return true;
   const plan::Route& settings = request.route->settings();
-  BodyFields& fields = request.fields;
-  std::string& body = request.http.body;
-  if (Quota::counts_tokens(caller) && !body.empty()) {
-    if (fields.prompt.empty()) {
-      refused(request, {Code::kFailedPrecondition,
-                        "your key has limits on tokens, and what this request may cost cannot be "
-                        "told: use a route with prompt, messages or input",
-                        {},
-                        "cost_unknown"});
+  if (Quota::counts_tokens(caller) && !request.http.body.empty()) {
+    const Outcome bounded = bound_cost(request, settings.default_max_tokens);
+    if (!bounded) {
+      refused(request, bounded.error());
       return false;
     }
-    if (!fields.max_tokens) {
-      const size_t before = body.size();
-      body = with_max_tokens(body, settings.default_max_tokens);
-      fields.move_by(body.size() - before);
-      fields.max_tokens = settings.default_max_tokens;
-    }
   }
-  const int64_t choices = fields.choices * prompt_count(fields.prompt.of(body));
-  auto grant = quota_->reserve(
-      caller, settings, request.record.model_label,
-      {.prompt = prompt_bound(body), .completion = fields.max_tokens.value_or(0) * choices});
+  const BodyFields& fields = request.fields;
+  const std::string& body = request.http.body;
+  auto grant =
+      quota_->reserve(caller, settings, request.record.model_label,
+                      {.prompt = prompt_bound(body),
+                       .completion = completion_bound(fields.max_tokens.value_or(0), fields.choices,
+                                                      prompt_count(fields.prompt.of(body)))});
   if (!grant) {
     refused(request, grant.error().status, std::move(grant.error().headers));
     return false;

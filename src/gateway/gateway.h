@@ -81,7 +81,7 @@ class Gateway : public net::HttpHandler {
   std::optional<net::HttpResponse> own_page(const Snapshot& snapshot, const Caller& caller,
                                             const net::HttpRequest& request);
   bool is_ready(const Snapshot& snapshot) const;
-  net::HttpResponse usage_page(const Caller& caller, const net::HttpRequest& request);
+  void send_usage(RelayRequest request);
   void route(RelayRequest request);
   // False: the caller's limits do not let it in, and it was told so.
   bool reserve(RelayRequest& request);

@@ -23,6 +23,7 @@ using store::Durability;
 using store::Statement;
 
 constexpr int64_t kMillion = 1'000'000;
+constexpr std::chrono::milliseconds kRequestWait{200};
 // Rows of the minute are kept for longer than any window looks back.
 constexpr double kKeepSeconds = 180;
 
@@ -59,7 +60,7 @@ int64_t micros_of(const TokenUse& tokens, const plan::Price& price) {
   };
   const __int128 sum =
       part(tokens.prompt, price.prompt) + part(tokens.completion, price.completion);
-  return static_cast<int64_t>((sum + kMillion - 1) / kMillion);
+  return static_cast<int64_t>(std::min<__int128>((sum + kMillion - 1) / kMillion, kMostMicros));
 }
 
 Amount amount_of(const TokenUse& tokens, const plan::Price& price) {
@@ -117,23 +118,25 @@ struct Ledger::Impl {
 
   Moment moment(double unix_seconds) const { return moment_at(clock.now(), unix_seconds); }
   Budget& budget(char kind, std::string_view tenant, std::string_view name) {
-    return budgets[fmt::format("{}/{}/{}", kind, tenant, name)];
+    return budgets[fmt::format("{}\n{}\n{}", kind, tenant, name)];  // in no name
   }
   void in_both(std::string_view tenant, std::string_view key, const auto& apply) {
     apply(budget('t', tenant, ""));
     apply(budget('k', tenant, key));
   }
 
-  std::mutex mutex;  // guards all but `checkpointer`
+  std::mutex mutex;  // guards all but `side`
   Database database;
-  std::optional<Database> checkpointer;  // a connection of its own: it waits for the disk
+  // A connection of its own for what takes long: checkpoints, which wait for the disk, and reports.
+  std::mutex side_mutex;
+  std::optional<Database> side;
   const Clock& clock;
   std::string owner = process_name(::getpid());
   std::unordered_map<std::string, Budget> budgets;
   OpenReservations open_reservations;
   std::deque<Settlement> unwritten;  // at most one per open reservation
 
-  std::optional<Statement> insert_reservation, delete_reservation, insert_spent, add_usage;
+  std::optional<Statement> insert_reservation, delete_reservation, insert_spent, add_usage, prune;
 };
 
 Outcome Ledger::Impl::prepare() {
@@ -150,6 +153,7 @@ Outcome Ledger::Impl::prepare() {
   SLUICE_RETURN_IF_ERROR(set(insert_spent,
                              "INSERT INTO spent (id, reserved_at, settled_at, tenant, key, tokens, "
                              "micros) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+  SLUICE_RETURN_IF_ERROR(set(prune, "DELETE FROM spent WHERE settled_at < ?1"));
   return set(add_usage,
              "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10) "
              "ON CONFLICT DO UPDATE SET requests = requests + 1, "
@@ -161,6 +165,8 @@ Outcome Ledger::Impl::write_settlement(const Open& open, const Settlement& settl
   const int64_t micros = micros_of(settlement.used, open.price);
   return database.transact([&]() -> Outcome {
     SLUICE_RETURN_IF_ERROR(delete_reservation->bind(1, settlement.id).run());
+    // Another process took this one for ended, and has counted it.
+    if (database.changes() == 0) return {};
     SLUICE_RETURN_IF_ERROR(insert_spent->bind(1, settlement.id)
                                .bind(2, open.unix_seconds)
                                .bind(3, now)
@@ -266,7 +272,9 @@ Outcome Ledger::Impl::restore_reservations() {
 
 Outcome Ledger::Impl::restore() {
   SLUICE_RETURN_IF_ERROR(store::migrate(database, kMigrations));
-  // Checkpoints wait for the disk: housekeeping makes them, no request does.
+  // Checkpoints wait for the disk: housekeeping makes them, on a connection of its own. Who holds
+  // the database locked for longer than this has no request wait for it.
+  database.set_busy_wait(kRequestWait);
   SLUICE_RETURN_IF_ERROR(database.execute("PRAGMA wal_autocheckpoint = 0"));
   SLUICE_RETURN_IF_ERROR(prepare());
   SLUICE_RETURN_IF_ERROR(restore_reservations());
@@ -283,8 +291,8 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& path,
                                                  : Database::open(path, Durability::kProcess));
   auto impl = std::make_unique<Impl>(std::move(database), clock);
   if (!path.empty()) {
-    SLUICE_ASSIGN_OR_RETURN(Database second, Database::open(path, Durability::kProcess));
-    impl->checkpointer.emplace(std::move(second));
+    SLUICE_ASSIGN_OR_RETURN(Database second, Database::open(path, Durability::kMachine));
+    impl->side.emplace(std::move(second));
   }
   SLUICE_RETURN_IF_ERROR(impl->restore());
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
@@ -297,7 +305,8 @@ std::expected<ReservationId, Ledger::Denial> Ledger::reserve(const Charge& charg
                   .route = std::string(charge.route),
                   .model = std::string(charge.model),
                   .price = charge.price,
-                  .most = {charge.prompt_tokens, charge.most_completion_tokens},
+                  .most = {std::min(charge.prompt_tokens, kMostTokens),
+                           std::min(charge.most_completion_tokens, kMostTokens)},
                   .reserved_at = impl_->moment(now),
                   .unix_seconds = now};
   const Amount most = amount_of(open.most, open.price);
@@ -360,12 +369,12 @@ Ledger::MinuteLeft Ledger::minute_left(std::string_view tenant, std::string_view
 }
 
 Result<std::vector<UsageRow>> Ledger::usage(int64_t from, int64_t to) {
-  const std::scoped_lock lock(impl_->mutex);
+  const std::scoped_lock lock(impl_->side ? impl_->side_mutex : impl_->mutex);
+  Database& database = impl_->side ? *impl_->side : impl_->database;
   SLUICE_ASSIGN_OR_RETURN(
-      Statement rows,
-      impl_->database.prepare("SELECT day, tenant, key, route, model, version, requests, "
-                              "unsettled, prompt, completion, micros FROM usage "
-                              "WHERE day BETWEEN ?1 AND ?2 ORDER BY 1, 2, 3, 4, 5, 6"));
+      Statement rows, database.prepare("SELECT day, tenant, key, route, model, version, requests, "
+                                       "unsettled, prompt, completion, micros FROM usage "
+                                       "WHERE day BETWEEN ?1 AND ?2 ORDER BY 1, 2, 3, 4, 5, 6"));
   rows.bind(1, from).bind(2, to);
   std::vector<UsageRow> report;
   while (true) {
@@ -387,7 +396,7 @@ Result<std::vector<UsageRow>> Ledger::usage(int64_t from, int64_t to) {
 // What this process could not write when it happened, for instance on a full disk.
 Outcome Ledger::Impl::write_retries() {
   while (!unwritten.empty()) {
-    const Settlement& settlement = unwritten.front();
+    const Settlement settlement = unwritten.front();
     const auto found = open_reservations.find(settlement.id);
     if (found != open_reservations.end()) {
       SLUICE_RETURN_IF_ERROR(write_settlement(found->second, settlement, clock.unix_seconds()));
@@ -441,15 +450,22 @@ Outcome Ledger::Impl::adopt_foreign_settlements() {
 }
 
 Outcome Ledger::housekeeping() {
+  // What fails does not keep the rest from being done; the first failure is told.
+  Outcome told;
+  const auto note = [&told](const Outcome& done) {
+    if (told && !done) told = done;
+  };
   {
     const std::scoped_lock lock(impl_->mutex);
-    SLUICE_RETURN_IF_ERROR(impl_->write_retries());
-    SLUICE_RETURN_IF_ERROR(impl_->adopt_foreign_settlements());
-    SLUICE_ASSIGN_OR_RETURN(Statement prune,
-                            impl_->database.prepare("DELETE FROM spent WHERE settled_at < ?1"));
-    SLUICE_RETURN_IF_ERROR(prune.bind(1, impl_->clock.unix_seconds() - kKeepSeconds).run());
+    note(impl_->write_retries());
+    note(impl_->adopt_foreign_settlements());
+    note(impl_->prune->bind(1, impl_->clock.unix_seconds() - kKeepSeconds).run());
   }
-  return impl_->checkpointer ? impl_->checkpointer->checkpoint() : Outcome();
+  if (impl_->side) {
+    const std::scoped_lock lock(impl_->side_mutex);
+    note(impl_->side->checkpoint());
+  }
+  return told;
 }
 
 }  // namespace sluice::gateway

@@ -25,6 +25,10 @@
 
 namespace sluice::gateway {
 
+// A request is never taken for larger than this, which no limit allows.
+inline constexpr int64_t kMostTokens = int64_t{1} << 40;
+inline constexpr int64_t kMostMicros = int64_t{1} << 47;
+
 // Who pays for a request, and what it costs. Views live as long as the call.
 struct Charge {
   std::string_view tenant;

@@ -9,6 +9,8 @@
 #include <string>
 #include <thread>
 
+#include "store/database.h"
+
 namespace sluice::gateway {
 namespace {
 
@@ -165,6 +167,45 @@ TEST_F(LedgerTest, AnotherLivingProcessesReservationsCountUntilItSettlesThem) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
+}
+
+// A gateway that was taken for ended settles late: nothing is counted twice, and housekeeping goes
+// on.
+TEST_F(LedgerTest, WhatAnotherOneCountedAlreadyIsNotCountedAgain) {
+  const auto ledger = open();
+  const auto id = ledger->reserve(charge(100, 100));
+  ASSERT_TRUE(id);
+  auto other = store::Database::open(path_, store::Durability::kProcess);
+  ASSERT_TRUE(other);
+  ASSERT_TRUE(
+      other->execute("DELETE FROM reservation; "
+                     "INSERT INTO spent VALUES (1, 0, 0, 'acme', 'web', 200, 0)"));
+  ledger->settle(*id, {.prompt = 100, .completion = 1}, "v1");
+  EXPECT_TRUE(usage(*ledger).empty());
+  EXPECT_TRUE(ledger->housekeeping());
+  EXPECT_TRUE(ledger->reserve(charge(800, 0)));
+}
+
+TEST_F(LedgerTest, AbsurdAmountsAreRefusedAndLeaveTheAccountInOrder) {
+  const auto ledger = open();
+  const auto no = ledger->reserve(charge(INT64_MAX, INT64_MAX));
+  ASSERT_FALSE(no);
+  EXPECT_FALSE(no.error().refusal->retry_after);
+  tenant_ = {};
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(ledger->reserve(charge(INT64_MAX, INT64_MAX)));
+  tenant_.tokens_per_minute = 1000;
+  EXPECT_FALSE(ledger->reserve(charge(1, 0)));
+}
+
+TEST_F(LedgerTest, NamesWithSlashesAreNotMixedUp) {
+  const auto ledger = open({});
+  plan::Limits limits{.max_concurrent = 1};
+  Charge one{
+      .tenant = "a/b", .key = "c", .route = "r", .model = "m", .key_limits = &limits, .price = {}};
+  Charge two{
+      .tenant = "a", .key = "b/c", .route = "r", .model = "m", .key_limits = &limits, .price = {}};
+  EXPECT_TRUE(ledger->reserve(one));
+  EXPECT_TRUE(ledger->reserve(two));
 }
 
 TEST_F(LedgerTest, SixtyFourAtOnceNeverPassTheLimit) {

@@ -114,6 +114,11 @@ int64_t prompt_count(std::string_view prompt_json) {
   return count;
 }
 
+int64_t completion_bound(int64_t max_tokens, int64_t choices, int64_t prompts) {
+  const __int128 product = static_cast<__int128>(max_tokens) * choices * prompts;
+  return static_cast<int64_t>(std::min<__int128>(product, kMostTokens));
+}
+
 std::optional<TokenUse> find_usage(std::string_view text) {
   // Inside a string its quotes would be escaped: this is a key.
   constexpr std::string_view kKey = "\"usage\":";

@@ -34,6 +34,9 @@ int64_t prompt_bound(std::string_view body);
 // token ids holds one each.
 int64_t prompt_count(std::string_view prompt_json);
 
+// max_tokens × choices × prompts; no overflow.
+int64_t completion_bound(int64_t max_tokens, int64_t choices, int64_t prompts);
+
 // What an answer of a server of any make says it used: the last "usage" object in the text.
 std::optional<TokenUse> find_usage(std::string_view text);
 

@@ -67,9 +67,29 @@ TEST(BodyScanTest, FindsWhatARequestMayCost) {
   }
 }
 
-TEST(BodyScanTest, PutsInAMaximum) {
-  EXPECT_EQ(with_max_tokens(R"( {"a":1})", 5), R"( {"max_tokens":5,"a":1})");
-  EXPECT_EQ(with_max_tokens("{ }", 5), R"({"max_tokens":5 })");
+std::string bounded(std::string_view body) {
+  auto fields = scan_body(body);
+  if (!fields) return fields.error().message();
+  const auto out = with_max_tokens(body, *fields, 5);
+  if (!out) return out.error().message();
+  EXPECT_EQ(fields->max_tokens, 5);
+  EXPECT_FALSE(fields->prompt.of(*out).empty());
+  return *out;
+}
+
+TEST(BodyScanTest, PutsInAMaximumOnce) {
+  EXPECT_EQ(bounded(R"( {"prompt":1})"), R"( {"max_tokens":5,"prompt":1})");
+  EXPECT_EQ(bounded(R"({"max_tokens": null, "prompt":"a"})"), R"({"max_tokens": 5, "prompt":"a"})");
+  EXPECT_EQ(bounded(R"({"input":"a"})"), R"({"max_output_tokens":5,"input":"a"})");
+  EXPECT_EQ(bounded(R"({"input":"a","max_output_tokens":null})"),
+            R"({"input":"a","max_output_tokens":5})");
+  EXPECT_EQ(bounded(R"({"max_completion_tokens":null,"messages":[]})"),
+            R"({"max_tokens":5,"max_completion_tokens":null,"messages":[]})");
+}
+
+TEST(CompletionBoundTest, DoesNotOverflow) {
+  EXPECT_EQ(completion_bound(10, 2, 3), 60);
+  EXPECT_EQ(completion_bound(INT32_MAX, INT32_MAX, 8), kMostTokens);
 }
 
 }  // namespace

@@ -40,13 +40,14 @@ std::optional<double> parse_date(std::string_view text) {
   return unix;
 }
 
-constexpr int64_t kMostTokens = int64_t{1} << 50;
+constexpr int64_t kMostTokens = int64_t{1} << 39;
 constexpr double kMicros = 1e6;
+constexpr double kMostMoney = 1e8;
 
 // An amount of money, kept in millionths.
 void read_money(Fields& f, std::string_view name, int64_t& out) {
   double amount = 0;
-  f.number(name, amount, 0, 1e9);
+  f.number(name, amount, 0, kMostMoney);
   out = static_cast<int64_t>(std::llround(amount * kMicros));
 }
 

@@ -103,6 +103,12 @@ Result<PartialBlob> ModelCache::begin_blob(const std::string& key,
   return PartialBlob::open(root_ / "blobs" / "partial" / key, on_wait);
 }
 
+uint64_t ModelCache::partial_bytes(const std::string& key) const {
+  std::error_code none;
+  const auto bytes = std::filesystem::file_size(root_ / "blobs" / "partial" / key, none);
+  return none ? 0 : bytes;
+}
+
 Result<ModelFile> ModelCache::finish_blob(PartialBlob blob, const ModelFile& expected) const {
   const auto mismatch = [&](std::string_view what, auto wanted, auto found) {
     return fail(Code::kDataLoss,

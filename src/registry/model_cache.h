@@ -49,6 +49,9 @@ class ModelCache {
   Result<PartialBlob> begin_blob(const std::string& key,
                                  const std::function<void()>& on_wait) const;
 
+  // What lies there already of `key`, whoever holds it.
+  uint64_t partial_bytes(const std::string& key) const;
+
   // Hashes the bytes and stores them. They are thrown away, and it is kDataLoss, when they are not
   // those that `expected` says (as far as it says); its path is for the message.
   Result<ModelFile> finish_blob(PartialBlob blob, const ModelFile& expected) const;

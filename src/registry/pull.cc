@@ -164,8 +164,11 @@ Outcome apply_checksum(const PullOptions& options, Plan& plan) {
 
 Outcome check_room(const ModelCache& cache, const Plan& plan) {
   uint64_t wanted = 0;  // no overflow: choose_files() bounds sizes and their number
-  for (const ModelFile& file : plan.files) {
-    if (!cache.blob_bytes(file)) wanted += file.bytes;
+  for (size_t i = 0; i < plan.files.size(); ++i) {
+    const ModelFile& file = plan.files[i];
+    if (cache.blob_bytes(file)) continue;
+    wanted +=
+        file.bytes - std::min(file.bytes, cache.partial_bytes(partial_key(file, plan.from[i])));
   }
   SLUICE_ASSIGN_OR_RETURN(const uint64_t free, cache.free_bytes());
   if (wanted <= free) return {};

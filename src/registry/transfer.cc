@@ -158,11 +158,14 @@ bool try_again(const PullOptions& options, const Status& failure, int attempt) {
   return true;
 }
 
+// Known bytes have one partial file wherever they come from.
+std::string partial_key(const ModelFile& file, const std::string& url) {
+  return file.digest.empty() ? "url-" + hex_of(sha256_text(url)) : "sha256-" + hex_of(file.digest);
+}
+
 Result<ModelFile> fetch_file(const TransferOptions& options, const std::string& url,
                              const ModelFile& file) {
-  // Known bytes have one partial file wherever they come from.
-  const std::string key =
-      file.digest.empty() ? "url-" + hex_of(sha256_text(url)) : "sha256-" + hex_of(file.digest);
+  const std::string key = partial_key(file, url);
   const auto waiting = [&] { note(options, "another pull fetches " + file.path + "; waiting"); };
   while (true) {
     SLUICE_ASSIGN_OR_RETURN(PartialBlob blob, options.cache.begin_blob(key, waiting));

@@ -23,6 +23,9 @@ struct TransferOptions {
 // not allowed; else true, after a pause.
 bool try_again(const PullOptions& options, const Status& failure, int attempt);
 
+// The name of the partial blob that a file from `url` has on its way in.
+std::string partial_key(const ModelFile& file, const std::string& url);
+
 // `file` says what is known of it; the result says everything.
 Result<ModelFile> fetch_file(const TransferOptions& options, const std::string& url,
                              const ModelFile& file);

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <condition_variable>
 #include <mutex>
@@ -174,7 +175,8 @@ class ResumeTest : public ::testing::Test {
       EXPECT_EQ(rest.usage.prompt_tokens, whole.usage.prompt_tokens);
       EXPECT_EQ(rest.usage.completion_tokens, whole.usage.completion_tokens);
       EXPECT_LE(rest.usage.cached_tokens, rest.usage.prompt_tokens);
-      const size_t told = cut == 0 ? 0 : whole.prompt_logprobs.size();
+      const auto told = size_t(std::ranges::count_if(
+          whole.deltas_before_logprobs, [&](size_t before) { return cut > 0 && before <= cut; }));
       EXPECT_EQ(rest.prompt_logprobs.size() + told, whole.prompt_logprobs.size()) << cut;
     }
   }

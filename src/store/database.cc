@@ -136,7 +136,7 @@ Result<Database> Database::open(const std::filesystem::path& path, Durability du
   const std::string set_up = fmt::format(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; "
       "PRAGMA trusted_schema = OFF",
-      durability == Durability::kMachine ? "FULL" : "NORMAL");
+      durability == Durability::kMachine ? "FULL" : "OFF");
   if (Outcome done = database.execute(set_up); !done) {
     return std::unexpected(done.error().at(path.string()));
   }
@@ -172,6 +172,10 @@ Outcome Database::execute(const std::string& sql) {
     return std::unexpected(error_of(handle_, sql));
   }
   return {};
+}
+
+void Database::set_busy_wait(std::chrono::milliseconds longest) {
+  sqlite3_busy_timeout(handle_, static_cast<int>(longest.count()));
 }
 
 int64_t Database::changes() const { return sqlite3_changes64(handle_); }

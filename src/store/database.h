@@ -25,7 +25,9 @@ inline constexpr std::chrono::milliseconds kBusyWait{5000};
 
 // What a committed transaction outlives.
 enum class Durability {
-  kProcess,  // the end of the process at any moment; no fsync at a commit
+  // The end of the process at any moment. This connection never waits for the disk; another one to
+  // the same file, of kMachine, is to make the checkpoints.
+  kProcess,
   kMachine,  // the end of the machine too; an fsync at each commit
 };
 
@@ -91,6 +93,9 @@ class Database {
     if (!done) static_cast<void>(execute("ROLLBACK"));
     return done;
   }
+
+  // How long to wait for whoever holds the database locked, instead of kBusyWait.
+  void set_busy_wait(std::chrono::milliseconds longest);
 
   int64_t changes() const;         // rows that the last statement changed
   int64_t last_insert_id() const;  // rowid of the last insert
