@@ -170,7 +170,7 @@ const std::vector<Setting> kFewSettings = {
     {.name = "32 together, odd chunks, two threads", .rows = 61, .threads = 2},
     {.name = "preemption, prefix cache and speculation",
      .rows = 64,
-     .blocks = 20,
+     .blocks = 16,
      .prefix_caching = true,
      .drafts = 6,
      .stretch = 1.2},

@@ -96,7 +96,9 @@ void Scheduler::measure_load() {
     }
   }
   load.streams = static_cast<int>(streams_.size());
-  const int kept_for_prompts = load.prompts > 0 ? kLeastPromptRows : 0;
+  // A place may get free in this very step.
+  const bool may_compute_prompts = load.prompts > 0 || !waiting_.empty();
+  const int kept_for_prompts = may_compute_prompts ? kLeastPromptRows : 0;
   draft_planner_.plan(streams_, load.stream_rows, step_budget_.cost(),
                       budget_ - load.streams - kept_for_prompts);
   for (const Sequence* sequence : streams_) {
@@ -127,18 +129,26 @@ void Scheduler::schedule_decodes() {
   }
 }
 
-// Draft rows take blocks that nobody wants: none while anyone waits to be admitted.
+// Draft rows take blocks that nobody wants: none while anyone waits to be admitted, and none that
+// those running have still to fill. Of blocks that carry a prefix they take only what the sequence
+// would need within a few tokens, its next one; refused, it comes back empty and is the first to be
+// taken.
 void Scheduler::schedule_drafts() {
   const int block_size = cache_.block_size();
+  const BlockPool& pool = cache_.pool();
+  int64_t spare = waiting_.empty() ? pool.free_count() : 0;
+  for (const Sequence* running : running_) spare -= missing_blocks(*running);
   for (PlanEntry& entry : plan_.entries) {
     Sequence& sequence = *entry.sequence;
     if (sequence.draft_rows == 0 || !sequence.streams()) continue;
-    int64_t blocks = std::ssize(sequence.blocks);
-    if (waiting_.empty()) blocks += cache_.pool().free_count();
+    const int64_t held = std::ssize(sequence.blocks);
+    const int64_t empty = pool.free_count() - pool.cached_count();
+    const int64_t more = std::max<int64_t>(0, std::min(spare, std::max<int64_t>(empty, 1)));
     const int known = sequence.computed + entry.rows;
     entry.drafts = static_cast<int>(
-        std::min<int64_t>({sequence.draft_rows, budget_, blocks * block_size - known}));
+        std::min<int64_t>({sequence.draft_rows, budget_, (held + more) * block_size - known}));
     cache_.grow(sequence, known + entry.drafts);
+    spare -= std::ssize(sequence.blocks) - held;
     sequence.planned_rows += entry.drafts;
     sequence.share->clock += entry.drafts;
     budget_ -= entry.drafts;

@@ -302,6 +302,116 @@ TEST(Scheduler, PromptsBesideStreamsGetWhatTheBudgetSays) {
   EXPECT_EQ(step(), (Rows{{4, 32}})) << "without streams a step takes all";
 }
 
+TEST(Scheduler, APromptThatFindsAPlaceInAFullBatchIsBoundedToo) {
+  SchedulerOptions options = roomy();
+  options.max_sequences = 2;
+  options.max_step_stretch = 1.25;
+  Harness h(options);
+  const auto step = [&] {
+    const Rows rows = h.step();
+    int total = 0;
+    for (const auto& [id, count] : rows) total += count;
+    h.scheduler().learn(std::chrono::microseconds(10'000 + 500 * total));
+    return rows;
+  };
+  h.add(1, 4, 300);
+  h.add(2, 4, 40);
+  for (int i = 0; i < 20; ++i) step();
+  h.add(3, 200, 10);
+  h.add(4, 200, 10, -1);  // takes the place of 2
+  int longest = 0;
+  while (h.scheduler().find(3) != nullptr) {
+    for (const auto& [id, rows] : step()) longest = id > 2 ? std::max(longest, rows) : longest;
+  }
+  EXPECT_GE(longest, kLeastPromptRows);
+  EXPECT_LE(longest, 7);
+}
+
+// One stream whose text repeats itself, beside whatever else the scheduler has. Its drafts are
+// always refused.
+class StreamWithDrafts {
+ public:
+  StreamWithDrafts(Scheduler& scheduler, int prompt, int output) : scheduler_(scheduler) {
+    Request request;
+    request.id = 1;
+    request.prompt.assign(size_t(prompt), 3);
+    request.sampling.max_tokens = output;
+    stream_ = &scheduler.add(make_sequence(request, 1 << 20, {}));
+  }
+
+  const Sequence& sequence() const { return *stream_; }
+
+  // Returns the number of its draft rows.
+  int step() {
+    const Plan& plan = scheduler_.schedule({});
+    preemptions += plan.preemptions;
+    scheduler_.commit();
+    int drafts = 0;
+    for (const PlanEntry& entry : plan.entries) {
+      if (entry.drafts > 0) scheduler_.settle(*entry.sequence, 0);
+      drafts += entry.drafts;
+    }
+    if (stream_->remaining() == 0) append_token(*stream_, 3);
+    scheduler_.learn(std::chrono::milliseconds(1));
+    scheduler_.check_integrity();
+    return drafts;
+  }
+
+  int preemptions = 0;
+
+ private:
+  Scheduler& scheduler_;
+  Sequence* stream_ = nullptr;
+};
+
+Request distinct_prompt(RequestId id, int size) {
+  Request request;
+  request.id = id;
+  for (int i = 0; i < size; ++i) request.prompt.push_back(100 + i);
+  request.sampling.max_tokens = 1;
+  return request;
+}
+
+TEST(Scheduler, DraftsLeaveAPromptUnderWayItsBlocks) {
+  SchedulerOptions options;
+  options.max_sequences = 2;
+  options.max_batched_tokens = 14;
+  options.block_size = 4;
+  options.kv_blocks = 8;
+  options.speculation = {.max_draft = 8, .lookup_min = 1};
+  Scheduler scheduler(options);
+  StreamWithDrafts stream(scheduler, 3, 17);
+  int drafts = 0;
+  while (drafts == 0 && stream.sequence().size() < 9) drafts += stream.step();
+  ASSERT_GT(drafts, 0);
+  const Sequence& prompt = scheduler.add(make_sequence(distinct_prompt(2, 20), 1 << 20, {}));
+  while (prompt.remaining() > 0 && stream.sequence().size() < 12) drafts += stream.step();
+  EXPECT_EQ(prompt.remaining(), 0);
+  EXPECT_EQ(stream.preemptions, 0);
+}
+
+TEST(Scheduler, DraftsEvictOnlyWhatTheirSequenceIsAboutToTake) {
+  SchedulerOptions options;
+  options.max_batched_tokens = 64;
+  options.block_size = 4;
+  options.kv_blocks = 12;
+  options.speculation = {.max_draft = 8, .lookup_min = 1};
+  Scheduler scheduler(options);
+  Sequence& first = scheduler.add(make_sequence(distinct_prompt(2, 40), 1 << 20, {}));
+  scheduler.schedule({});
+  scheduler.commit();
+  scheduler.remove(first);
+  ASSERT_EQ(scheduler.pool().cached_count(), 10);
+  StreamWithDrafts stream(scheduler, 7, 30);
+  int drafts = 0;
+  while (stream.sequence().size() < 30) {
+    drafts += stream.step();
+    const int used = (stream.sequence().computed + 3) / 4;
+    EXPECT_LE(10 - scheduler.pool().cached_count(), std::max(0, used - 2) + 1);
+  }
+  EXPECT_GT(drafts, 20);
+}
+
 TEST(Scheduler, DraftsTakeNoBlockFromOthers) {
   SchedulerOptions options = roomy();
   options.block_size = 4;

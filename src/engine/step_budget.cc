@@ -34,8 +34,9 @@ void StepBudget::follow(const StepLoad& load) {
 int StepBudget::prompt_rows(const StepLoad& load) {
   if (least_share_ < 0.0) return max_rows_;
   follow(load);
-  if (load.streams == 0 || load.prompts == 0 || !cost_.known()) return max_rows_;
-  const double fair = std::min(double(load.prompts - 1) / load.streams, kGreatestShare);
+  if (load.streams == 0 || !cost_.known()) return max_rows_;
+  const int behind = std::max(load.prompts - 1, 0);
+  const double fair = std::min(double(behind) / load.streams, kGreatestShare);
   const double share = std::max(share_, fair);
   const double longest = cost_.predict(load.stream_rows) * (1.0 + share);
   int enough = std::min(kLeastPromptRows, max_rows_);

@@ -27,7 +27,7 @@ inline constexpr int kLeastPromptRows = 4;
 struct StepLoad {
   int streams = 0;             // sequences that wait for their next token
   StepShape stream_rows;       // of these, with what they speculate on
-  int prompts = 0;             // sequences that wait for their first one
+  int prompts = 0;             // sequences that wait for their first one and have a place
   int64_t prompt_context = 0;  // positions that the next prompt row attends to
 };
 
@@ -40,7 +40,8 @@ class StepBudget {
   void learn(const StepShape& step, Duration time) { cost_.learn(step, time); }
   const StepCost& cost() const { return cost_; }
 
-  // Prompt rows for the next step; to be asked once a step.
+  // Prompt rows for the next step; to be asked once a step. Without prompts: those for one that a
+  // place is found for after all.
   int prompt_rows(const StepLoad& load);
 
  private:

@@ -56,6 +56,13 @@ TEST(StepBudget, OnePromptStretchesAStepByWhatIsAllowed) {
   }
 }
 
+// Every place is taken as the step is planned, and one gets free in it.
+TEST(StepBudget, APromptThatWasNotExpectedIsBoundedToo) {
+  StepBudget budget = taught(1.25);
+  EXPECT_LE(stretch(8, budget.prompt_rows(load(8, 0))), 1.27);
+  EXPECT_EQ(budget.prompt_rows(load(0, 0)), kMost);
+}
+
 TEST(StepBudget, SomeRowsAreAlwaysLeft) {
   StepBudget budget = taught(1.0);
   EXPECT_EQ(budget.prompt_rows(load(8, 1)), kLeastPromptRows);
