@@ -15,6 +15,36 @@ constexpr std::array<std::string_view, 17> kStatusNames = {
 
 }  // namespace
 
+Result<Running::Place> Running::enter() {
+  const std::lock_guard lock(mutex_);
+  if (leaving_) {
+    return fail(Code::kUnavailable, "the server is draining: ask another", {}, "draining");
+  }
+  ++count_;
+  return Place(this);
+}
+
+void Running::exit() {
+  const std::lock_guard lock(mutex_);
+  if (--count_ == 0) none_left_.notify_all();
+}
+
+void Running::leave() {
+  const std::lock_guard lock(mutex_);
+  leaving_ = true;
+}
+
+bool Running::leaving() const {
+  const std::lock_guard lock(mutex_);
+  return leaving_;
+}
+
+size_t Running::wait_until(TimePoint deadline) const {
+  std::unique_lock lock(mutex_);
+  none_left_.wait_until(lock, deadline, [this] { return count_ == 0; });
+  return count_;
+}
+
 TimePoint CallKit::deadline(const grpc::CallbackServerContext& context) const {
   const TimePoint now = clock.now();
   const auto left = context.deadline() - std::chrono::system_clock::now();

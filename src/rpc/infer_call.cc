@@ -45,12 +45,16 @@ class InferState {
 
 class InferReactor : public grpc::ServerUnaryReactor {
  public:
-  InferReactor(KitPtr kit, ModelInferResponse& response)
-      : state(std::make_shared<InferState>(std::move(kit), *this, response)) {}
+  InferReactor(KitPtr kit, ModelInferResponse& response, Running::Place place)
+      : state(std::make_shared<InferState>(std::move(kit), *this, response)),
+        place_(std::move(place)) {}
   void OnCancel() override { state->cancel(); }
   void OnDone() override { delete this; }
 
   const std::shared_ptr<InferState> state;
+
+ private:
+  const Running::Place place_;  // until the answer has been sent
 };
 
 struct Begun {
@@ -95,8 +99,9 @@ void begin(const CallKit& kit, const std::shared_ptr<InferState>& state, const B
 
 grpc::ServerUnaryReactor* start_infer(KitPtr kit, grpc::CallbackServerContext& context,
                                       const inference::ModelInferRequest& request,
-                                      ModelInferResponse& response, Caller caller) {
-  auto* reactor = new InferReactor(kit, response);
+                                      ModelInferResponse& response, Caller caller,
+                                      Running::Place place) {
+  auto* reactor = new InferReactor(kit, response, std::move(place));
   const std::shared_ptr<InferState> state = reactor->state;
   Begun begun{.model = request.model_name(),
               .version = request.model_version(),

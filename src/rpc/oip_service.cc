@@ -23,6 +23,8 @@ OipService::Unary* OipService::answer(Context& context, const char* method, cons
   return reactor;
 }
 
+bool OipService::ready() const { return kit_->backend.ready() && !kit_->running.leaving(); }
+
 Outcome OipService::check_model(const std::string& model, const std::string& version) const {
   SLUICE_RETURN_IF_ERROR(kit_->backend.find_model(model));
   return api::check_model_version(version);
@@ -30,6 +32,7 @@ Outcome OipService::check_model(const std::string& model, const std::string& ver
 
 Outcome OipService::change(Context& context, const std::string& model, bool load) const {
   SLUICE_RETURN_IF_ERROR(kit_->options.authorize_admin(headers_of(context)));
+  SLUICE_ASSIGN_OR_RETURN(const auto place, kit_->running.enter());
   SLUICE_RETURN_IF_ERROR(api::change_model(kit_->backend, model, load));
   return {};
 }
@@ -45,7 +48,7 @@ OipService::Unary* OipService::ServerLive(Context* context, const inference::Ser
 OipService::Unary* OipService::ServerReady(Context* context, const inference::ServerReadyRequest*,
                                            inference::ServerReadyResponse* response) {
   return answer(*context, "ServerReady", [&]() -> Outcome {
-    response->set_ready(kit_->backend.ready());
+    response->set_ready(ready());
     return {};
   });
 }
@@ -55,7 +58,7 @@ OipService::Unary* OipService::ModelReady(Context* context,
                                           inference::ModelReadyResponse* response) {
   return answer(*context, "ModelReady", [&]() -> Outcome {
     SLUICE_RETURN_IF_ERROR(check_model(request->name(), request->version()));
-    response->set_ready(kit_->backend.ready());
+    response->set_ready(ready());
     return {};
   });
 }
@@ -85,15 +88,21 @@ OipService::Unary* OipService::ModelInfer(Context* context,
                                           const inference::ModelInferRequest* request,
                                           inference::ModelInferResponse* response) {
   auto caller = kit_->options.authorize(headers_of(*context));
-  if (!caller) {
-    return answer(*context, "ModelInfer", [] { return Outcome(); });
+  auto place = kit_->running.enter();
+  if (!caller || !place) {
+    return answer(*context, "ModelInfer",
+                  [&] { return place ? Outcome() : std::unexpected(place.error()); });
   }
-  return start_infer(kit_, *context, *request, *response, *std::move(caller));
+  return start_infer(kit_, *context, *request, *response, *std::move(caller), *std::move(place));
 }
 
 grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*
 OipService::ModelStreamInfer(Context* context) {
-  return start_stream(kit_, *context, kit_->options.authorize(headers_of(*context)));
+  auto caller = kit_->options.authorize(headers_of(*context));
+  if (const auto place = kit_->running.enter(); caller && !place) {
+    caller = std::unexpected(place.error());
+  }
+  return start_stream(kit_, *context, caller);
 }
 
 OipService::Unary* OipService::RepositoryModelLoad(

@@ -38,6 +38,7 @@ class OipService : public inference::GRPCInferenceService::CallbackService {
   // Finishes a call that is answered on the spot: `work` runs when the caller may call.
   template <typename Work>
   Unary* answer(Context& context, const char* method, const Work& work);
+  bool ready() const;
   Outcome check_model(const std::string& model, const std::string& version) const;
   Outcome change(Context& context, const std::string& model, bool load) const;
 

@@ -7,10 +7,12 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "rpc/call_kit.h"
 #include "rpc/oip_service.h"
 
 namespace sluice::rpc {
@@ -18,6 +20,7 @@ namespace {
 
 constexpr int kMaxStreams = 1024;                  // calls at a time on one connection
 constexpr size_t kQuotaBytes = size_t{512} << 20;  // buffers of all connections together
+constexpr std::chrono::seconds kFarewell{1};       // for what takes no part in the drain
 constexpr int kIdleMs = 600'000;                   // a connection without calls is closed then
 
 std::string address(const RpcOptions& options) {
@@ -46,6 +49,7 @@ void log_for_grpc(gpr_log_func_args* line) {
 }  // namespace
 
 struct RpcServer::Impl {
+  KitPtr kit;
   OipService service;
   std::unique_ptr<grpc::Server> server{};
   int port = 0;
@@ -57,7 +61,7 @@ Result<std::unique_ptr<RpcServer>> RpcServer::start(completion::Backend& backend
                                                     const Clock& clock) {
   const std::string where = address(options);
   auto kit = std::make_shared<const CallKit>(backend, metrics, workers, std::move(options), clock);
-  auto impl = std::unique_ptr<Impl>(new Impl{.service = OipService(std::move(kit))});
+  auto impl = std::unique_ptr<Impl>(new Impl{.kit = kit, .service = OipService(kit)});
   gpr_set_log_function(log_for_grpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
@@ -78,12 +82,19 @@ RpcServer::~RpcServer() { drain(Duration::zero()); }
 
 uint16_t RpcServer::port() const { return static_cast<uint16_t>(impl_->port); }
 
-bool RpcServer::drain(Duration patience) {
-  const auto until = std::chrono::system_clock::now() +
-                     std::chrono::duration_cast<std::chrono::system_clock::duration>(patience);
+void RpcServer::leave() {
+  impl_->kit->running.leave();
   if (auto* health = impl_->server->GetHealthCheckService()) health->SetServingStatus(false);
-  impl_->server->Shutdown(until);
-  return std::chrono::system_clock::now() < until;
+}
+
+bool RpcServer::drain(Duration patience) {
+  const TimePoint until = sluice::system_clock().now() + patience;
+  leave();
+  const size_t cut = impl_->kit->running.wait_until(until);
+  // Streams that wait for a request and watchers of the health service never end by themselves.
+  const Duration rest = std::clamp<Duration>(until - sluice::system_clock().now(), {}, kFarewell);
+  impl_->server->Shutdown(std::chrono::system_clock::now() + rest);
+  return cut == 0;
 }
 
 }  // namespace sluice::rpc

@@ -51,7 +51,11 @@ class RpcServer {
 
   uint16_t port() const;
 
-  // No new calls; true when all others have ended before `patience` was over. What is left is cut.
+  // From here on the server says that it is not ready and refuses new requests as unavailable,
+  // those of open streams too; requests under way go on.
+  void leave();
+
+  // Leaves, and ends once no request is under way or `patience` is over. True when none was cut.
   bool drain(Duration patience);
 
  private:
