@@ -41,7 +41,9 @@ plan::Listener listener_of(const plan::Plan& plan, const GatewayOptions& options
   return {.host = options.host, .port = static_cast<uint16_t>(options.port)};
 }
 
-// The parts of a running gateway, in the order in which they depend on each other.
+// The parts of a running gateway. They end in the order opposite to that in which they stand: first
+// the server, with its loops, which hands work to the workers; then the workers, whose tasks use
+// the front and the gateway.
 class GatewayProcess {
  public:
   static Result<std::unique_ptr<GatewayProcess>> start(std::shared_ptr<const plan::Plan> plan,
@@ -51,7 +53,8 @@ class GatewayProcess {
       SLUICE_ASSIGN_OR_RETURN(auto loop, net::EventLoop::create());
       loops.push_back(std::move(loop));
     }
-    std::unique_ptr<GatewayProcess> process(new GatewayProcess(plan, loops));
+    auto workers = std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue);
+    std::unique_ptr<GatewayProcess> process(new GatewayProcess(plan, loops, std::move(workers)));
     SLUICE_RETURN_IF_ERROR(process->gateway_->open());
     const plan::Listener listener = listener_of(*plan, options);
     net::ServerOptions http;
@@ -69,8 +72,6 @@ class GatewayProcess {
 
   ~GatewayProcess() {
     if (http_) gateway_->end();
-    workers_.reset();  // its tasks post to the loops
-    http_.reset();
   }
 
   uint16_t port() const { return http_->port(); }
@@ -83,20 +84,21 @@ class GatewayProcess {
 
  private:
   GatewayProcess(std::shared_ptr<const plan::Plan> plan,
-                 const std::vector<std::shared_ptr<net::EventLoop>>& loops)
-      : workers_(std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue)),
-        gateway_(std::make_shared<gateway::Gateway>(std::move(plan), loops, *workers_, metrics_)),
+                 const std::vector<std::shared_ptr<net::EventLoop>>& loops,
+                 std::unique_ptr<WorkerPool> workers)
+      : gateway_(std::make_shared<gateway::Gateway>(std::move(plan), loops, *workers, metrics_)),
         front_(
             gateway_->relay_host(), [this] { return gateway_->snapshot(); }, gateway_->chooser(),
-            *workers_, metrics_, [this] { return gateway_->quota(); }) {
+            *workers, metrics_, [this] { return gateway_->quota(); }),
+        workers_(std::move(workers)) {
     gateway_->set_sluice_handler(
         [this](gateway::RelayRequest request) { front_.answer(std::move(request)); });
   }
 
   telemetry::Metrics metrics_;
-  std::unique_ptr<WorkerPool> workers_;
   std::shared_ptr<gateway::Gateway> gateway_;
   gateway::UnbrokenFront front_;
+  std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<net::HttpServer> http_;
 };
 

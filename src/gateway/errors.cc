@@ -4,11 +4,21 @@
 #include <charconv>
 #include <chrono>
 
+#include "endpoint/error_shape.h"
 #include "net/client.h"
+#include "net/sse.h"
 
 namespace sluice::gateway {
 
 using plan::ErrorClass;
+
+namespace {
+
+bool is_own(std::string_view reason) {
+  return reason == net::kNotSent || reason == net::kNotResolved;
+}
+
+}  // namespace
 
 std::optional<ErrorClass> error_of_status(int status, std::string_view body) {
   switch (status) {
@@ -32,7 +42,8 @@ std::optional<ErrorClass> error_of_status(int status, std::string_view body) {
 }
 
 ErrorClass error_of_failure(const Status& failure) {
-  if (failure.reason() == net::kNotConnected || failure.reason() == net::kStaleConnection) {
+  const std::string_view reason = failure.reason();
+  if (reason == net::kNotConnected || reason == net::kStaleConnection || is_own(reason)) {
     return ErrorClass::kConnect;
   }
   if (failure.code() == Code::kDeadlineExceeded) return ErrorClass::kTimeout;
@@ -56,6 +67,21 @@ UseResult use_result(ErrorClass error) {
       break;
   }
   return UseResult::kAnswered;
+}
+
+UseResult use_result(const Status& failure) {
+  // A kept connection that had been closed says nothing of the replica either.
+  if (is_own(failure.reason()) || failure.reason() == net::kStaleConnection) {
+    return UseResult::kUntold;
+  }
+  return use_result(error_of_failure(failure));
+}
+
+std::string error_event(std::string_view path, const Status& status) {
+  const net::HttpResponse shaped = endpoint::shaped_error(path, status);
+  // Anthropic's answers alone have this field, and its streams alone name their events.
+  const bool named = !net::find_header(shaped.headers, "request-id").empty();
+  return net::sse_event(shaped.body, named ? "error" : "");
 }
 
 std::optional<Duration> retry_after(const net::Headers& headers) {

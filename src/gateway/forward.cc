@@ -89,6 +89,16 @@ net::Headers answer_headers(const net::Headers& headers, std::string_view id) {
   return out;
 }
 
+net::ClientOptions client_options(const plan::Plan& plan) {
+  constexpr size_t kOwnQuestions = 1024;
+  net::ClientOptions options;
+  options.max_connections = plan.server.max_connections * 2 + kOwnQuestions;
+  for (const plan::Route& route : plan.routes) {
+    if (route.mirror) options.max_connections += static_cast<size_t>(route.mirror->max_in_flight);
+  }
+  return options;
+}
+
 std::string traceparent_of(const net::HttpRequest& request) {
   const std::string_view given = request.header("traceparent");
   if (is_traceparent(given)) return std::string(given);

@@ -19,6 +19,10 @@ net::Headers onward_headers(const net::HttpRequest& request, const plan::Upstrea
 // Fields of an answer that go to the client.
 net::Headers answer_headers(const net::Headers& headers, std::string_view id);
 
+// Of a client for all of a plan's requests: an attempt and a second one beside it for each
+// connection that the server takes, the copies, and the gateway's own questions.
+net::ClientOptions client_options(const plan::Plan& plan);
+
 // The caller's traceparent when it is one, else a new one (W3C Trace Context, version 00).
 std::string traceparent_of(const net::HttpRequest& request);
 // The trace id in it.

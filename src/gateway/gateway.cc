@@ -97,6 +97,16 @@ Outcome bound_cost(RelayRequest& request, int64_t default_max_tokens) {
   return {};
 }
 
+// The field that differs though it is read at the start only; empty: none.
+std::string_view changed_at_start_only(const plan::Plan& a, const plan::Plan& b) {
+  if (a.listeners != b.listeners) return "listen";
+  if (a.server.max_connections != b.server.max_connections) return "server.max_connections";
+  if (a.server.max_body_bytes != b.server.max_body_bytes) return "server.max_body";
+  if (a.access_log.path != b.access_log.path) return "access_log.path";
+  if (a.usage.path != b.usage.path) return "usage.path";
+  return {};
+}
+
 }  // namespace
 
 Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
@@ -111,8 +121,7 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
                   .on_over = [this](RequestRecord& record) { over(record); }},
       balancer_([this] { return snapshot(); }),
       snapshot_(std::make_shared<const Snapshot>(std::move(plan), nullptr, clock)) {
-  net::ClientOptions options;
-  options.max_connections = snapshot_->plan().server.max_connections * 2;
+  const net::ClientOptions options = client_options(snapshot_->plan());
   for (const auto& loop : loops) {
     loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop)});
   }
@@ -154,20 +163,10 @@ std::shared_ptr<const Snapshot> Gateway::snapshot() const {
 
 Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
   const auto before = snapshot();
-  if (plan->listeners != before->plan().listeners) {
+  if (const std::string_view fixed = changed_at_start_only(before->plan(), *plan); !fixed.empty()) {
     gateway_metrics_.reload(false);
     return fail(Code::kFailedPrecondition,
-                "listen: addresses cannot change while the gateway runs; start a new one");
-  }
-  if (plan->access_log.path != before->plan().access_log.path) {
-    gateway_metrics_.reload(false);
-    return fail(Code::kFailedPrecondition,
-                "access_log.path: cannot change while the gateway runs; start a new one");
-  }
-  if (plan->usage.path != before->plan().usage.path) {
-    gateway_metrics_.reload(false);
-    return fail(Code::kFailedPrecondition,
-                "usage.path: cannot change while the gateway runs; start a new one");
+                fmt::format("{}: cannot change while the gateway runs; start a new one", fixed));
   }
   count_decisions(*before);  // under the policies that made them
   auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_);
@@ -201,10 +200,12 @@ std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
   } else if (caller->tenant != nullptr || current->has_public_route() ||
              current->plan().tenants.empty() ||
              (head.path == "/metrics" && current->plan().server.metrics_public)) {
+    head.context = std::make_shared<const Known>(Known{current, *caller});
     return std::nullopt;
   }
   RequestRecord record = new_record(head);
   HttpResponse response = endpoint::shaped_error(head.path, status);
+  response.headers.emplace_back("X-Request-Id", record.id);
   record.status = response.status;
   record.ending = Ending::kRefused;
   record.error = status.reason();
@@ -258,11 +259,13 @@ void Gateway::send_usage(RelayRequest request) {
   if (caller.key == nullptr || !caller.key->admin) {
     return refused(request, {Code::kPermissionDenied, "/usage needs a key with admin: true"});
   }
-  const Outcome queued =
-      workers_.submit([this, query = request.http.query, responder = request.responder] {
+  const Outcome queued = workers_.submit(
+      [this, query = request.http.query, responder = request.responder, id = request.record.id] {
         const auto report = quota_->report(query_value(query, "from"), query_value(query, "to"));
-        responder->send(report ? endpoint::json_response(*report)
-                               : endpoint::error_response(report.error()));
+        HttpResponse response =
+            report ? endpoint::json_response(*report) : endpoint::error_response(report.error());
+        response.headers.emplace_back("X-Request-Id", id);
+        responder->send(std::move(response));
       });
   if (!queued) refused(request, queued.error());
 }
@@ -281,14 +284,18 @@ RequestRecord Gateway::new_record(const HttpRequest& request) const {
 
 void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> responder) {
   RelayRequest relay;
-  relay.snapshot = snapshot();
+  const auto known = std::static_pointer_cast<const Known>(std::exchange(request.context, {}));
+  relay.snapshot = known ? known->snapshot : snapshot();
   relay.record = new_record(request);
   relay.http = std::move(request);
   relay.responder = std::move(responder);
-  const bool open_page = relay.http.path == "/health" || relay.http.path == "/ready";
-  const auto caller = open_page ? Caller{} : identify(*relay.snapshot, relay.http);
-  if (!caller) return refused(relay, caller.error());
-  relay.caller = *caller;
+  if (known) {
+    relay.caller = known->caller;
+  } else if (relay.http.path != "/health" && relay.http.path != "/ready") {
+    const auto caller = identify(*relay.snapshot, relay.http);
+    if (!caller) return refused(relay, caller.error());
+    relay.caller = *caller;
+  }
   relay.record.tenant = relay.caller.tenant_name();
   relay.record.key = relay.caller.key_name();
   if (relay.http.path == "/usage" && relay.http.method == "GET")
@@ -296,6 +303,7 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
   if (auto page = own_page(*relay.snapshot, relay.caller, relay.http)) {
     relay.record.status = page->status;
     relay.record.bytes_out = page->body.size();
+    page->headers.emplace_back("X-Request-Id", relay.record.id);
     relay.responder->send(*std::move(page));
     // Probes and scrapes would only bury the requests that matter.
     if (is_own_path(relay.http.path) && relay.record.status < 400) return;

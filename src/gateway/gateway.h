@@ -52,7 +52,8 @@ class Gateway : public net::HttpHandler {
   // Before the loops end: what begin() began is over when this returns.
   void end();
 
-  // Takes a plan in place of the one in force. Requests under way keep theirs.
+  // Takes a plan in place of the one in force. Requests under way keep theirs. Refused by name:
+  // a change of what only a start can change.
   Outcome apply(std::shared_ptr<const plan::Plan> plan);
   // A plan was refused.
   void note_bad_reload() { gateway_metrics_.reload(false); }
@@ -74,6 +75,12 @@ class Gateway : public net::HttpHandler {
   struct LoopParts {
     std::shared_ptr<net::EventLoop> loop;
     std::unique_ptr<net::HttpClient> client;
+  };
+
+  // What refuse() found out for handle(), so that a request is judged once, and by one plan.
+  struct Known {
+    std::shared_ptr<const Snapshot> snapshot;
+    Caller caller;
   };
 
   // Nobody where no key was sent; kUnauthenticated for a bad one.

@@ -2,20 +2,18 @@
 // from the plan and from fixed words, never from a request.
 #pragma once
 
-#include <array>
-#include <map>
-#include <memory>
-#include <mutex>
+#include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
-#include <tuple>
 
 #include "gateway/record.h"
 #include "telemetry/metrics.h"
 
 namespace sluice::gateway {
 
-// Any thread; lives as long as the Metrics.
+// Any thread; lives as long as the Metrics. Each thread remembers what it has counted before, so
+// that no request waits for another's count.
 class GatewayMetrics {
  public:
   explicit GatewayMetrics(telemetry::Metrics& metrics);
@@ -37,19 +35,23 @@ class GatewayMetrics {
   telemetry::Metrics& metrics() { return metrics_; }
 
  private:
-  telemetry::Counter& counter(const char* name, const char* help, telemetry::Labels labels);
-
-  telemetry::Metrics& metrics_;
-  std::mutex mutex_;
-  // Looked up by (name, values); the library's own look-up is slower by far.
-  std::map<std::tuple<const char*, std::string, std::string, std::string, std::string>,
-           telemetry::Counter*>
-      known_;
+  struct Seen;
   struct RouteTimes {
     telemetry::Histogram* duration;
     telemetry::Histogram* first_byte;
   };
-  std::map<std::string, RouteTimes> times_;
+  struct Label {
+    const char* name;
+    std::string_view value;
+  };
+
+  telemetry::Counter& counter(const char* name, const char* help,
+                              std::initializer_list<Label> labels);
+  const RouteTimes& times(const std::string& route);
+  Seen& seen() const;
+
+  telemetry::Metrics& metrics_;
+  const uint64_t id_;
 };
 
 }  // namespace sluice::gateway

@@ -1,22 +1,19 @@
-// The whole gateway in one process: clients on one side, scripted upstreams on the other.
+// The gateway's own pages, keys, reloads and log, before scripted upstreams.
 #include "gateway/gateway.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <filesystem>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
-#include "gateway/gateway_test_support.h"
-#include "net/test_support.h"
+#include "gateway/forward.h"
+#include "gateway/mirror.h"
+#include "gateway/running_test_support.h"
 
 namespace sluice::gateway {
 namespace {
@@ -25,378 +22,14 @@ using net::HttpRequest;
 using net::HttpResponse;
 using net::testing::RawClient;
 using net::testing::Signal;
-using Responder = std::shared_ptr<net::Responder>;
-
-// An upstream that answers as the test says, on its own loop.
-class ScriptedUpstream : public net::HttpHandler {
- public:
-  using Script = std::function<void(HttpRequest, Responder)>;
-
-  explicit ScriptedUpstream(Script script) : script_(std::move(script)) {}
-
-  static HttpResponse json(std::string body, int status = 200) {
-    return {.status = status,
-            .headers = {{"Content-Type", "application/json"}},
-            .body = std::move(body)};
-  }
-
-  void handle(HttpRequest request, Responder responder) override {
-    if (request.path == "/ready") return responder->send({.body = "ready"});
-    {
-      const std::lock_guard lock(mutex_);
-      seen_.push_back(request);
-    }
-    arrived.set();
-    script_(std::move(request), std::move(responder));
-  }
-
-  std::vector<HttpRequest> seen() const {
-    const std::lock_guard lock(mutex_);
-    return seen_;
-  }
-  int count() const { return static_cast<int>(seen().size()); }
-
-  Signal arrived;
-
- private:
-  const Script script_;
-  mutable std::mutex mutex_;
-  std::vector<HttpRequest> seen_;
-};
-
-struct RunningUpstream {
-  explicit RunningUpstream(ScriptedUpstream::Script script)
-      : handler(std::make_shared<ScriptedUpstream>(std::move(script))),
-        server(*net::HttpServer::start({}, handler)) {}
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(server->port()); }
-
-  std::shared_ptr<ScriptedUpstream> handler;
-  std::unique_ptr<net::HttpServer> server;
-};
-
-ScriptedUpstream::Script answers(const std::string& name) {
-  return [name](const HttpRequest& request, const Responder& responder) {
-    responder->send(
-        ScriptedUpstream::json("{\"who\":\"" + name + "\",\"saw\":" + request.body + "}"));
-  };
-}
-ScriptedUpstream::Script fails(int status, net::Headers headers = {}) {
-  return [status, headers](const HttpRequest&, const Responder& responder) {
-    HttpResponse response = ScriptedUpstream::json("{\"error\":\"no\"}", status);
-    for (const auto& header : headers) response.headers.push_back(header);
-    responder->send(std::move(response));
-  };
-}
-
-struct RunningGateway {
-  explicit RunningGateway(const std::string& yaml) : workers(1, 64) {
-    loop = *net::EventLoop::create();
-    gateway =
-        std::make_shared<Gateway>(testing::plan_of(yaml), std::vector{loop}, workers, metrics);
-    const Outcome opened = gateway->open();
-    EXPECT_TRUE(opened) << opened.error().message();
-    net::ServerOptions options;
-    options.loops = {loop};
-    server = *net::HttpServer::start(std::move(options), gateway);
-  }
-  ~RunningGateway() {
-    server.reset();
-    gateway.reset();
-  }
-
-  std::string url(std::string_view path) const {
-    return "http://127.0.0.1:" + std::to_string(server->port()) + std::string(path);
-  }
-  HttpResponse post(std::string body, net::Headers headers = {},
-                    std::string path = "/v1/completions") {
-    auto response = client.fetch({.method = "POST",
-                                  .url = url(path),
-                                  .headers = std::move(headers),
-                                  .body = std::move(body)});
-    if (!response) ADD_FAILURE() << response.error().message();
-    return response ? *response : HttpResponse{.status = 0};
-  }
-  HttpResponse get(std::string_view path, net::Headers headers = {}) {
-    return client.fetch({.url = url(path), .headers = std::move(headers)})
-        .value_or(HttpResponse{.status = 0});
-  }
-
-  telemetry::Metrics metrics;
-  WorkerPool workers;
-  std::shared_ptr<net::EventLoop> loop;
-  std::shared_ptr<Gateway> gateway;
-  std::unique_ptr<net::HttpServer> server;
-  net::HttpClient client;
-};
-
-// One public route over the given upstreams' URLs; `more` goes into the route.
-std::string plan_text(const std::vector<std::string>& urls, const std::string& more = "",
-                      const std::string& upstream = "") {
-  std::string text =
-      "upstreams:\n  - name: u\n    health: {active: false}\n" + upstream + "    endpoints:\n";
-  for (size_t i = 0; i < urls.size(); ++i) {
-    text += "      - {url: \"" + urls[i] + "\", name: r" + std::to_string(i) + "}\n";
-  }
-  return text + "routes:\n  - name: r\n    public: true\n    policy: round_robin\n" +
-         (more.contains("targets:") ? "" : "    targets: [{upstream: u}]\n") + more;
-}
-
-constexpr const char* kBody = R"({"model":"m","prompt":"hi"})";
-
-TEST(Relay, PassesRequestAndAnswerOn) {
-  RunningUpstream upstream(answers("a"));
-  RunningGateway gateway(plan_text({upstream.url()}, "    targets: [{upstream: u, model: real}]\n",
-                                   "    api_key: {env: X}\n    path_prefix: /base\n"));
-  const auto response =
-      gateway.post(kBody, {{"Authorization", "Bearer not-for-upstreams"}, {"X-Api-Version", "2"}});
-  // On a route without keys a key that nobody knows is refused all the same.
-  EXPECT_EQ(response.status, 401);
-  const auto good = gateway.post(kBody, {{"X-Api-Version", "2"}});
-  EXPECT_EQ(good.status, 200);
-  EXPECT_EQ(good.body, R"({"who":"a","saw":{"model":"real","prompt":"hi"}})");
-  EXPECT_FALSE(net::find_header(good.headers, "x-request-id").empty());
-  const auto seen = upstream.handler->seen();
-  ASSERT_EQ(seen.size(), 1u);
-  EXPECT_EQ(seen[0].target, "/base/v1/completions");
-  EXPECT_EQ(seen[0].header("authorization"), "Bearer secret");
-  EXPECT_EQ(seen[0].header("x-api-version"), "2");
-  EXPECT_EQ(seen[0].header("x-request-id"), net::find_header(good.headers, "x-request-id"));
-  EXPECT_EQ(seen[0].header("traceparent").size(), 55u);
-}
-
-TEST(Relay, RetriesElsewhereBeforeTheFirstByte) {
-  RunningUpstream bad(fails(500));
-  RunningUpstream good(answers("good"));
-  RunningGateway gateway(plan_text({bad.url(), good.url()}, "    retry: {backoff: 1ms}\n"));
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(gateway.post(kBody).status, 200);
-  EXPECT_GT(bad.handler->count(), 0);
-  EXPECT_EQ(good.handler->count(), 6);
-}
-
-TEST(Relay, ADeadReplicaIsPassedOver) {
-  std::string dead;
-  {
-    const net::Fd closed = *net::listen_on("127.0.0.1", 0);
-    dead = "http://127.0.0.1:" + std::to_string(net::local_port(closed.get()));
-  }
-  RunningUpstream good(answers("good"));
-  RunningGateway gateway(plan_text({dead, good.url()}));
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(gateway.post(kBody).status, 200);
-}
-
-TEST(Relay, RetriesAreBounded) {
-  RunningUpstream bad(fails(503));
-  RunningGateway gateway(
-      plan_text({bad.url()},
-                "    retry: {attempts: 3, backoff: 1ms, budget_ratio: 0, budget_per_second: 2}\n",
-                "    breaker: {consecutive_failures: 1000}\n"));
-  EXPECT_EQ(gateway.post(kBody).status, 503);
-  EXPECT_EQ(bad.handler->count(), 3) << "the budget had two";
-  EXPECT_EQ(gateway.post(kBody).status, 503);
-  EXPECT_LE(bad.handler->count(), 5);
-}
-
-TEST(Relay, WhatIsNotListedIsPassedOnAsItIs) {
-  RunningUpstream upstream(fails(404));
-  RunningGateway gateway(plan_text({upstream.url()}));
-  const auto response = gateway.post(kBody);
-  EXPECT_EQ(response.status, 404);
-  EXPECT_EQ(response.body, "{\"error\":\"no\"}");
-  EXPECT_EQ(upstream.handler->count(), 1);
-}
-
-TEST(Relay, OurOwnCredentialsBeingRefusedIsNotTheClientsFault) {
-  RunningUpstream upstream(fails(401));
-  RunningGateway gateway(plan_text({upstream.url()}));
-  EXPECT_EQ(gateway.post(kBody).status, 503);
-}
-
-TEST(Relay, RetryAfterIsObeyedAndPassedOnWhenTooLong) {
-  RunningUpstream busy(fails(429, {{"Retry-After", "30"}}));
-  RunningGateway gateway(plan_text({busy.url()}));
-  const auto response = gateway.post(kBody);
-  EXPECT_EQ(response.status, 429);
-  EXPECT_EQ(net::find_header(response.headers, "retry-after"), "30");
-  EXPECT_EQ(busy.handler->count(), 1);
-  EXPECT_EQ(gateway.post(kBody).status, 503) << "the replica is left alone";
-  EXPECT_EQ(busy.handler->count(), 1);
-}
-
-TEST(Relay, FallbacksGoByErrorClass) {
-  RunningUpstream full(fails(429));
-  RunningUpstream other(answers("other"));
-  std::string plan = plan_text({full.url()},
-                               "    retry: {attempts: 0}\n"
-                               "    fallbacks:\n"
-                               "      - {upstream: v, on: [connect]}\n"
-                               "      - {upstream: v, on: [rate_limited], model: spare}\n");
-  plan.insert(plan.find("routes:"), "  - {name: v, health: {active: false}, endpoints: [{url: \"" +
-                                        other.url() + "\"}]}\n");
-  RunningGateway gateway(plan);
-  const auto response = gateway.post(kBody);
-  EXPECT_EQ(response.status, 200);
-  EXPECT_TRUE(response.body.contains("\"model\":\"spare\""));
-}
-
-TEST(Relay, StreamsPassThroughAsTheyCome) {
-  Responder stream;
-  Signal begun;
-  RunningUpstream upstream([&](const HttpRequest&, const Responder& responder) {
-    responder->start(200, {{"Content-Type", "text/event-stream"}});
-    responder->write("data: 1\n\n");
-    stream = responder;
-    begun.set();
-  });
-  RunningGateway gateway(plan_text({upstream.url()}));
-  std::string got;
-  Signal first_seen;
-  Signal ended;
-  gateway.client.request({.method = "POST", .url = gateway.url("/v1/completions"), .body = kBody},
-                         {.on_data =
-                              [&](std::string_view bytes) {
-                                got += bytes;
-                                first_seen.set();
-                              },
-                          .on_end =
-                              [&](const Outcome& outcome) {
-                                EXPECT_TRUE(outcome);
-                                ended.set();
-                              }});
-  ASSERT_TRUE(begun.wait());
-  ASSERT_TRUE(first_seen.wait()) << "nothing waits for the end";
-  stream->write("data: 2\n\n");
-  stream->finish();
-  ASSERT_TRUE(ended.wait());
-  EXPECT_EQ(got, "data: 1\n\ndata: 2\n\n");
-}
-
-TEST(Relay, ACutStreamEndsWithAnErrorThatClientsSee) {
-  RunningUpstream upstream([](const HttpRequest&, const Responder& responder) {
-    responder->start(200, {{"Content-Type", "text/event-stream"}});
-    responder->write("data: 1\n\nda");
-  });
-  RunningGateway gateway(plan_text({upstream.url()}));
-  const auto response = gateway.post(kBody);
-  EXPECT_EQ(response.status, 200);
-  EXPECT_TRUE(response.body.starts_with("data: 1\n\nda\n\ndata: {\"error\":{")) << response.body;
-  EXPECT_EQ(upstream.handler->count(), 1) << "never again after the first byte";
-}
-
-TEST(Relay, ACutWholeAnswerIsTriedAgain) {
-  std::atomic<int> calls = 0;
-  RunningUpstream upstream([&](const HttpRequest&, const Responder& responder) {
-    if (calls++ > 0) return responder->send(ScriptedUpstream::json("{}"));
-    responder->start(500, {});
-    responder->write("half");
-  });
-  RunningGateway gateway(plan_text({upstream.url()}, "    retry: {backoff: 1ms}\n"));
-  EXPECT_EQ(gateway.post(kBody).status, 200);
-}
-
-TEST(Relay, AClientThatLeavesFreesTheUpstream) {
-  Signal cancelled;
-  Responder held;
-  RunningUpstream upstream([&](const HttpRequest&, const Responder& responder) {
-    responder->on_close([&] { cancelled.set(); });
-    held = responder;
-  });
-  RunningGateway gateway(plan_text({upstream.url()}));
-  {
-    RawClient client(gateway.server->port());
-    client.send(
-        "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\n\r\n{\"model\":\"m\"}");
-    ASSERT_TRUE(upstream.handler->arrived.wait());
-    client.reset();
-  }
-  EXPECT_TRUE(cancelled.wait());
-}
-
-TEST(Relay, SilenceEndsInTime) {
-  std::vector<Responder> held;
-  RunningUpstream upstream(
-      [&](const HttpRequest&, const Responder& responder) { held.push_back(responder); });
-  RunningGateway gateway(
-      plan_text({upstream.url()},
-                "    retry: {attempts: 1, backoff: 1ms}\n    timeouts: {first_byte: 20ms}\n"));
-  EXPECT_EQ(gateway.post(kBody).status, 504);
-  EXPECT_EQ(upstream.handler->count(), 2);
-
-  RunningGateway whole(plan_text({upstream.url()}, "    timeouts: {total: 30ms}\n"));
-  EXPECT_EQ(whole.post(kBody).status, 504);
-  EXPECT_EQ(upstream.handler->count(), 3);
-}
-
-TEST(Relay, HedgesASlowFirstByte) {
-  Responder slow;
-  Signal cancelled;
-  RunningUpstream first([&](const HttpRequest&, const Responder& responder) {
-    responder->on_close([&] { cancelled.set(); });
-    slow = responder;
-  });
-  RunningUpstream second(answers("second"));
-  RunningGateway gateway(
-      plan_text({first.url(), second.url()}, "    hedge: {after: 10ms, budget_ratio: 1}\n"));
-  EXPECT_TRUE(gateway.post(kBody).body.contains("second"));
-  EXPECT_TRUE(cancelled.wait()) << "the loser is stopped";
-}
-
-TEST(Relay, TheQueueHoldsWhatItMay) {
-  std::vector<Responder> held;
-  std::mutex mutex;
-  Signal holds;
-  RunningUpstream upstream([&](const HttpRequest&, const Responder& responder) {
-    const std::lock_guard lock(mutex);
-    held.push_back(responder);
-    holds.set();
-  });
-  const auto answer = [&](size_t i) {
-    const std::lock_guard lock(mutex);
-    held[i]->send(ScriptedUpstream::json("{}"));
-  };
-  RunningGateway gateway(plan_text(
-      {upstream.url()}, "    queue: {max_concurrent: 1, max_waiting: 1, max_wait: 20s}\n"));
-  const auto& admission = gateway.gateway->snapshot()->routes()[0]->memory()->admission;
-  Signal ended;
-  const auto send = [&] {
-    gateway.client.request({.method = "POST", .url = gateway.url("/v1/completions"), .body = kBody},
-                           {.on_end = [&](const Outcome&) { ended.set(); }});
-  };
-  send();
-  ASSERT_TRUE(holds.wait(1));
-  send();
-  while (admission->waiting() == 0) {
-  }
-  EXPECT_EQ(gateway.post(kBody).status, 429);
-  answer(0);
-  ASSERT_TRUE(holds.wait(2));
-  answer(1);
-  EXPECT_TRUE(ended.wait(2));
-}
-
-TEST(Relay, CopiesAreComparedAndNeverSeen) {
-  const auto says = [](const std::string& text) {
-    return [text](const HttpRequest&, const Responder& responder) {
-      responder->send(
-          ScriptedUpstream::json("{\"id\":\"" + text + "\",\"text\":\"" + text + "\"}"));
-    };
-  };
-  RunningUpstream primary(says("a"));
-  RunningUpstream shadow(says("b"));
-  std::string plan =
-      plan_text({primary.url()}, "    mirror: {upstream: v, percent: 50, model: next}\n");
-  plan.insert(plan.find("routes:"), "  - {name: v, health: {active: false}, endpoints: [{url: \"" +
-                                        shadow.url() + "\"}]}\n");
-  RunningGateway gateway(plan);
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(gateway.post(kBody).body.contains("\"a\""));
-  ASSERT_TRUE(shadow.handler->arrived.wait(5));
-  EXPECT_EQ(primary.handler->count(), 10);
-  EXPECT_EQ(shadow.handler->count(), 5);
-  EXPECT_TRUE(shadow.handler->seen()[0].body.contains("next"));
-  const std::string wanted =
-      R"(sluice_gateway_mirror_compared_total{outcome="different_text",route="r"} 5)";
-  while (!gateway.metrics.render(true, false).contains(wanted)) {
-  }
-}
+using testing::answers;
+using testing::fails;
+using testing::kBody;
+using testing::plan_text;
+using testing::Responder;
+using testing::RunningGateway;
+using testing::RunningUpstream;
+using testing::ScriptedUpstream;
 
 TEST(AnswerDigest, ReadsTheTextWhateverIsAroundIt) {
   const auto digest = [](std::string_view text, size_t step) {
@@ -464,6 +97,66 @@ TEST(Gateway, AReloadChangesRoutesUnderWay) {
       gateway.gateway->apply(testing::plan_of("listen: \":1\"\n" + plan_text({b.url()})));
   EXPECT_FALSE(moved);
   EXPECT_TRUE(gateway.post(kBody).body.contains("\"b\""));
+}
+
+TEST(Gateway, AReloadRefusesByNameWhatOnlyAStartCanChange) {
+  RunningUpstream a(answers("a"));
+  const std::string plan = plan_text({a.url()});
+  RunningGateway gateway(plan);
+  for (const auto& [field, text] : std::vector<std::pair<std::string, std::string>>{
+           {"listen", "listen: \":1\"\n"},
+           {"server.max_connections", "server: {max_connections: 7}\n"},
+           {"server.max_body", "server: {max_body: 7MiB}\n"},
+           {"access_log.path", "access_log: {path: \"-\"}\n"},
+           {"usage.path", "usage: {path: /nowhere}\n"}}) {
+    const auto applied = gateway.gateway->apply(testing::plan_of(text + plan));
+    ASSERT_FALSE(applied) << field;
+    EXPECT_TRUE(applied.error().message().starts_with(field + ": ")) << applied.error().message();
+  }
+  EXPECT_TRUE(gateway.gateway->apply(testing::plan_of("server: {metrics_public: true}\n" + plan)));
+}
+
+// Keeps the answer.
+struct KeepingResponder : net::Responder {
+  void send(HttpResponse response) override { answer = std::move(response); }
+  void start(int, net::Headers) override {}
+  bool write(std::string_view) override { return true; }
+  void finish() override {}
+  void on_close(std::function<void()>) override {}
+  bool closed() const override { return false; }
+
+  HttpResponse answer;
+};
+
+TEST(Gateway, AKeyIsJudgedOnceAndByOnePlan) {
+  RunningUpstream a(answers("a"));
+  const auto with_key = [&](const std::string& key) {
+    return plan_text({a.url()}, "    match: {models: [m]}\n") +
+           "tenants:\n  - {name: t, keys: [{name: k, " + key + "}]}\n";
+  };
+  RunningGateway gateway(with_key("key: {env: K}"));
+  HttpRequest request = testing::request_of("/v1/models", {{"authorization", "Bearer secret"}});
+  request.method = "GET";
+  HttpRequest later = request;
+  EXPECT_FALSE(gateway.gateway->refuse(request));
+  EXPECT_TRUE(
+      gateway.gateway->apply(testing::plan_of(with_key("sha256: " + std::string(64, 'a')))));
+  const auto responder = std::make_shared<KeepingResponder>();
+  gateway.gateway->handle(request, responder);
+  EXPECT_EQ(responder->answer.status, 200) << "let in under the plan before";
+  EXPECT_FALSE(net::find_header(responder->answer.headers, "x-request-id").empty());
+  gateway.gateway->handle(later, responder);
+  EXPECT_EQ(responder->answer.status, 401) << "nobody has judged this one";
+  const auto refused = gateway.gateway->refuse(later);
+  ASSERT_TRUE(refused);
+  EXPECT_FALSE(net::find_header(refused->headers, "x-request-id").empty());
+}
+
+TEST(Gateway, ItsClientsHaveRoomForAllThatItLetsIn) {
+  const auto plan = testing::plan_of(
+      "server: {max_connections: 9000}\n" +
+      plan_text({"http://127.0.0.1:1"}, "    mirror: {upstream: u, max_in_flight: 5000}\n"));
+  EXPECT_GE(client_options(*plan).max_connections, 2u * 9000 + 5000);
 }
 
 TEST(Gateway, LogsEachRequestWithoutItsSecrets) {

@@ -82,7 +82,8 @@ void send_copy(GatewayMetrics& metrics, const Route& route, Target& target, Repl
              --copy->memory->mirrors;
              if (!outcome) {
                const plan::ErrorClass error = error_of_failure(outcome.error());
-               copy->lease.report(use_result(error));
+               const bool late = outcome.error().reason() == net::kOutOfTime;
+               copy->lease.report(late ? UseResult::kUntold : use_result(outcome.error()));
                metrics.attempt(upstream, plan::error_class_name(error));
                return metrics.mirror(name, "error");
              }

@@ -6,8 +6,6 @@
 #include <charconv>
 #include <utility>
 
-#include "base/rng.h"
-#include "endpoint/sinks.h"
 #include "gateway/errors.h"
 #include "gateway/forward.h"
 #include "gateway/text_prefix.h"
@@ -30,14 +28,6 @@ bool is_short(const net::Headers& headers) {
   uint64_t length = 0;
   const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), length);
   return error == std::errc() && at == text.data() + text.size() && length <= kCollectedBytes;
-}
-
-std::string error_event(std::string_view message) {
-  const json::object error{{"message", message},
-                           {"type", "server_error"},
-                           {"param", nullptr},
-                           {"code", "upstream_lost"}};
-  return "data: " + to_json(json::object{{"error", error}}) + "\n\n";
 }
 
 }  // namespace
@@ -300,10 +290,8 @@ void Relay::on_end(const AttemptPtr& attempt, const Outcome& outcome) {
   if (winner_ == attempt) return stream_over(outcome);
   if (!outcome) {
     const ErrorClass error = error_of_failure(outcome.error());
-    // A kept connection that had been closed says nothing of the replica.
-    const bool stale = outcome.error().reason() == net::kStaleConnection;
     return failed(attempt, {.error = error, .message = outcome.error().message()},
-                  stale ? UseResult::kAnswered : use_result(error));
+                  use_result(outcome.error()));
   }
   const auto error = error_of_status(attempt->status, attempt->body);
   if (!error || attempt->status > 599) {
@@ -325,6 +313,7 @@ void Relay::on_end(const AttemptPtr& attempt, const Outcome& outcome) {
 
 void Relay::answer_whole(const AttemptPtr& attempt) {
   commit(attempt);
+  attempt->reported = true;
   // An answer without a body never had a first byte.
   if (!attempt->collects) return stream_over({});
   RequestRecord& record = request_.record;
@@ -348,13 +337,22 @@ void Relay::stream_over(const Outcome& outcome) {
     return over();
   }
   const ErrorClass error = error_of_failure(outcome.error());
-  winner_->lease->report(error == ErrorClass::kTimeout ? UseResult::kHung : UseResult::kFailed);
+  winner_->lease->report(use_result(outcome.error()));
   host_.metrics.attempt(record.upstream, plan::error_class_name(error));
-  record.ending = Ending::kCut;
-  record.error = plan::error_class_name(error);
+  cut({Code::kUnavailable,
+       "the upstream was lost before the answer was complete",
+       {},
+       "upstream_lost"},
+      plan::error_class_name(error));
+}
+
+// What the client got so far is all that it gets. `why` stands in the access log.
+void Relay::cut(const Status& status, std::string_view why) {
+  request_.record.ending = Ending::kCut;
+  request_.record.error = why;
   if (is_event_stream(winner_->headers)) {
     std::string event = ends_event_ ? "" : "\n\n";
-    event += error_event("the upstream was lost before the answer was complete");
+    event += error_event(request_.http.path, status);
     request_.responder->write(event);
     request_.responder->finish();
   }
@@ -363,204 +361,18 @@ void Relay::stream_over(const Outcome& outcome) {
 }
 
 void Relay::drop(const AttemptPtr& attempt) {
-  attempt->over = true;
-  attempt->call.cancel();
-  attempt->lease.reset();
+  end(*attempt);
   std::erase(attempts_, attempt);
 }
 
-// --- What to do about failures ------------------------------------------------------------------
-
-void Relay::failed(const AttemptPtr& attempt, Failure failure, UseResult result) {
-  host_.metrics.attempt(attempt->target->upstream().name(), plan::error_class_name(failure.error));
-  request_.record.upstream = attempt->target->upstream().name();
-  request_.record.replica = attempt->lease->replica().name;
-  attempt->lease->report(result);
-  drop(attempt);
-  failure_ = std::move(failure);
-  // A hedge under way may still win.
-  if (attempts_.empty()) decide();
-}
-
-bool Relay::may_retry(Duration& wait) {
-  const plan::Retry& retry = settings().retry;
-  if (target_ == nullptr || tries_ == 0 || tries_ > retry.attempts) return false;
-  if (!retry.on.has(failure_->error)) return false;
-  wait = Duration::zero();
-  if (failure_->error != ErrorClass::kConnect) {
-    thread_local Rng jitter(random_seed());
-    Duration backoff = retry.backoff;
-    for (int i = 1; i < tries_ && backoff < retry.max_backoff; ++i) backoff *= 2;
-    backoff = std::min(backoff, retry.max_backoff);
-    wait = Duration(static_cast<Duration::rep>(static_cast<double>(backoff.count()) *
-                                               (0.8 + 0.4 * jitter.uniform())));
+// Whoever had said nothing yet was not let.
+void Relay::end(Attempt& attempt) {
+  if (std::exchange(attempt.over, true)) return;
+  attempt.call.cancel();
+  if (attempt.lease && !attempt.first_byte && !attempt.reported) {
+    attempt.lease->report(UseResult::kUntold);
   }
-  if (!target_->usable()) {
-    const Duration closed = target_->unusable_for();
-    if (closed <= Duration::zero() || closed > retry.max_retry_after) return false;
-    wait = std::max(wait, closed);
-  }
-  return request_.route->retries().take(now());
-}
-
-bool Relay::next_fallback() {
-  const auto& fallbacks = settings().fallbacks;
-  while (next_fallback_ < fallbacks.size()) {
-    const size_t i = next_fallback_++;
-    if (!fallbacks[i].on.has(failure_->error)) continue;
-    target_ = &request_.route->fallback(i);
-    tries_ = 0;
-    excluded_.clear();
-    prefix_.clear();
-    request_.record.fallback = true;
-    host_.metrics.fallback(settings().name, target_->upstream().name());
-    return true;
-  }
-  return false;
-}
-
-// Nothing is under way and nothing was answered: again, elsewhere, or no more. Never at once: the
-// end of an attempt may be told from inside the call that began it.
-void Relay::decide() {
-  hedge_.clear();
-  Duration wait{};
-  if (may_retry(wait)) {
-    host_.metrics.retry(settings().name, plan::error_class_name(failure_->error));
-    wait_.set(now() + wait);
-    return;
-  }
-  if (next_fallback()) {
-    wait_.set(now());
-    return;
-  }
-  give_up();
-}
-
-void Relay::give_up() {
-  Failure failure = *std::move(failure_);
-  RequestRecord& record = request_.record;
-  record.error = plan::error_class_name(failure.error);
-  if (failure.error == ErrorClass::kAuth) {
-    return refuse({Code::kUnavailable, "the upstream refused the gateway's own credentials"});
-  }
-  if (failure.status >= 400 && failure.status <= 599) {
-    record.status = failure.status;
-    record.bytes_out = failure.body.size();
-    request_.responder->send({.status = failure.status,
-                              .headers = answer_headers(failure.headers, record.id),
-                              .body = std::move(failure.body)});
-    return over();
-  }
-  if (failure.error == ErrorClass::kTimeout) {
-    return refuse(
-        {Code::kDeadlineExceeded, "no upstream answered in time", {}, "upstream_timeout"});
-  }
-  refuse({Code::kUnavailable, std::move(failure.message), {}, "upstream_unavailable"});
-}
-
-// An answer of the gateway's own.
-void Relay::refuse(const Status& status) {
-  RequestRecord& record = request_.record;
-  net::HttpResponse response = endpoint::error_response(status);
-  if (response.status == 503) {
-    const Duration wait = request_.route->unusable_for();
-    const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
-    std::erase_if(response.headers,
-                  [](const auto& header) { return header.first == "Retry-After"; });
-    response.headers.emplace_back("Retry-After",
-                                  std::to_string(std::clamp<int64_t>(seconds, 1, 60)));
-  }
-  response.headers.emplace_back("X-Request-Id", record.id);
-  record.status = response.status;
-  record.ending = Ending::kRefused;
-  if (record.error.empty()) record.error = status.reason();
-  record.bytes_out = response.body.size();
-  request_.responder->send(std::move(response));
-  over();
-}
-
-// --- Time, and the client -----------------------------------------------------------------------
-
-void Relay::arm_hedge() {
-  const plan::Hedge& hedge = settings().hedge;
-  if (!hedge.enabled || tries_ != 1 || request_.record.hedged || attempts_.empty()) return;
-  Duration after = hedge.after;
-  if (after == Duration::zero()) {
-    const auto usual = request_.route->memory()->first_bytes.get(hedge.quantile);
-    if (!usual) return;
-    after = Duration(static_cast<Duration::rep>(*usual * 1e9));
-  }
-  hedge_.set(now() + after);
-}
-
-void Relay::on_hedge_time() {
-  if (over_ || winner_ || attempts_.size() != 1) return;
-  if (!request_.route->hedges().take(now())) {
-    return host_.metrics.hedge(settings().name, "no_budget");
-  }
-  request_.record.hedged = launch(true);
-}
-
-void Relay::on_deadline() {
-  if (over_) return;
-  if (winner_) {
-    const AttemptPtr winner = winner_;
-    winner->over = true;
-    winner->call.cancel();
-    return stream_over(fail(Code::kDeadlineExceeded, "the request's time is over"));
-  }
-  for (const AttemptPtr& attempt : std::vector(attempts_)) {
-    attempt->lease->report(UseResult::kHung);
-    drop(attempt);
-  }
-  refuse({Code::kDeadlineExceeded, "the request's time is over", {}, "deadline"});
-}
-
-void Relay::on_client_gone() {
-  if (over_) return;
-  request_.record.ending = Ending::kClientGone;
-  over();
-}
-
-// Errors and refusals cost nothing. An answer that does not say what it used, or was not heard to
-// its end, has used all that was reserved.
-void Relay::settle() {
-  if (!request_.grant) return;
-  const RequestRecord& record = request_.record;
-  const bool answered = record.status >= 200 && record.status < 400;
-  if (!answered && record.ending != Ending::kClientGone) {
-    request_.grant->settle({}, record.upstream);
-  } else if (const auto used = find_usage(tail_)) {
-    request_.grant->settle(*used, record.upstream);
-  } else {
-    request_.grant->settle(request_.grant->most(), record.upstream);
-  }
-}
-
-void Relay::over() {
-  if (std::exchange(over_, true)) return;
-  settle();
-  const std::shared_ptr<Relay> kept = std::move(self_);
-  deadline_.disarm();
-  wait_.disarm();
-  hedge_.disarm();
-  if (ticket_ != 0) request_.route->memory()->admission->withdraw(ticket_);
-  for (const AttemptPtr& attempt : std::vector(attempts_)) {
-    // Those that ended already are not harmed by it.
-    attempt->call.cancel();
-    attempt->over = true;
-    attempt->lease.reset();
-  }
-  attempts_.clear();
-  winner_.reset();
-  permit_ = {};
-  request_.responder.reset();
-  request_.http.body = {};
-  if (mirror_ && request_.record.ending != Ending::kClientGone) {
-    mirror_->primary.status = request_.record.status;
-    mirror_->compare();
-  }
-  host_.on_over(request_.record);
+  attempt.lease.reset();
 }
 
 }  // namespace sluice::gateway

@@ -75,7 +75,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
     bool collects = true;  // see on_head
     bool first_byte = false;
     bool hedge = false;
-    bool over = false;  // whatever it says is not heard
+    bool over = false;      // whatever it says is not heard
+    bool reported = false;  // its lease knows how it ended
   };
   using AttemptPtr = std::shared_ptr<Attempt>;
   // Why nothing was answered yet.
@@ -106,6 +107,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void commit(const AttemptPtr& attempt);
   void answer_whole(const AttemptPtr& attempt);
   void stream_over(const Outcome& outcome);
+  void cut(const Status& status, std::string_view why);
   void failed(const AttemptPtr& attempt, Failure failure, UseResult result);
   void decide();
   bool may_retry(Duration& wait);
@@ -118,6 +120,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void give_up();
   void refuse(const Status& status);
   void drop(const AttemptPtr& attempt);
+  static void end(Attempt& attempt);
   void arm_hedge();
   void settle();
   void over();

@@ -27,7 +27,9 @@ enum class UseResult {
   kFailed,      // 5xx, broken answer, connection lost
   kNotReached,  // no connection
   kHung,        // connected, but silent for longer than it may be
+  kUntold,  // says nothing of the replica: not sent for want of something here, or given up here
 };
+inline constexpr size_t kUseResults = 6;
 
 // Where a replica is and what it serves. Immutable; a changed replica is a new one.
 struct ReplicaInfo {

@@ -74,13 +74,26 @@ void ReplicaState::publish() {
   breaker_until_ = breaker_.retry_at().time_since_epoch().count();
 }
 
+bool ReplicaState::take_place() {
+  const int most = max_outstanding_;
+  int now = outstanding_;
+  do {
+    if (most != 0 && now >= most) return false;
+  } while (!outstanding_.compare_exchange_weak(now, now + 1));
+  return true;
+}
+
 std::optional<ReplicaLease> ReplicaState::acquire(const std::string& model, const Clock& clock) {
+  if (!take_place()) return std::nullopt;
   if (!closed_) {
     const std::lock_guard lock(mutex_);
-    if (!breaker_.acquire(clock.now())) return std::nullopt;
+    const bool let_in = breaker_.acquire(clock.now());
     publish();
+    if (!let_in) {
+      --outstanding_;
+      return std::nullopt;
+    }
   }
-  ++outstanding_;
   return ReplicaLease(info_for(model),
                       [self = shared_from_this(), &clock](UseResult result, Duration first) {
                         self->release(result, first, clock.now());
@@ -91,7 +104,7 @@ void ReplicaState::release(UseResult result, Duration to_first_token, TimePoint 
   --outstanding_;
   ++uses_[static_cast<size_t>(result)];
   const std::lock_guard lock(mutex_);
-  if (result != UseResult::kRefused) ++sample_.requests;
+  if (result != UseResult::kRefused && result != UseResult::kUntold) ++sample_.requests;
   switch (result) {
     case UseResult::kAnswered:
       breaker_.on_success(now);
@@ -101,6 +114,7 @@ void ReplicaState::release(UseResult result, Duration to_first_token, TimePoint 
       }
       break;
     case UseResult::kRefused:
+    case UseResult::kUntold:
       breaker_.on_neutral();
       break;
     case UseResult::kNotReached:

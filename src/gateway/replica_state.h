@@ -46,7 +46,8 @@ class ReplicaState : public std::enable_shared_from_this<ReplicaState> {
   // It is gone from the plan: no new requests.
   void retire() { retired_ = true; }
 
-  // Counts one use from here to the lease's end; null when a breaker lets none through.
+  // Counts one use from here to the lease's end; null when it is full or its breaker lets none
+  // through. Whether there is room and taking it are one step.
   std::optional<ReplicaLease> acquire(const std::string& model, const Clock& clock);
 
   void on_check(bool good);
@@ -64,6 +65,7 @@ class ReplicaState : public std::enable_shared_from_this<ReplicaState> {
   uint64_t uses(UseResult result) const { return uses_[static_cast<size_t>(result)]; }
 
  private:
+  bool take_place();
   void release(UseResult result, Duration to_first_token, TimePoint now);
   void publish();  // mutex held: copies what usable() reads into atomics
 
@@ -78,7 +80,7 @@ class ReplicaState : public std::enable_shared_from_this<ReplicaState> {
   std::atomic<int64_t> breaker_until_ = 0;
   std::atomic<int64_t> paused_until_ = 0;
   std::atomic<int64_t> ejected_until_ = 0;
-  std::array<std::atomic<uint64_t>, 5> uses_{};
+  std::array<std::atomic<uint64_t>, kUseResults> uses_{};
 
   mutable std::mutex mutex_;  // guards what follows
   CircuitBreaker breaker_;

@@ -6,6 +6,7 @@
 
 #include "api/internal_request.h"
 #include "base/json.h"
+#include "gateway/errors.h"
 
 namespace sluice::gateway {
 namespace {
@@ -110,9 +111,10 @@ void ReplicaStream::on_end(const Outcome& outcome) {
                             {Code::kUnavailable, "the replica ended its answer in the middle"});
   }
   const Status& error = outcome.error();
-  const bool reached = error.reason() != net::kNotConnected;
-  listener->on_end(attempt_, reached ? Loss::kCut : Loss::kNotReached,
-                   {Code::kUnavailable, error.message()});
+  Loss loss = Loss::kCut;
+  if (error.reason() == net::kNotConnected) loss = Loss::kNotReached;
+  if (use_result(error) == UseResult::kUntold) loss = Loss::kNotSent;
+  listener->on_end(attempt_, loss, {Code::kUnavailable, error.message()});
 }
 
 }  // namespace sluice::gateway

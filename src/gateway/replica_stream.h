@@ -40,7 +40,7 @@ class ReplicaStream : public std::enable_shared_from_this<ReplicaStream> {
   ReplicaStream(const ReplicaStream&) = delete;
   ReplicaStream& operator=(const ReplicaStream&) = delete;
 
-  // Once. May resolve a name: not on a loop thread. `patience` bounds the connecting.
+  // Once. `patience` bounds the connecting.
   void open(net::HttpClient& client, const ReplicaInfo& replica, std::string body,
             Duration patience);
   // Any thread. The connection is cut, so that the replica stops within a step.

@@ -101,7 +101,7 @@ Route* Snapshot::match(const net::HttpRequest& request,
   std::optional<std::string> host;
   for (const auto& route : routes_) {
     const plan::RouteMatch& match = route->settings().match;
-    if (!match.models.empty() && (!model || !any_matches(match.models, *model))) continue;
+    if (!match.models.empty() && (!model || !takes_model(match, *model))) continue;
     if (!match.paths.empty() && !any_matches(match.paths, request.path)) continue;
     if (!match.hosts.empty()) {
       if (!host) host = host_name(request.header("host"));
@@ -110,6 +110,10 @@ Route* Snapshot::match(const net::HttpRequest& request,
     if (headers_match(match.headers, request.headers)) return route.get();
   }
   return nullptr;
+}
+
+bool Snapshot::takes_model(const plan::RouteMatch& match, std::string_view model) {
+  return match.models.empty() || any_matches(match.models, model);
 }
 
 std::optional<Caller> Snapshot::find_caller(std::string_view key, double unix_now) const {

@@ -42,6 +42,7 @@ class Snapshot {
 
   // The first route, in the plan's order, that takes the request; null when none does.
   Route* match(const net::HttpRequest& request, const std::optional<std::string>& model) const;
+  static bool takes_model(const plan::RouteMatch& match, std::string_view model);
   Route* find_route(std::string_view name) const;
 
   // The caller of a key; nothing when it is unknown or expired.

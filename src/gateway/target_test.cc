@@ -136,6 +136,45 @@ TEST(Target, PassesOverWhatIsTriedUnhealthyFullOrPaused) {
   EXPECT_TRUE(bench.target->usable());
 }
 
+TEST(ReplicaState, AFullReplicaTakesNoMoreThanItMay) {
+  plan::Upstream settings = upstream_of(1);
+  settings.max_outstanding = 3;
+  settings.breaker.consecutive_failures = 1;
+  ManualClock clock;
+  const auto state = std::make_shared<ReplicaState>(ReplicaInfo{}, settings, 0, 1);
+  // Whoever saw room a moment ago may find none.
+  std::vector<ReplicaLease> leases;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(state->usable(clock.now()), i < 3);
+    if (auto lease = state->acquire("", clock)) leases.push_back(*std::move(lease));
+  }
+  EXPECT_EQ(leases.size(), 3u);
+  EXPECT_EQ(state->outstanding(), 3);
+  leases.front().report(UseResult::kFailed);
+  leases.clear();
+  EXPECT_FALSE(state->acquire("", clock)) << "its breaker is open";
+  EXPECT_EQ(state->outstanding(), 0) << "the place was given back";
+}
+
+TEST(ReplicaState, WhatSaysNothingOfItChangesNothing) {
+  plan::Upstream settings = upstream_of(1);
+  settings.breaker.consecutive_failures = 1;
+  ManualClock clock;
+  const auto state = std::make_shared<ReplicaState>(ReplicaInfo{}, settings, 0, 1);
+  state->acquire("", clock)->report(UseResult::kUntold);
+  EXPECT_TRUE(state->usable(clock.now()));
+  EXPECT_EQ(state->take_sample(clock.now()).requests, 0);
+  state->acquire("", clock)->report(UseResult::kFailed);
+  clock.advance(settings.breaker.open_for);
+  // A trial that was not sent proves nothing either way, and makes room for another.
+  for (int i = 0; i < 3; ++i) {
+    auto trial = state->acquire("", clock);
+    ASSERT_TRUE(trial);
+    trial->report(UseResult::kUntold);
+  }
+  EXPECT_EQ(state->breaker_state(), CircuitBreaker::State::kHalfOpen);
+}
+
 TEST(Target, ChoosesByFingerprintAsLearned) {
   Bench bench(plan::Policy::kRoundRobin);
   EXPECT_EQ(bench.choose({.fingerprint = "fp_1", .model = "m"}), "");

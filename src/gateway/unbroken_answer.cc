@@ -20,6 +20,8 @@ UseResult use_result(Loss loss) {
       return UseResult::kRefused;
     case Loss::kHung:
       return UseResult::kHung;
+    case Loss::kNotSent:
+      return UseResult::kUntold;
     case Loss::kCut:
     case Loss::kFailed:
       break;
@@ -157,7 +159,7 @@ bool UnbrokenAnswer::win(Attempt& attempt, TimePoint now) {
     for (const Attempt& each : attempts_) {
       if (each.number != winner) losers.push_back(each.number);
     }
-    for (const int loser : losers) close(loser, UseResult::kAnswered);
+    for (const int loser : losers) close(loser, UseResult::kUntold);
     return win(attempts_.front(), now);
   }
   hedge_at_.reset();
@@ -238,7 +240,8 @@ void UnbrokenAnswer::lose(int number, Loss loss, const Status& status, TimePoint
   if (log_.begun() && log_.complete()) return finish(log_.usage());
   if (!log_.begun()) return schedule_retry(status, now);
   // A replica that refuses, or has said that it leaves, did not fall over the request.
-  const bool blameless = leaving || loss == Loss::kRefused || loss == Loss::kNotReached;
+  const bool blameless =
+      leaving || loss == Loss::kRefused || loss == Loss::kNotReached || loss == Loss::kNotSent;
   schedule_resume(blameless, status, now);
 }
 
@@ -300,7 +303,11 @@ void UnbrokenAnswer::give_up(const Status& status) {
 }
 
 void UnbrokenAnswer::refuse(const Status& status) {
-  close_all(UseResult::kAnswered);
+  // Whoever was still to say something was not let.
+  while (!attempts_.empty()) {
+    const Attempt& last = attempts_.back();
+    close(last.number, last.first_token ? UseResult::kAnswered : UseResult::kUntold);
+  }
   over_ = true;
   sink_.on_error(status);
 }

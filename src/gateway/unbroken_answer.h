@@ -42,8 +42,9 @@ enum class AttemptReason : uint8_t { kFirst, kRetry, kHedge, kResume, kMove, kOt
 inline constexpr size_t kAttemptReasons = 6;
 
 // Why an attempt was lost.
-enum class Loss : uint8_t { kNotReached, kRefused, kCut, kHung, kFailed };
-inline constexpr size_t kLosses = 5;
+// kNotSent: for want of something in this process; it says nothing of the replica.
+enum class Loss : uint8_t { kNotReached, kRefused, kCut, kHung, kFailed, kNotSent };
+inline constexpr size_t kLosses = 6;
 
 // Told of what happens, for metrics. Called inside the calls below.
 class UnbrokenObserver {

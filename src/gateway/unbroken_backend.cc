@@ -6,6 +6,7 @@
 
 #include "api/internal_request.h"
 #include "base/json.h"
+#include "gateway/errors.h"
 
 namespace sluice::gateway {
 namespace {
@@ -89,7 +90,7 @@ Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {
     if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
     const auto identity = fetch_identity(client_, lease->replica());
     if (identity) return card_of(name, lease->replica(), *identity);
-    lease->report(UseResult::kNotReached);
+    lease->report(use_result(identity.error()));
     last = Status(Code::kUnavailable, identity.error().message());
     excluded.push_back(lease->replica().name);
   }
@@ -111,7 +112,7 @@ void UnbrokenBackend::refresh(const std::string& name) const {
                        const auto card = card_of(name, kept->replica(), *identity);
                        card ? cards_.tell(name, *card) : cards_.forget(name);
                      } else {
-                       kept->report(UseResult::kNotReached);
+                       kept->report(use_result(identity.error()));
                        cards_.not_refreshed(name);
                      }
                      kept.reset();
@@ -169,7 +170,11 @@ Result<std::string> UnbrokenBackend::ask(
     last = Status(Code::kUnavailable, response
                                           ? read_refusal(response->status, response->body).message()
                                           : response.error().message());
-    lease->report(response ? UseResult::kFailed : UseResult::kNotReached);
+    lease->report(
+        response
+            ? use_result(
+                  error_of_status(response->status, "").value_or(plan::ErrorClass::kServerError))
+            : use_result(response.error()));
     excluded.push_back(replica.name);
   }
   return std::unexpected(last);

@@ -9,107 +9,18 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "api/internal_request.h"
 #include "base/json.h"
-#include "net/server.h"
+#include "gateway/fake_replica_test_support.h"
 
 namespace sluice::gateway {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kTokens = 12;
-constexpr const char* kWhole = "t0 t1 t2 t3 t4 t5 t6 t7 t8 t9 t10 t11 ";
-
-enum class Mishap { kNone, kCut, kHang, kGarbage, kRefuse, kBusy, kFail, kWait };
-
-// Answers tokens 0 … 11, in its own way.
-class FakeReplica : public net::HttpHandler {
- public:
-  FakeReplica() {
-    auto server = net::HttpServer::start({}, std::shared_ptr<FakeReplica>(this, [](auto*) {}));
-    EXPECT_TRUE(server);
-    server_ = *std::move(server);
-    url = "http://127.0.0.1:" + std::to_string(server_->port());
-  }
-  ~FakeReplica() override { server_.reset(); }
-
-  void handle(net::HttpRequest http, std::shared_ptr<net::Responder> responder) override {
-    if (http.path == "/internal/v1/identity") return responder->send(identity());
-    if (http.path == "/internal/v1/tokenize") {
-      return responder->send({200, {}, api::write_tokenize_result({{5, 6}, {}, 512})});
-    }
-    if (http.path == "/internal/v1/detokenize") return responder->send({200, {}, "text"});
-    ++requests;
-    const auto request = api::read_request(http.body, TimePoint{});
-    if (!request) return responder->send({400, {}, "{}"});
-    if (mishap == Mishap::kRefuse) {
-      return responder->send({429, {}, R"({"error":{"message":"full","code":"queue_full"}})"});
-    }
-    answer(*request, responder);
-  }
-
-  static net::HttpResponse identity() {
-    return {200,
-            {},
-            R"({"ready":true,"models":[{"id":"m","root":"m.gguf","fingerprint":"fp_1",)"
-            R"("max_model_len":512,"created":1}],"load":{"running":1,"waiting":0,)"
-            R"("waiting_tokens":0,"kv_blocks_used":0,"kv_blocks_total":9}})"};
-  }
-
-  std::string url;
-  std::atomic<Mishap> mishap{Mishap::kNone};
-  std::atomic<int> after{5};  // tokens told before it
-  std::atomic<int> requests{0};
-  std::atomic<int> left{0};  // streams whose reader went away
-  std::atomic<uint64_t> seed{0};
-
- private:
-  void answer(const completion::Request& request,
-              const std::shared_ptr<net::Responder>& responder) {
-    api::EventWriter writer;
-    std::string out;
-    seed = request.sampling.seed.value_or(0);
-    responder->start(200, {});
-    responder->on_close([this] { ++left; });
-    api::StartEvent start{.fingerprint = "fp_1", .max_model_len = 512, .seed = seed, .info = {}};
-    int at = 0;
-    if (request.resume) {
-      at = static_cast<int>(request.resume->choices.at(0).tokens.size());
-    } else {
-      start.info.tokens = {{1, 2, 3}};
-    }
-    writer.write(start, out);
-    if (mishap == Mishap::kBusy) {
-      writer.write(Status(Code::kUnavailable, "draining", {}, "draining"), out);
-      responder->write(out);
-      return responder->finish();
-    }
-    for (; at < kTokens; ++at) {
-      if (mishap != Mishap::kNone && at >= after) break;
-      completion::Delta delta;
-      delta.text = "t" + std::to_string(at) + " ";
-      delta.tokens = {at};
-      if (at == kTokens - 1) delta.finish = completion::FinishReason::kLength;
-      writer.write(delta, out);
-    }
-    if (mishap == Mishap::kGarbage) out += "\1\2\3\4garbage";
-    if (mishap == Mishap::kFail) writer.write(Status(Code::kInternal, "the engine failed"), out);
-    if (mishap == Mishap::kNone) writer.write(completion::Usage{3, kTokens, 0}, out);
-    responder->write(out);
-    if (mishap == Mishap::kCut || mishap == Mishap::kGarbage) return;  // dropped: cut
-    if (mishap == Mishap::kHang || mishap == Mishap::kWait) {
-      const std::lock_guard lock(mutex_);
-      kept_.push_back(responder);
-      return;
-    }
-    responder->finish();
-  }
-
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<net::Responder>> kept_;
-  std::unique_ptr<net::HttpServer> server_;
-};
+using testing::FakeReplica;
+using testing::kTokens;
+using testing::kWhole;
+using testing::Mishap;
 
 class Sink : public completion::ResponseSink {
  public:

@@ -1,104 +1,20 @@
 #include "gateway/unbroken_front.h"
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <utility>
 
-#include "endpoint/sinks.h"
-#include "gateway/errors.h"
+#include "endpoint/error_shape.h"
+#include "gateway/balancer.h"
+#include "gateway/forward.h"
 #include "gateway/paid_sink.h"
 #include "gateway/text_prefix.h"
+#include "gateway/unbroken_origin.h"
 #include "net/event_loop.h"
 
 namespace sluice::gateway {
 
-// The record is written by the responder's thread and by the run's: under the mutex.
-struct UnbrokenOrigin {
-  std::shared_ptr<const Snapshot> snapshot;  // keeps the route and the caller
-  Route* route = nullptr;
-  Caller caller;
-  std::string sticky_key;
-  std::vector<PrefixHash> prefix;
-  net::Headers headers;
-
-  mutable std::mutex mutex;
-  mutable net::Headers limit_headers;  // x-ratelimit-…, Retry-After: for the answer
-  mutable RequestRecord record;
-  mutable Admission::Permit permit;
-};
-
 namespace {
-
-const UnbrokenOrigin* origin_of(const completion::Request& request) {
-  return static_cast<const UnbrokenOrigin*>(request.context.get());
-}
-
-// Passes an answer on and keeps the record of it; the place in the queue is held until its end.
-class RecordingResponder final : public net::Responder {
- public:
-  RecordingResponder(std::shared_ptr<net::Responder> inner, RelayHost& host,
-                     std::shared_ptr<const UnbrokenOrigin> origin)
-      : inner_(std::move(inner)), host_(host), origin_(std::move(origin)) {}
-  ~RecordingResponder() override { over(inner_->closed() ? Ending::kClientGone : Ending::kCut); }
-
-  void send(net::HttpResponse response) override {
-    add_own(response.headers);
-    note(response.status, response.body.size());
-    const Ending ending = inner_->closed() ? Ending::kClientGone : Ending::kAnswered;
-    inner_->send(std::move(response));
-    over(ending);
-  }
-  void start(int status, net::Headers headers) override {
-    add_own(headers);
-    note(status, 0);
-    {
-      const std::lock_guard lock(origin_->mutex);
-      origin_->record.stream = true;
-      const Duration served = origin_->record.first_byte - origin_->record.waited;
-      origin_->route->memory()->first_bytes.add(to_seconds(served));
-    }
-    inner_->start(status, std::move(headers));
-  }
-  bool write(std::string_view bytes) override {
-    bytes_ += bytes.size();
-    return inner_->write(bytes);
-  }
-  void finish() override {
-    const Ending ending = inner_->closed() ? Ending::kClientGone : Ending::kAnswered;
-    inner_->finish();
-    over(ending);
-  }
-  void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
-  bool closed() const override { return inner_->closed(); }
-
- private:
-  void add_own(net::Headers& headers) {
-    const std::lock_guard lock(origin_->mutex);
-    take_headers(headers, origin_->limit_headers);
-    headers.emplace_back("X-Request-Id", origin_->record.id);
-  }
-  void note(int status, size_t bytes) {
-    bytes_ += bytes;
-    const std::lock_guard lock(origin_->mutex);
-    origin_->record.status = status;
-    origin_->record.first_byte = host_.clock.now() - origin_->record.began;
-  }
-  void over(Ending ending) {
-    if (over_.exchange(true)) return;
-    const std::lock_guard lock(origin_->mutex);
-    origin_->record.ending = ending;
-    origin_->record.bytes_out = bytes_;
-    origin_->permit = {};
-    host_.on_over(origin_->record);
-  }
-
-  const std::shared_ptr<net::Responder> inner_;
-  RelayHost& host_;
-  const std::shared_ptr<const UnbrokenOrigin> origin_;
-  std::atomic<uint64_t> bytes_{0};
-  std::atomic<bool> over_{false};
-};
 
 std::optional<std::string_view> header_of(const net::Headers& headers, std::string_view name) {
   for (const auto& [key, value] : headers) {
@@ -148,13 +64,10 @@ class UnbrokenFront::Backend final : public completion::Backend {
   }
   Result<std::shared_ptr<completion::Call>> generate(
       completion::Request request, std::shared_ptr<completion::ResponseSink> sink) override {
-    SLUICE_ASSIGN_OR_RETURN(auto route, front_.route(request));
-    const UnbrokenOrigin& origin = *origin_of(request);
-    request.tenant = origin.caller.tenant_name();
-    const TimePoint latest = origin.record.began + origin.route->settings().timeouts.total;
-    request.deadline = std::min(request.deadline.value_or(latest), latest);
-    SLUICE_ASSIGN_OR_RETURN(sink, front_.paid(request, std::move(sink)));
-    return unbroken_.generate_on(std::move(route), std::move(request), std::move(sink));
+    const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
+    auto call = begin(std::move(request), std::make_shared<RecordingSink>(std::move(sink), origin));
+    if (!call && origin) origin->note_error(call.error());
+    return call;
   }
   Result<completion::TokenizeResult> tokenize(
       const completion::TokenizeRequest& request) const override {
@@ -168,6 +81,17 @@ class UnbrokenFront::Backend final : public completion::Backend {
   uint64_t steps(const std::string&) const override { return 0; }
 
  private:
+  Result<std::shared_ptr<completion::Call>> begin(completion::Request request,
+                                                  std::shared_ptr<completion::ResponseSink> sink) {
+    SLUICE_ASSIGN_OR_RETURN(auto route, front_.route(request));
+    const UnbrokenOrigin& origin = *origin_of(request);
+    request.tenant = origin.caller.tenant_name();
+    const TimePoint latest = origin.record.began + origin.route->settings().timeouts.total;
+    request.deadline = std::min(request.deadline.value_or(latest), latest);
+    SLUICE_ASSIGN_OR_RETURN(sink, front_.paid(request, std::move(sink)));
+    return unbroken_.generate_on(std::move(route), std::move(request), std::move(sink));
+  }
+
   UnbrokenFront& front_;
   UnbrokenBackend& unbroken_;
 };
@@ -192,15 +116,20 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
       asker.priority = request_.caller.tenant->priority;
       asker.weight = request_.caller.tenant->weight;
     }
-    // Granted on the thread of whoever leaves.
+    // Granted inside ask(), or later on the thread of whoever leaves: that may serve another loop,
+    // and those who enter one after another must not stand on each other's stack.
     auto granted = [weak = weak_from_this(), loop = &loop_](Admission::Permit permit) {
       auto kept = std::make_shared<Admission::Permit>(std::move(permit));
       const auto enter = [weak, kept] {
         if (const auto alive = weak.lock()) alive->enter(std::move(*kept));
       };
-      loop->on_thread() ? enter() : loop->post(enter);
+      const auto self = loop->on_thread() ? weak.lock() : nullptr;
+      self && self->asking_ ? enter() : loop->post(enter);
     };
-    const auto ticket = request_.route->memory()->admission->ask(asker, std::move(granted));
+    const auto admission = request_.route->memory()->admission;
+    asking_ = true;
+    const auto ticket = admission->ask(asker, std::move(granted));
+    asking_ = false;
     if (!ticket) return refuse(ticket.error());
     if (*ticket == 0) return;
     ticket_ = *ticket;
@@ -256,7 +185,7 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
   }
 
   void refuse(const Status& status) {
-    net::HttpResponse response = endpoint::error_response(status);
+    net::HttpResponse response = endpoint::shaped_error(request_.http.path, status);
     response.headers.emplace_back("X-Request-Id", request_.record.id);
     request_.record.status = response.status;
     request_.record.ending = Ending::kRefused;
@@ -298,6 +227,7 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
   const TimePoint asked_at_;
   std::shared_ptr<Entry> self_;  // until it has a place or is refused
   uint64_t ticket_ = 0;
+  bool asking_ = false;
   net::EventLoop::Timer wait_;
 };
 
@@ -307,6 +237,7 @@ UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaC
     : host_(host),
       snapshot_(std::move(snapshot)),
       quota_(std::move(quota)),
+      client_(client_options(snapshot_()->plan())),
       unbroken_(*this, chooser, client_, metrics, host.clock),
       backend_(std::make_unique<Backend>(*this, unbroken_)),
       endpoints_(std::make_shared<endpoint::Endpoints>(
@@ -373,6 +304,7 @@ Result<UnbrokenRoute> UnbrokenFront::route(const completion::Request& request) c
       .prefix = origin->prefix,
       .headers = origin->headers,
       .rules = rules_now(*route),
+      .chooser = std::make_shared<Balancer>([plan = origin->snapshot] { return plan; }),
       .permit =
           [kept = request.context, route, &clock = host_.clock](AttemptReason reason) {
             RetryBudget& budget =
@@ -398,9 +330,7 @@ Result<std::string> UnbrokenFront::route_of_model(const std::string& model) cons
   if (found != nullptr && found->sluice()) return found->settings().name;
   // Its route looks at more than the model.
   for (const auto& route : snapshot->routes()) {
-    const auto& models = route->settings().match.models;
-    if (!route->sluice()) continue;
-    if (models.empty() || std::ranges::find(models, model) != models.end()) {
+    if (route->sluice() && Snapshot::takes_model(route->settings().match, model)) {
       return route->settings().name;
     }
   }

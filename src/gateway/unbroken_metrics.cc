@@ -9,8 +9,8 @@ using telemetry::View;
 
 constexpr std::array<const char*, kAttemptReasons> kReasonNames = {
     "first", "retry", "hedge", "resume", "move", "other_revision"};
-constexpr std::array<const char*, kLosses> kLossNames = {"not_reached", "refused", "cut", "hung",
-                                                         "failed"};
+constexpr std::array<const char*, kLosses> kLossNames = {"not_reached", "refused", "cut",
+                                                         "hung",        "failed",  "not_sent"};
 
 telemetry::Buckets gap_buckets() {
   return {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 3.0, 5.0, 10.0, 20.0};

@@ -129,14 +129,14 @@ Result<ReplicaLease> UnbrokenRun::choose(UnbrokenAnswer::Wish wish) {
   // A new request that is tried again stays where its split sent it, while there is someone.
   std::string_view upstream = wish.fingerprint.empty() ? std::string_view(upstream_) : "";
   const auto ask = [&](std::string_view fingerprint) {
-    return parts_.chooser.choose({.route = route_.name,
-                                  .sticky_key = route_.sticky_key,
-                                  .prefix = route_.prefix,
-                                  .excluded = wish.excluded,
-                                  .fingerprint = fingerprint,
-                                  .model = model_,
-                                  .upstream = upstream,
-                                  .headers = route_.headers});
+    return chooser().choose({.route = route_.name,
+                             .sticky_key = route_.sticky_key,
+                             .prefix = route_.prefix,
+                             .excluded = wish.excluded,
+                             .fingerprint = fingerprint,
+                             .model = model_,
+                             .upstream = upstream,
+                             .headers = route_.headers});
   };
   if (!upstream.empty()) {
     auto lease = ask(wish.fingerprint);
@@ -159,8 +159,8 @@ void UnbrokenRun::learn(int attempt, const api::InternalEvent& event) {
   const auto use = uses_.find(attempt);
   if (start == nullptr || use == uses_.end()) return;
   const ReplicaInfo& replica = use->second.lease.replica();
-  parts_.chooser.learn_fingerprint(replica, replica.model.empty() ? model_ : replica.model,
-                                   start->fingerprint);
+  chooser().learn_fingerprint(replica, replica.model.empty() ? model_ : replica.model,
+                              start->fingerprint);
 }
 
 std::optional<UnbrokenRun::Opening> UnbrokenRun::next_opening(TimePoint now) {

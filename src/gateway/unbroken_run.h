@@ -61,6 +61,9 @@ struct UnbrokenRoute {
   std::vector<PrefixHash> prefix;
   std::vector<std::pair<std::string, std::string>> headers;  // that a split may look at
   UnbrokenRules rules;
+  // By the plan that the request came in under, so that a reload does not take its route away while
+  // it runs; null: the backend's, which follows the plan in force.
+  std::shared_ptr<ReplicaChooser> chooser;
   // Asked before each attempt but the first and those that resume; empty: all are permitted.
   std::function<bool(AttemptReason)> permit;
   // Told of each attempt's replica, under the run's lock; may be empty.
@@ -84,7 +87,7 @@ class UnbrokenRun final : public completion::Call,
   UnbrokenRun(const UnbrokenParts& parts, UnbrokenRoute route, completion::Request request,
               std::shared_ptr<completion::ResponseSink> sink);
 
-  // Does what is due: closes and opens streams, looks at the time. May resolve a name.
+  // Does what is due: closes and opens streams, looks at the time.
   void attend();
   void cancel() override;
   void overslept();
@@ -106,6 +109,7 @@ class UnbrokenRun final : public completion::Call,
   };
 
   std::vector<Use> take_closed();
+  ReplicaChooser& chooser() const { return route_.chooser ? *route_.chooser : parts_.chooser; }
   Result<ReplicaLease> choose(UnbrokenAnswer::Wish wish);
   void learn(int attempt, const api::InternalEvent& event);
   std::optional<Opening> next_opening(TimePoint now);

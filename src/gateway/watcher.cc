@@ -15,7 +15,6 @@ namespace sluice::gateway {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{50};
-constexpr std::chrono::seconds kNamesPeriod{30};
 constexpr size_t kMaxAddresses = 1024;
 constexpr size_t kMaxFileBytes = 1u << 20;
 
@@ -74,10 +73,6 @@ void Watcher::tick() {
       if (due.outliers != TimePoint{}) find_outliers_of(*upstream, *settings);
       due.outliers = now + settings->outlier.interval;
     }
-    if (now >= due.names) {
-      due.names = now + kNamesPeriod;
-      refresh_names(*upstream);
-    }
     if ((settings->dns || settings->file) && now >= due.discovery && !due.discovering) {
       due.discovering = true;
       discover(upstream, settings);
@@ -117,6 +112,9 @@ void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
       {.on_head = [seen](int status, const net::Headers&) { seen->status = status; },
        .on_end =
            [seen, replica](const Outcome& outcome) {
+             // What this process has too little of says nothing of the replica. A name that nobody
+             // knows does: no request could be sent there either.
+             if (!outcome && outcome.error().reason() == net::kNotSent) return;
              const bool good = outcome && seen->status >= 200 && seen->status < 300;
              const bool was = replica->healthy();
              const bool first = !replica->checked();
@@ -128,23 +126,6 @@ void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
                       : fmt::format("fails its check ({})", outcome ? std::to_string(seen->status)
                                                                     : outcome.error().message()));
            }});
-}
-
-// Requests must not wait for a name server: what clients remember is kept fresh from here.
-void Watcher::refresh_names(const Upstream& upstream) {
-  for (const auto& replica : *upstream.replicas()) {
-    const std::string& url = replica->info().url;
-    const bool is_address =
-        url.find_first_not_of("0123456789.:", sizeof("http://") - 1) == std::string::npos ||
-        url.contains('[');
-    if (is_address) continue;
-    const Outcome queued = workers_.submit([url] {
-      if (const Outcome known = net::refresh_name(url); !known) {
-        log_warn("{}: {}", url, known.error().message());
-      }
-    });
-    if (!queued) return;
-  }
 }
 
 void Watcher::find_outliers_of(Upstream& upstream, const plan::Upstream& settings) {

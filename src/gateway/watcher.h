@@ -22,7 +22,7 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
  public:
   using CurrentSnapshot = std::function<std::shared_ptr<const Snapshot>()>;
 
-  // Names are resolved and files are read on `workers`.
+  // Names of DNS sources are resolved and files are read on `workers`.
   Watcher(net::EventLoop& loop, net::HttpClient& client, WorkerPool& workers,
           CurrentSnapshot snapshot, const Clock& clock);
 
@@ -34,14 +34,12 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
     TimePoint check{};
     TimePoint outliers{};
     TimePoint discovery{};
-    TimePoint names{};
     bool discovering = false;
   };
 
   void tick();
   void check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings);
   void check_replica(const std::shared_ptr<ReplicaState>& replica, const plan::Upstream& settings);
-  void refresh_names(const Upstream& upstream);
   void find_outliers_of(Upstream& upstream, const plan::Upstream& settings);
   void discover(const std::shared_ptr<Upstream>& upstream,
                 const std::shared_ptr<const plan::Upstream>& settings);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <latch>
 #include <map>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -41,7 +42,8 @@ Result<std::string> request_bytes(const ClientRequest& request, const Url& url) 
 
 }  // namespace
 
-struct HttpClient::Impl final : ClientConnection::Pool {
+struct HttpClient::Impl final : ClientConnection::Pool,
+                                std::enable_shared_from_this<HttpClient::Impl> {
   explicit Impl(ClientOptions client_options) : options(client_options) {}
 
   const ClientOptions options;
@@ -56,6 +58,8 @@ struct HttpClient::Impl final : ClientConnection::Pool {
 
   Result<std::shared_ptr<ClientExchange>> prepare(ClientRequest& request);
   void start(std::shared_ptr<ClientExchange> exchange);
+  std::optional<ClientConnection::Addresses> find_addresses(
+      const std::shared_ptr<ClientExchange>& exchange);
   void cancel(const std::shared_ptr<ClientExchange>& exchange);
   void close_all();
   bool make_room();
@@ -74,7 +78,8 @@ Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest&
   auto exchange = std::make_shared<ClientExchange>();
   exchange->origin = fmt::format("{}:{}", url.host, url.port);
   SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
-  SLUICE_ASSIGN_OR_RETURN(exchange->addresses, NameCache::shared().get(url.host, url.port));
+  exchange->host = url.host;
+  exchange->port = url.port;
   // RFC 9112 §9.6: whoever sends it sends no further request; the server may not repeat it.
   exchange->closes = std::ranges::any_of(request.headers, [](const auto& header) {
     return equals_ignoring_case(header.first, "connection") &&
@@ -105,13 +110,36 @@ void HttpClient::Impl::start(std::shared_ptr<ClientExchange> exchange) {
     return connection->reuse(std::move(exchange));
   }
   if (!make_room()) {
-    return exchange->end(fail(
-        Code::kResourceExhausted,
-        fmt::format("{} connections are in use; wait for one to end", options.max_connections)));
+    return exchange->end(
+        fail(Code::kResourceExhausted,
+             fmt::format("{} connections are in use; wait for one to end", options.max_connections),
+             {}, std::string(kNotSent)));
   }
   auto connection = std::make_shared<ClientConnection>(*loop, options, *this);
   connections.emplace(connection.get(), connection);
-  connection->begin(std::move(exchange));
+  auto addresses = find_addresses(exchange);
+  connection->begin(std::move(exchange), std::move(addresses));
+}
+
+// What is not known yet is brought to the exchange's connection later.
+std::optional<ClientConnection::Addresses> HttpClient::Impl::find_addresses(
+    const std::shared_ptr<ClientExchange>& exchange) {
+  NameCache& names = options.names != nullptr ? *options.names : NameCache::shared();
+  const auto done = [weak = weak_from_this(),
+                     waiting = std::weak_ptr(exchange)](const Result<NameCache::Addresses>& found) {
+    const auto owner = weak.lock();
+    if (!owner) return;
+    owner->loop->post([weak, waiting, found] {
+      const auto client = weak.lock();
+      const auto target = waiting.lock();
+      if (!client || !target || target->ended) return;
+      const auto at = client->connections.find(target->connection);
+      if (at == client->connections.end()) return;
+      const std::shared_ptr<ClientConnection> kept = at->second;
+      kept->found(found);
+    });
+  };
+  return names.find(exchange->host, exchange->port, done);
 }
 
 void HttpClient::Impl::cancel(const std::shared_ptr<ClientExchange>& exchange) {

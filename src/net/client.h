@@ -19,6 +19,7 @@
 namespace sluice::net {
 
 class EventLoop;
+class NameCache;
 
 struct ClientRequest {
   std::string method = "GET";
@@ -34,19 +35,25 @@ struct ClientRequest {
 };
 
 // Called on the client's loop thread: must not block. on_end is called exactly once, last, also
-// after a cancel (kCancelled); for a request that cannot be begun (a bad URL, an unknown host) on
-// the caller's thread, before request() returns. A failure's reason() is kNotConnected when the
-// server cannot have seen the request, kStaleConnection when it may not have. Unset members are
-// skipped.
+// after a cancel (kCancelled); for a request that cannot be begun (a bad URL) on the caller's
+// thread, before request() returns. A failure's reason() is one of the words below, or empty.
+// Unset members are skipped.
 struct ClientCallbacks {
   std::function<void(int status, const Headers& headers)> on_head = {};
   std::function<void(std::string_view bytes)> on_data = {};  // transfer coding removed
   std::function<void(Outcome outcome)> on_end = {};
 };
 
+// The server took no connection: it cannot have seen the request.
 inline constexpr std::string_view kNotConnected = "not_connected";
+// Nor these, which say nothing of the server: this process had no connection, descriptor or port
+// left for it, or its name could not be looked up.
+inline constexpr std::string_view kNotSent = "not_sent";
+inline constexpr std::string_view kNotResolved = "not_resolved";
 // A kept connection was closed as the request was sent on it: most likely it was not seen.
 inline constexpr std::string_view kStaleConnection = "stale_connection";
+// ClientRequest::timeout was over while the server was answering, or was still to answer.
+inline constexpr std::string_view kOutOfTime = "out_of_time";
 
 struct ClientOptions {
   Duration connect_timeout = std::chrono::seconds(10);
@@ -54,11 +61,9 @@ struct ClientOptions {
   Duration idle_timeout = std::chrono::seconds(60);  // an unused connection is closed
   size_t max_header_bytes = 64u << 10;
   size_t max_body_bytes = 64u << 20;  // of fetch()
-  size_t max_connections = 4096;      // more requests at once fail with kResourceExhausted
+  size_t max_connections = 4096;      // more requests at once fail with kNotSent
+  NameCache* names = nullptr;         // null: the process's; outlives the client
 };
-
-// Looks the name in an http URL up anew, for all clients of the process. Blocks.
-Outcome refresh_name(std::string_view url);
 
 // Stops one request. Copyable; may be dropped (the request then runs on).
 class ClientCall {
@@ -84,7 +89,7 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Unknown names are resolved on the calling thread, so this may block for a moment.
+  // Never blocks: names are looked up on threads of their own (NameCache).
   ClientCall request(ClientRequest request, ClientCallbacks callbacks);
 
   // The whole answer. Not from inside a callback.

@@ -9,6 +9,16 @@
 
 namespace sluice::net {
 
+namespace {
+
+// Whether connect() failed for want of something that this machine has too little of or forbids.
+bool is_of_this_side(int error) {
+  return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOBUFS || error == ENOMEM ||
+         error == EMFILE || error == ENFILE || error == EPERM || error == EACCES;
+}
+
+}  // namespace
+
 void ClientExchange::end(Outcome outcome) {
   if (std::exchange(ended, true)) return;
   connection = nullptr;
@@ -23,11 +33,26 @@ ClientExchange::~ClientExchange() { end(sluice::fail(Code::kCancelled, "the clie
 ClientConnection::ClientConnection(EventLoop& loop, const ClientOptions& options, Pool& pool)
     : loop_(loop), options_(options), pool_(pool), deadline_(loop, [this] { on_deadline(); }) {}
 
-void ClientConnection::begin(std::shared_ptr<ClientExchange> exchange) {
+void ClientConnection::begin(std::shared_ptr<ClientExchange> exchange,
+                             std::optional<Addresses> addresses) {
   exchange_ = std::move(exchange);
   exchange_->connection = this;
   origin_ = exchange_->origin;
   parser_.emplace(options_.max_header_bytes, exchange_->head_only);
+  set_deadline(exchange_->connect_timeout);
+  if (addresses) {
+    addresses_ = *std::move(addresses);
+    return connect_next();
+  }
+  resolving_ = true;
+}
+
+void ClientConnection::found(const Result<Addresses>& addresses) {
+  if (!std::exchange(resolving_, false)) return;
+  if (!addresses) {
+    return fail({Code::kUnavailable, addresses.error().message(), {}, std::string(kNotResolved)});
+  }
+  addresses_ = *addresses;
   connect_next();
 }
 
@@ -42,31 +67,36 @@ void ClientConnection::reuse(std::shared_ptr<ClientExchange> exchange) {
 }
 
 void ClientConnection::connect_next() {
-  while (next_address_ < exchange_->addresses.size()) {
-    const SocketAddress& address = exchange_->addresses[next_address_++];
+  while (next_address_ < addresses_.size()) {
+    const SocketAddress& address = addresses_[next_address_++];
     socket_ =
         Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket_.valid()) {
-      return fail_connecting(errno_text("cannot open a socket", errno));
+      connect_error_ = errno_text("cannot open a socket", errno);
+      continue;
     }
     set_no_delay(socket_.get());
     const int error = ::connect(socket_.get(), address.raw(), address.length) == 0 ? 0 : errno;
     if (error == 0 || error == EINPROGRESS) {
-      connecting_ = true;
       interest_ = EPOLLOUT;
       if (auto watched = loop_.watch(socket_.get(), interest_, this); !watched) {
-        return fail(watched.error());
+        connect_error_ = watched.error().message();
+        continue;
       }
-      set_deadline(exchange_->connect_timeout);
+      connecting_ = true;
       return;
     }
+    reached_out_ = reached_out_ || !is_of_this_side(error);
     connect_error_ = errno_text(fmt::format("cannot connect to {}", address_text(address)), error);
   }
-  fail_connecting(connect_error_);
+  fail_connecting();
 }
 
-void ClientConnection::fail_connecting(std::string message) {
-  fail({Code::kUnavailable, std::move(message), {}, std::string(kNotConnected)});
+void ClientConnection::fail_connecting() {
+  fail({Code::kUnavailable,
+        connect_error_,
+        {},
+        std::string(reached_out_ ? kNotConnected : kNotSent)});
 }
 
 void ClientConnection::on_connected() {
@@ -75,6 +105,7 @@ void ClientConnection::on_connected() {
   ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length);
   connecting_ = false;
   if (error != 0) {
+    reached_out_ = reached_out_ || !is_of_this_side(error);
     connect_error_ = errno_text(fmt::format("cannot connect to {}", origin_), error);
     loop_.unwatch(socket_.get());
     return connect_next();
@@ -186,13 +217,23 @@ void ClientConnection::set_deadline(Duration patience) {
 
 void ClientConnection::on_deadline() {
   if (!exchange_) return close();
+  if (resolving_) {
+    return fail({Code::kUnavailable,
+                 fmt::format("the address of {} was not found in time", origin_),
+                 {},
+                 std::string(kNotResolved)});
+  }
   if (connecting_) {
     return fail({Code::kDeadlineExceeded,
                  fmt::format("no connection to {} in time", origin_),
                  {},
                  std::string(kNotConnected)});
   }
-  fail({Code::kDeadlineExceeded, fmt::format("no answer from {} in time", origin_)});
+  const bool out_of_time = EventLoop::now() >= exchange_->deadline;
+  fail({Code::kDeadlineExceeded,
+        fmt::format("no answer from {} in time", origin_),
+        {},
+        std::string(out_of_time ? kOutOfTime : "")});
 }
 
 void ClientConnection::fail(Status status) {

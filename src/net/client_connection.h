@@ -22,7 +22,8 @@ class ClientConnection;
 struct ClientExchange {
   ClientCallbacks callbacks;
   std::string origin;  // "host:port", the pool's key
-  std::vector<SocketAddress> addresses;
+  std::string host;
+  uint16_t port = 0;
   std::string bytes;  // head and body
   bool head_only = false;
   bool closes = false;      // it says "Connection: close": the connection is not used again
@@ -53,12 +54,15 @@ class ClientConnection final : public EventLoop::Watcher {
     ~Pool() = default;
   };
 
+  using Addresses = std::vector<SocketAddress>;
+
   ClientConnection(EventLoop& loop, const ClientOptions& options, Pool& pool);
 
-  void begin(std::shared_ptr<ClientExchange> exchange);  // connects first
+  // Connects first, once the addresses are known: if not yet, found() brings them.
+  void begin(std::shared_ptr<ClientExchange> exchange, std::optional<Addresses> addresses);
+  void found(const Result<Addresses>& addresses);
   void reuse(std::shared_ptr<ClientExchange> exchange);
   void fail(Status status);  // ends the exchange with it and closes
-  void fail_connecting(std::string message);
   void on_events(uint32_t events) override;
 
   const ClientExchange* exchange() const { return exchange_.get(); }
@@ -66,6 +70,7 @@ class ClientConnection final : public EventLoop::Watcher {
 
  private:
   void connect_next();
+  void fail_connecting();
   void on_connected();
   void send_more();
   void receive();
@@ -84,9 +89,12 @@ class ClientConnection final : public EventLoop::Watcher {
   uint32_t interest_ = 0;
   std::shared_ptr<ClientExchange> exchange_;
   std::optional<ResponseParser> parser_;
+  Addresses addresses_;
   size_t next_address_ = 0;
   size_t sent_ = 0;
+  bool resolving_ = false;
   bool connecting_ = false;
+  bool reached_out_ = false;  // some address did not fail for want of something on this side
   bool reused_ = false;
   bool surplus_ = false;  // bytes came behind an answer: not to be used again
   bool closed_ = false;

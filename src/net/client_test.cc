@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -224,6 +226,8 @@ TEST(HttpClient, WaitsOnlySoLong) {
       patient.fetch({.url = url_of(server, "/hold"), .timeout = std::chrono::milliseconds(30)});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(late.error().reason(), kOutOfTime);
+  EXPECT_EQ(answer.error().reason(), "") << "silence is another thing";
 }
 
 TEST(HttpClient, AnIdleConnectionGivesWayAndABusyOneDoesNot) {
@@ -239,6 +243,22 @@ TEST(HttpClient, AnIdleConnectionGivesWayAndABusyOneDoesNot) {
   const auto refused = client.fetch({.url = url_of(server, "/a")});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(refused.error().reason(), kNotSent) << "the server is not to blame";
+}
+
+TEST(HttpClient, WantOfDescriptorsIsNotTheServersFault) {
+  TestServer server;
+  HttpClient client;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const Fd next(::dup(0));
+  const rlimit none{.rlim_cur = static_cast<rlim_t>(next.get()), .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto refused = client.fetch({.url = url_of(server, "/a")});
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason(), kNotSent) << refused.error().message();
+  EXPECT_TRUE(client.fetch({.url = url_of(server, "/a")}));
 }
 
 TEST(HttpClient, TakesAnAnswerThatEndsWithTheConnection) {

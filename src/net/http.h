@@ -31,8 +31,9 @@ struct HttpRequest {
   Headers headers;    // names in lower case
   std::string body;   // transfer coding removed
   std::string peer;   // address of the socket's other end: "127.0.0.1:40312", "[::1]:8000", "unix"
-  // Whatever a handler that passes the request on to another one knows of it; never off the wire.
-  std::shared_ptr<const void> context = {};
+  // What a handler knows of it already: left by refuse() for handle(), or by a handler that passes
+  // it on to another one. Never off the wire.
+  mutable std::shared_ptr<const void> context = {};
 
   std::string_view header(std::string_view name) const { return find_header(headers, name); }
 };

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,9 @@ struct SocketAddress {
 
   const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
+
+// Of an address in text form; nothing for names. Does not block.
+std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port);
 
 // Every address of a name (or of an address in text form) with that port. Blocks.
 Result<std::vector<SocketAddress>> resolve(const std::string& host, uint16_t port);

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/files.h"
@@ -47,6 +48,28 @@ void read_server(Fields& f, ServerPlan& out) {
   f.size("max_body", out.max_body_bytes, 1024, size_t{1} << 30);
   f.boolean("metrics_public", out.metrics_public);
 }
+
+// A field of a route that its upstreams' kind has no use for. `field` empty: all of `map`.
+struct WithoutEffect {
+  std::string_view map;
+  std::string_view field;
+  std::string_view why;
+};
+constexpr WithoutEffect kNotOverSluice[] = {
+    {"mirror", "", "has no effect over upstreams of kind sluice: leave it out"},
+    {"fallbacks", "", "have no effect over upstreams of kind sluice: leave them out"},
+    {"retry", "on",
+     "has no effect over upstreams of kind sluice, where whatever a replica is to blame for is "
+     "tried again; leave it out"},
+    {"retry", "max_retry_after", "has no effect over upstreams of kind sluice: leave it out"},
+    {"timeouts", "connect", "has no effect over upstreams of kind sluice: use unbroken.hang_after"},
+    {"timeouts", "first_byte",
+     "has no effect over upstreams of kind sluice: use unbroken.hang_after, or hedge"},
+    {"timeouts", "idle", "has no effect over upstreams of kind sluice: use unbroken.hang_after"},
+};
+constexpr WithoutEffect kNotOverForeign[] = {
+    {"unbroken", "", "has no effect over upstreams of kind foreign: leave it out"},
+};
 
 // Names must be unique, and those that are referred to must exist.
 class References {
@@ -99,8 +122,22 @@ class References {
       root_.problems().add(*at.node, at.path + ".targets",
                            "upstreams of kind sluice and foreign cannot share a route");
     }
+    if (kinds.contains(UpstreamKind::kSluice)) without_effect(at, kNotOverSluice);
+    if (kinds.contains(UpstreamKind::kForeign)) without_effect(at, kNotOverForeign);
     for (const Fallback& fallback : route.fallbacks) upstream(at, fallback.upstream);
     if (route.mirror) upstream(at, route.mirror->upstream);
+  }
+
+  // A field that would be read and then ignored is a mistake: nobody would find out.
+  void without_effect(const At& at, std::span<const WithoutEffect> fields) {
+    for (const WithoutEffect& each : fields) {
+      const Node* found = at.node->find(each.map);
+      if (found != nullptr && !each.field.empty()) found = found->find(each.field);
+      if (found == nullptr || found->null()) continue;
+      const std::string dot = each.field.empty() ? "" : ".";
+      root_.problems().add(*found, fmt::format("{}.{}{}{}", at.path, each.map, dot, each.field),
+                           each.why);
+    }
   }
 
   void tenant(const Tenant& tenant, const At& at) {

@@ -134,6 +134,16 @@ Upstream read_upstream(Fields& f, const SecretSource& secrets) {
   }
   f.name("host", out.host);
   f.text("path_prefix", out.path_prefix);
+  if (out.kind == UpstreamKind::kSluice) {
+    constexpr std::string_view kWhy =
+        "has no effect on an upstream of kind sluice, which is sent typed requests with its "
+        "internal_token; leave it out";
+    for (const std::string_view field : {"api_key", "host", "path_prefix"}) {
+      if (f.has(field)) f.problem(field, kWhy);
+    }
+  } else if (f.has("internal_token")) {
+    f.problem("internal_token", "has no effect on an upstream of kind foreign; leave it out");
+  }
   const bool good_prefix = out.path_prefix.empty() ||
                            (out.path_prefix.starts_with('/') && !out.path_prefix.ends_with('/') &&
                             out.path_prefix.find_first_of(" ?#%\\") == std::string::npos);

@@ -192,6 +192,42 @@ TEST(Plan, RefusesWhatCannotBeMeant) {
   EXPECT_EQ(wrong(kGood), "");
 }
 
+TEST(Plan, FieldsWithoutEffectAreMistakes) {
+  const auto over_sluice = [](const std::string& field) {
+    return wrong(
+        "upstreams:\n  - {name: u, kind: sluice, internal_token: {env: KEY}, "
+        "endpoints: [{url: \"http://127.0.0.1:9000\"}]}\n"
+        "routes:\n  - name: r\n    targets: [{upstream: u}]\n    " +
+        field + "\n");
+  };
+  EXPECT_EQ(over_sluice("retry: {attempts: 1, backoff: 1ms, budget_ratio: 1}"), "");
+  EXPECT_EQ(over_sluice("timeouts: {total: 5s}"), "");
+  EXPECT_EQ(over_sluice("timeouts: {idle: 5s}"),
+            "t.yaml:6: routes[0].timeouts.idle: has no effect over upstreams of kind sluice: use "
+            "unbroken.hang_after");
+  for (const char* field :
+       {"mirror: {upstream: u}", "fallbacks: [{upstream: u}]", "retry: {on: [connect]}",
+        "retry: {max_retry_after: 1s}", "timeouts: {connect: 1s}", "timeouts: {first_byte: 1s}"}) {
+    const std::string message = over_sluice(field);
+    EXPECT_TRUE(message.starts_with("t.yaml:6: routes[0]." + std::string(field).substr(0, 5)))
+        << message;
+    EXPECT_TRUE(message.contains("no effect")) << message;
+  }
+  EXPECT_TRUE(wrong(with_route("unbroken: {resumes: 3}")).contains("no effect"));
+  for (const char* field : {"api_key: {env: KEY}", "host: a", "path_prefix: /x"}) {
+    const std::string message = wrong(
+        "upstreams:\n  - name: u\n    kind: sluice\n    internal_token: {env: KEY}\n    "
+        "endpoints: [{url: \"http://127.0.0.1:9000\"}]\n    " +
+        std::string(field) + "\nroutes:\n  - {name: r, targets: [{upstream: u}]}\n");
+    EXPECT_TRUE(message.starts_with("t.yaml:6: upstreams[0].") && message.contains("no effect"))
+        << message;
+  }
+  EXPECT_TRUE(wrong("upstreams: [{name: u, internal_token: {env: KEY}, endpoints: [{url: "
+                    "\"http://a:1\"}]}]\n" +
+                    kGood.substr(kGood.find("routes")))
+                  .contains("internal_token: has no effect"));
+}
+
 TEST(Yaml, BoundsHoldForAliasesToo) {
   std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) {

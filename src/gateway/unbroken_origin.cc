@@ -1,0 +1,83 @@
+#include "gateway/unbroken_origin.h"
+
+#include <utility>
+
+namespace sluice::gateway {
+
+void UnbrokenOrigin::note_error(const Status& status) const {
+  const std::lock_guard lock(mutex);
+  failed = true;
+  record.error = status.reason().empty() ? code_name(status.code()) : status.reason();
+}
+
+const UnbrokenOrigin* origin_of(const completion::Request& request) {
+  return static_cast<const UnbrokenOrigin*>(request.context.get());
+}
+
+void RecordingResponder::send(net::HttpResponse response) {
+  add_own(response.headers);
+  note(response.status, response.body.size());
+  // What a replica refused is its answer; what nobody could answer is refused here.
+  const Ending ending = ending_now(response.status >= 500 ? Ending::kRefused : Ending::kAnswered);
+  inner_->send(std::move(response));
+  over(ending);
+}
+
+void RecordingResponder::start(int status, net::Headers headers) {
+  add_own(headers);
+  note(status, 0);
+  {
+    const std::lock_guard lock(origin_->mutex);
+    origin_->record.stream = true;
+    const Duration served = origin_->record.first_byte - origin_->record.waited;
+    origin_->route->memory()->first_bytes.add(to_seconds(served));
+  }
+  inner_->start(status, std::move(headers));
+}
+
+bool RecordingResponder::write(std::string_view bytes) {
+  bytes_ += bytes.size();
+  return inner_->write(bytes);
+}
+
+void RecordingResponder::finish() {
+  const Ending ending = ending_now(Ending::kCut);
+  inner_->finish();
+  over(ending);
+}
+
+Ending RecordingResponder::ending_now(Ending failed) const {
+  if (inner_->closed()) return Ending::kClientGone;
+  const std::lock_guard lock(origin_->mutex);
+  return origin_->failed ? failed : Ending::kAnswered;
+}
+
+void RecordingResponder::add_own(net::Headers& headers) {
+  const std::lock_guard lock(origin_->mutex);
+  take_headers(headers, origin_->limit_headers);
+  headers.emplace_back("X-Request-Id", origin_->record.id);
+}
+
+void RecordingResponder::note(int status, size_t bytes) {
+  bytes_ += bytes;
+  const std::lock_guard lock(origin_->mutex);
+  origin_->record.status = status;
+  origin_->record.first_byte = host_.clock.now() - origin_->record.began;
+}
+
+// The place is given back last and without the lock: it may go to the next in the queue at once.
+void RecordingResponder::over(Ending ending) {
+  if (over_.exchange(true)) return;
+  Admission::Permit permit;
+  RequestRecord record;
+  {
+    const std::lock_guard lock(origin_->mutex);
+    permit = std::move(origin_->permit);
+    origin_->record.ending = ending;
+    origin_->record.bytes_out = bytes_;
+    record = origin_->record;
+  }
+  host_.on_over(record);
+}
+
+}  // namespace sluice::gateway

@@ -1,0 +1,96 @@
+// What a request to a Sluice replica brings along from the door to the backend, and how its answer
+// is put on record on the way back.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/prefix_hash.h"
+#include "completion/backend.h"
+#include "gateway/admission.h"
+#include "gateway/record.h"
+#include "gateway/relay.h"
+#include "gateway/snapshot.h"
+#include "net/http.h"
+#include "net/server.h"
+
+namespace sluice::gateway {
+
+// The record is written by the responder's thread and by the run's: under the mutex.
+struct UnbrokenOrigin {
+  std::shared_ptr<const Snapshot> snapshot;  // keeps the route and the caller
+  Route* route = nullptr;
+  Caller caller;
+  std::string sticky_key;
+  std::vector<PrefixHash> prefix;
+  net::Headers headers;
+
+  mutable std::mutex mutex;
+  mutable net::Headers limit_headers;  // x-ratelimit-…, Retry-After: for the answer
+  mutable RequestRecord record;
+  mutable bool failed = false;  // the answer ended with an error
+  mutable Admission::Permit permit;
+
+  // The error that the client is told.
+  void note_error(const Status& status) const;
+};
+
+const UnbrokenOrigin* origin_of(const completion::Request& request);
+
+// Notes how an answer ended, and passes it on.
+class RecordingSink final : public completion::ResponseSink {
+ public:
+  RecordingSink(std::shared_ptr<completion::ResponseSink> inner,
+                std::shared_ptr<const UnbrokenOrigin> origin)
+      : inner_(std::move(inner)), origin_(std::move(origin)) {}
+
+  void on_start(completion::PromptInfo info) override { inner_->on_start(std::move(info)); }
+  void on_prompt_logprobs(int prompt, std::vector<completion::LogprobEntry> entries) override {
+    inner_->on_prompt_logprobs(prompt, std::move(entries));
+  }
+  void on_delta(completion::Delta delta) override { inner_->on_delta(std::move(delta)); }
+  void on_done(const completion::Usage& usage) override { inner_->on_done(usage); }
+  void on_error(const Status& status) override {
+    origin_->note_error(status);
+    inner_->on_error(status);
+  }
+
+ private:
+  const std::shared_ptr<completion::ResponseSink> inner_;
+  const std::shared_ptr<const UnbrokenOrigin> origin_;
+};
+
+// Passes an answer on and keeps the record of it; the place in the queue is held until its end.
+class RecordingResponder final : public net::Responder {
+ public:
+  RecordingResponder(std::shared_ptr<net::Responder> inner, RelayHost& host,
+                     std::shared_ptr<const UnbrokenOrigin> origin)
+      : inner_(std::move(inner)), host_(host), origin_(std::move(origin)) {}
+  ~RecordingResponder() override { over(inner_->closed() ? Ending::kClientGone : Ending::kCut); }
+
+  void send(net::HttpResponse response) override;
+  void start(int status, net::Headers headers) override;
+  bool write(std::string_view bytes) override;
+  void finish() override;
+  void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
+  bool closed() const override { return inner_->closed(); }
+
+ private:
+  // `failed`: how it ended if it ended with an error.
+  Ending ending_now(Ending failed) const;
+  void add_own(net::Headers& headers);
+  void note(int status, size_t bytes);
+  void over(Ending ending);
+
+  const std::shared_ptr<net::Responder> inner_;
+  RelayHost& host_;
+  const std::shared_ptr<const UnbrokenOrigin> origin_;
+  std::atomic<uint64_t> bytes_{0};
+  std::atomic<bool> over_{false};
+};
+
+}  // namespace sluice::gateway
