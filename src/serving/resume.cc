@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <utility>
 
 namespace sluice::serving {
@@ -16,16 +18,40 @@ std::unexpected<Status> bad(const std::string& what) {
   return invalid("resume: " + what, "resume");
 }
 
-Outcome check_choice(const ChoiceProgress& choice, size_t index, int vocab) {
-  if (choice.ended_after) {
-    if (*choice.ended_after >= 0 && choice.tokens.empty()) return {};
+// `most` is what fits behind the choice's prompt.
+Outcome check_ended(const ChoiceProgress& choice, size_t index, int64_t most) {
+  if (!choice.tokens.empty() || *choice.ended_after < 0) {
     return bad(fmt::format("choice {} has ended: expected its number of tokens alone", index));
   }
+  if (*choice.ended_after <= most) return {};
+  return bad(fmt::format("choice {} ended after {} tokens; this request allows {}", index,
+                         *choice.ended_after, std::max<int64_t>(most, 0)));
+}
+
+Outcome check_ids(const ChoiceProgress& choice, size_t index, int vocab) {
   const auto outside = std::ranges::find_if(
       choice.tokens, [vocab](int32_t token) { return token < 0 || token >= vocab; });
   if (outside == choice.tokens.end()) return {};
   return bad(fmt::format("choice {} holds token id {}; this model's ids end at {}", index, *outside,
                          vocab - 1));
+}
+
+// The request's prompts and its choices' number were checked.
+Outcome check_choices(const Request& request, const LoadedModel& loaded) {
+  const std::vector<ChoiceProgress>& choices = request.resume->choices;
+  const int length = context_of(request, loaded);
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (!choices[i].ended_after) {
+      SLUICE_RETURN_IF_ERROR(check_ids(choices[i], i, loaded.source().config().vocab));
+      continue;
+    }
+    const auto prompt = i / static_cast<size_t>(request.choices_per_prompt);
+    int64_t most =
+        length - std::ssize(std::get<completion::TokenPrompt>(request.prompts[prompt]).tokens);
+    if (request.sampling.max_tokens) most = std::min<int64_t>(most, *request.sampling.max_tokens);
+    SLUICE_RETURN_IF_ERROR(check_ended(choices[i], i, most));
+  }
+  return {};
 }
 
 // What must be settled by whoever began the answer, as it would be settled differently here.
@@ -84,10 +110,7 @@ Outcome check_resume(const Request& request, const LoadedModel& loaded) {
   SLUICE_RETURN_IF_ERROR(check_settled(request));
   SLUICE_RETURN_IF_ERROR(check_shape(request, resume));
   SLUICE_RETURN_IF_ERROR(check_numerics(resume, loaded));
-  for (size_t i = 0; i < resume.choices.size(); ++i) {
-    SLUICE_RETURN_IF_ERROR(check_choice(resume.choices[i], i, loaded.source().config().vocab));
-  }
-  return {};
+  return check_choices(request, loaded);
 }
 
 int context_of(const Request& request, const LoadedModel& loaded) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 
 #include "base/thread_team.h"
@@ -286,6 +287,20 @@ TEST_F(ResumeTest, RefusesWhatDoesNotFit) {
     for (size_t i = 0; i < 4; ++i) text += whole.deltas[i].text;
     r.sampling.stop = {text.substr(text.size() - 3)};
   });
+  // Of two choices one has ended, after more tokens than the request or its context allow.
+  Request two = story(20);
+  two.sampling.temperature = 0.9;
+  two.choices_per_prompt = 2;
+  Request one_left = resumed(two, run(two), 0);
+  one_left.resume->choices[0] = {.ended_after = 20};
+  EXPECT_FALSE(run(one_left).error);
+  EXPECT_GE(run(one_left).usage.completion_tokens, 20);
+  for (const int after : {-1, 21, std::numeric_limits<int>::max()}) {
+    one_left.resume->choices[0] = {.ended_after = after};
+    EXPECT_EQ(run(one_left).error->code(), Code::kInvalidArgument) << after;
+  }
+  one_left.sampling.max_tokens.reset();
+  EXPECT_EQ(run(one_left).error->code(), Code::kInvalidArgument);
   const auto expect_mismatch = [&](auto change) {
     EXPECT_EQ(code_of(change), Code::kFailedPrecondition);
   };
