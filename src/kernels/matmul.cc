@@ -328,23 +328,34 @@ void run_gated(const Product& product, Gate activation, float* gate, const float
   run({&product, 1}, gate, ids, n, input, team);
 }
 
+// The panels that weights of a type are repacked into; nullptr where they are used as stored.
+const PanelTable* panels_for(tensor::DType dtype, Isa isa) {
+  const PanelTable* table = panel_table(isa);
+  const bool packs = table != nullptr && panel_layout(dtype).blocks > 0 &&
+                     table->of(row_kind(dtype)).multiply != nullptr;
+  return packs ? table : nullptr;
+}
+
 }  // namespace
+
+int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa) {
+  if (panels_for(dtype, isa) == nullptr) return 0;
+  return divide_up(out, kPanelColumns) * panel_bytes(dtype, in);
+}
 
 Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, ThreadTeam& team) {
   SLUICE_RETURN_IF_ERROR(check(view, isa));
   const WeightRows rows = {view.dtype, view.bytes.data(), view.row_bytes(), view.shape[0],
                            view.shape[1]};
-  const PanelTable* table = panel_table(isa);
-  if (table == nullptr || panel_layout(view.dtype).blocks == 0 ||
-      table->of(row_kind(view.dtype)).multiply == nullptr) {
-    return std::make_unique<WeightMatrix>(rows, isa);
-  }
+  const PanelTable* table = panels_for(view.dtype, isa);
+  if (table == nullptr) return std::make_unique<WeightMatrix>(rows, isa);
   const int64_t bytes = panel_bytes(rows.dtype, rows.in);
   const int64_t panels = divide_up(rows.out, kPanelColumns);
-  PageBuffer buffer(static_cast<size_t>(panels * bytes));
+  const int64_t total = repacked_bytes(rows.dtype, rows.out, rows.in, isa);
+  PageBuffer buffer(static_cast<size_t>(total));
   if (buffer.get() == nullptr) {
     return fail(Code::kResourceExhausted,
-                fmt::format("no memory for {} bytes of repacked weights", panels * bytes));
+                fmt::format("no memory for {} bytes of repacked weights", total));
   }
   team.parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) pack_panel(rows, p, buffer.get() + p * bytes);

@@ -80,6 +80,23 @@ double rounding_bound(const Matrix& w, const float* x, const float* weights) {
   return bound;
 }
 
+TEST_P(Matmul, TheMemoryThatPreparingTakesIsKnownBefore) {
+  for (const DType dtype : kAllDTypes) {
+    Rng rng(5);
+    const int64_t in = block_of(dtype) * 3, out = 41;
+    const TestMatrix m = random_matrix(rng, dtype, out, in);
+    const int64_t bytes = repacked_bytes(dtype, out, in, isa());
+    EXPECT_EQ(bytes > 0, prepare(m)->is_repacked()) << tensor::dtype_info(dtype).name;
+    if (bytes == 0) continue;
+    // Whole panels of 32 columns, and groups of two blocks of 32: what is above the file's size.
+    const int64_t padded = 64 * ((in + 63) / 64 * 64) * tensor::dtype_info(dtype).block_bytes /
+                           tensor::dtype_info(dtype).block_elements;
+    EXPECT_GE(bytes, out * in * tensor::dtype_info(dtype).block_bytes /
+                         tensor::dtype_info(dtype).block_elements);
+    EXPECT_LE(bytes, padded * 108 / 100) << tensor::dtype_info(dtype).name;
+  }
+}
+
 // A product with the identity gives the weights themselves: decoders must agree, in the kernel of
 // few rows and in that of many. To the last bit where the identity's 1 is not rounded to int8,
 // whose 127 steps of 1/127 and mins leave some roundings.

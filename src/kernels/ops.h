@@ -34,6 +34,9 @@ class Matrix {
 Result<std::unique_ptr<Matrix>> prepare_matrix(const tensor::TensorView& view, Isa isa,
                                                ThreadTeam& team);
 
+// Memory that preparing such a matrix takes; 0 where the stored bytes serve.
+int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa);
+
 // y[n, out] = x[n, in] · wᵀ (+ bias[out] when not empty).
 void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<const float> bias,
             ThreadTeam& team);
@@ -53,7 +56,7 @@ void matmul_each(std::span<const Product> products, const float* x, int64_t n, T
 // The activation of a gated unit.
 enum class Gate { kSilu, kGelu };
 
-// As matmul() with x = activation(gate) * up, [n, in] each. `gate` is overwritten.
+// As matmul() with x = activation(gate) * up, [n, in] each. What `gate` holds afterwards is open.
 void matmul_gated(const Product& product, Gate activation, float* gate, const float* up, int64_t n,
                   ThreadTeam& team);
 

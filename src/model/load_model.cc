@@ -90,6 +90,18 @@ Outcome check(const formats::ModelConfig& c, const ModelOptions& options) {
 
 std::span<const std::string_view> architectures() { return kNames; }
 
+int64_t weight_memory_bytes(const formats::ModelSource& source, kernels::Isa isa) {
+  int64_t bytes = 0;
+  for (const auto& [name, view] : source.tensors()) {
+    if (name == "token_embd.weight" && !source.config().tied_embeddings) continue;
+    const int64_t repacked =
+        view.shape.size() < 2 ? 0
+                              : kernels::repacked_bytes(view.dtype, view.rows(), view.cols(), isa);
+    bytes += repacked > 0 ? repacked : std::ssize(view.bytes);
+  }
+  return bytes;
+}
+
 int64_t parameter_count(const formats::ModelSource& source) {
   int64_t count = 0;
   for (const auto& [name, view] : source.tensors()) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/limits.h"
 #include "base/status.h"
 #include "base/thread_team.h"
 #include "formats/model_source.h"
@@ -20,9 +21,9 @@ enum class KvType { kF32, kF16, kInt8 };
 struct ModelOptions {
   kernels::Isa isa = kernels::best_isa();
   KvType kv_type = KvType::kF16;
-  int block_size = 16;    // positions of a KV block
-  int64_t kv_blocks = 0;  // blocks of the cache; see kv_block_bytes()
-  int max_batch_rows = 512;
+  int block_size = limits::kBlockSize;  // positions of a KV block
+  int64_t kv_blocks = 0;                // blocks of the cache; see kv_block_bytes()
+  int max_batch_rows = limits::kMaxBatchedTokens;
   // The longest sequence that will be run; 0 = the model's own context. It changes numbers for
   // longrope models, whose long factors are used when it exceeds their original context.
   int max_context = 0;
@@ -46,6 +47,11 @@ class Model {
 
 // Bytes that one KV block takes over all layers.
 int64_t kv_block_bytes(const formats::ModelConfig& config, KvType type, int block_size);
+
+// Memory that the weights take once the model is loaded, give or take a few percent: what is
+// repacked, and the stored bytes that are used as they are. An embedding table of its own does not
+// count, as single rows of it are read from the file.
+int64_t weight_memory_bytes(const formats::ModelSource& source, kernels::Isa isa);
 
 // Weights of the model, all tensors counted (not its rope factors).
 int64_t parameter_count(const formats::ModelSource& source);

@@ -3,21 +3,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "base/build_info.h"
 #include "base/log.h"
 #include "base/memory_info.h"
 #include "base/prefix_hash.h"
+#include "serving/kv_plan.h"
 #include "serving/tokenizer_setup.h"
 
 namespace sluice::serving {
 namespace {
-
-// Unless a size is given, the KV cache may grow to this share of the memory that is free at start.
-// Its pages are taken from the system only when sequences use them.
-constexpr double kKvMemoryShare = 0.5;
 
 std::string piece_text(const text::Tokenizer& tokenizer, std::optional<int32_t> id) {
   return id ? std::string(tokenizer.token_piece(*id)) : std::string();
@@ -32,51 +28,6 @@ std::string sampling_defaults(const formats::GenerationDefaults& defaults,
   return fmt::format("{} {} {} {} {} [{}]", number(defaults.temperature), number(defaults.top_k),
                      number(defaults.top_p), number(defaults.min_p),
                      number(defaults.repetition_penalty), fmt::join(end_tokens, ","));
-}
-
-// Blocks of the cache and the longest sequence they are to hold.
-struct KvPlan {
-  int64_t blocks = 0;
-  int max_model_len = 0;
-};
-
-Result<KvPlan> plan_kv(const formats::ModelConfig& config, const ModelSettings& settings) {
-  if (settings.max_model_len > config.context) {
-    return invalid(fmt::format("--max-model-len {} is above the model's context of {}",
-                               settings.max_model_len, config.context),
-                   "max-model-len");
-  }
-  const int wanted = settings.max_model_len > 0 ? settings.max_model_len : config.context;
-  const int64_t block_bytes = model::kv_block_bytes(config, settings.kv_type, settings.block_size);
-  const int64_t budget =
-      settings.kv_cache_bytes > 0
-          ? settings.kv_cache_bytes
-          : static_cast<int64_t>(kKvMemoryShare * static_cast<double>(available_memory_bytes()));
-  const int64_t sequence_blocks = (wanted + settings.block_size - 1) / settings.block_size;
-  const int64_t most = sequence_blocks * settings.max_num_seqs;
-  KvPlan plan;
-  plan.blocks = std::min(most, budget / block_bytes);
-  const int64_t tokens = plan.blocks * settings.block_size;
-  if (settings.max_model_len > 0 && tokens < settings.max_model_len) {
-    return invalid(
-        fmt::format("a sequence of --max-model-len {} needs {} MiB of KV cache; {} MiB "
-                    "are available: lower --max-model-len or raise "
-                    "--kv-cache-memory-bytes",
-                    settings.max_model_len, (sequence_blocks * block_bytes) >> 20, budget >> 20),
-        "max-model-len");
-  }
-  plan.max_model_len = static_cast<int>(std::min<int64_t>(wanted, tokens));
-  if (plan.max_model_len < settings.block_size) {
-    return invalid(fmt::format("{} MiB of KV cache hold no block of {} KiB: raise "
-                               "--kv-cache-memory-bytes",
-                               budget >> 20, block_bytes >> 10),
-                   "kv-cache-memory-bytes");
-  }
-  if (plan.max_model_len < wanted) {
-    log_warn("{}: the KV cache holds {} tokens, less than the model's context of {}", config.name,
-             plan.max_model_len, config.context);
-  }
-  return plan;
 }
 
 }  // namespace
@@ -127,8 +78,13 @@ Outcome LoadedModel::set_up_text(const ModelPath& path, const ModelSettings& set
 }
 
 Outcome LoadedModel::set_up_model(const ModelSettings& settings, ThreadTeam& team) {
-  SLUICE_ASSIGN_OR_RETURN(const KvPlan plan, plan_kv(source_->config(), settings));
+  SLUICE_ASSIGN_OR_RETURN(const KvPlan plan,
+                          plan_kv(source_->config(), settings,
+                                  {.available = available_memory_bytes(),
+                                   .weights = model::weight_memory_bytes(*source_, settings.isa),
+                                   .promised = settings.promised_bytes}));
   kv_blocks_ = plan.blocks;
+  kv_bytes_ = plan.bytes;
   max_model_len_ = plan.max_model_len;
   const model::ModelOptions options{.isa = settings.isa,
                                     .kv_type = settings.kv_type,

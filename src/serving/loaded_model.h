@@ -35,6 +35,7 @@ class LoadedModel {
   const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
   int max_model_len() const { return max_model_len_; }
   int64_t kv_blocks() const { return kv_blocks_; }
+  int64_t kv_bytes() const { return kv_bytes_; }
 
   // The numerics id (DESIGN: equal ids give equal tokens): a hash of weights digest, build, ISA, KV
   // type and every flag that changes numbers. Waits for the digest, which is computed in the
@@ -54,6 +55,7 @@ class LoadedModel {
   std::vector<int32_t> end_tokens_;
   int max_model_len_ = 0;
   int64_t kv_blocks_ = 0;
+  int64_t kv_bytes_ = 0;
   std::string numeric_flags_;
   std::shared_future<uint64_t> digest_;
 };

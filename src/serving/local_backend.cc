@@ -31,7 +31,9 @@ Outcome LocalBackend::add_model(const ModelPath& path, const ModelSettings& sett
       }
     }
   }
-  SLUICE_ASSIGN_OR_RETURN(auto served, ServedModel::start(path, settings, team_, metrics_, clock_));
+  ModelSettings own = settings;
+  for (const auto& other : models_) own.promised_bytes += other->loaded().kv_bytes();
+  SLUICE_ASSIGN_OR_RETURN(auto served, ServedModel::start(path, own, team_, metrics_, clock_));
   models_.push_back(std::move(served));
   return {};
 }

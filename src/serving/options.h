@@ -30,6 +30,7 @@ struct ModelSettings {
   engine::SpeculationOptions speculation{};           // off
   int block_size = limits::kBlockSize;
   int64_t kv_cache_bytes = 0;  // 0 = chosen from the context length and the memory at hand
+  int64_t promised_bytes = 0;  // of that memory, to models loaded before
   bool prefix_caching = true;
   size_t max_queued_requests = limits::kMaxQueuedRequests;
   size_t max_queued_tokens = limits::kMaxQueuedTokens;
