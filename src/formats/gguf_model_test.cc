@@ -6,8 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <limits>
+#include <sstream>
 
 #include "formats/test_files.h"
 
@@ -372,6 +374,45 @@ TEST(GgufModel, DigestCoversNamesTypesAndBytes) {
   GgufBuilder retyped = tiny_gguf();
   retyped.tensor("blk.0.ffn_up.weight").type = 1;
   EXPECT_NE(digest(retyped.build()), digest(bytes));
+}
+
+// Bytes of the mapping around `address` that are in this process's memory.
+int64_t resident_around(const std::byte* address) {
+  std::ifstream maps("/proc/self/smaps");
+  bool is_here = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0;
+    uintptr_t end = 0;
+    char dash = 0;
+    std::istringstream head(line);
+    if (head >> std::hex >> begin >> dash >> end && dash == '-') {
+      const auto at = reinterpret_cast<uintptr_t>(address);
+      is_here = at >= begin && at < end;
+    } else if (is_here && line.starts_with("Rss:")) {
+      return 1024 * std::stoll(line.substr(4));
+    }
+  }
+  return -1;
+}
+
+TEST(GgufModel, TheDigestLeavesInMemoryWhatIsInUse) {
+  const auto source = open_gguf(SLUICE_SOURCE_DIR "/models/story.gguf");
+  ASSERT_TRUE(source) << source.error().message();
+  int64_t released = 0;
+  int64_t kept = 0;
+  for (const auto& [name, view] : (*source)->tensors()) {
+    // Half of the layers' matrices, in stretches that lie together.
+    const bool is_unused = name < "blk.2";
+    (is_unused ? released : kept) += std::ssize(view.bytes);
+    if (is_unused) (*source)->release(view);
+  }
+  // The kernel maps pages around those that are read.
+  constexpr int64_t kSlack = 200'000;
+  ASSERT_GT(std::min(released, kept), 2 * kSlack);
+  (*source)->weights_digest();
+  const std::byte* inside = (*source)->tensors().begin()->second.bytes.data();
+  EXPECT_GE(resident_around(inside), kept - kSlack);
+  EXPECT_LE(resident_around(inside), kept + kSlack);
 }
 
 TEST(GgufModel, SurvivesTruncationAtEveryByte) {

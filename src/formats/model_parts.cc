@@ -2,9 +2,13 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
+#include <vector>
 
 namespace sluice::formats {
 namespace {
@@ -13,8 +17,13 @@ struct FreeState {
   void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
 };
 
+using Bytes = std::span<const std::byte>;
+
+const std::byte* begin_of(Bytes bytes) { return bytes.data(); }
+
 // Lengths stand before texts and shapes, so that no two models give the same stream of bytes.
-uint64_t digest(const TensorMap& tensors) {
+template <typename Done>
+uint64_t digest(const TensorMap& tensors, Done&& done) {
   const std::unique_ptr<XXH3_state_t, FreeState> state(XXH3_createState());
   XXH3_64bits_reset(state.get());
   const auto number = [&](uint64_t value) {
@@ -28,6 +37,7 @@ uint64_t digest(const TensorMap& tensors) {
     for (const int64_t d : view.shape) number(static_cast<uint64_t>(d));
     number(view.bytes.size());
     XXH3_64bits_update(state.get(), view.bytes.data(), view.bytes.size());
+    done(view.bytes);
   }
   return XXH3_64bits_digest(state.get());
 }
@@ -50,17 +60,38 @@ class LoadedSource final : public ModelSource {
   uint64_t file_bytes() const override { return parts_.file_bytes; }
   uint64_t weights_digest() const override {
     std::call_once(digest_once_, [this] {
-      digest_ = digest(parts_.tensors);
-      for (const auto& [name, view] : parts_.tensors) release(view);
+      const std::vector<Bytes> unused = released();
+      digest_ = digest(parts_.tensors, [&](Bytes tensor) {
+        auto part = std::ranges::lower_bound(unused, tensor.data(), {}, begin_of);
+        for (; part != unused.end() && part->data() < tensor.data() + tensor.size(); ++part) {
+          release_pages(*part);
+        }
+      });
     });
     return digest_;
   }
   void release(const tensor::TensorView& view) const override {
-    for (const tensor::MappedFile& file : parts_.files) file.release(view.bytes);
+    {
+      const std::lock_guard lock(released_mutex_);
+      released_.push_back(view.bytes);
+    }
+    release_pages(view.bytes);
   }
 
  private:
+  void release_pages(Bytes bytes) const {
+    for (const tensor::MappedFile& file : parts_.files) file.release(bytes);
+  }
+  // By address.
+  std::vector<Bytes> released() const {
+    const std::lock_guard lock(released_mutex_);
+    std::ranges::sort(released_, {}, begin_of);
+    return released_;
+  }
+
   const ModelParts parts_;
+  mutable std::mutex released_mutex_;
+  mutable std::vector<Bytes> released_;  // nobody reads these but the digest
   mutable std::once_flag digest_once_;
   mutable uint64_t digest_ = 0;
 };

@@ -74,7 +74,8 @@ class ModelSource {
   virtual std::string_view format() const = 0;  // "GGUF v3", "safetensors"
   virtual uint64_t file_bytes() const = 0;
   // XXH3-64 over names, shapes, types and bytes of all tensors: part of the numerics id. Reads the
-  // whole file once (parallel not needed; about 10 GB/s); computed on first call, thread-safe.
+  // whole file once (parallel not needed; about 10 GB/s); computed on first call, thread-safe. What
+  // was released before leaves memory again, tensor by tensor.
   virtual uint64_t weights_digest() const = 0;
   // Gives the memory of a tensor back that will rarely be read again; reading stays possible.
   virtual void release(const tensor::TensorView&) const {}

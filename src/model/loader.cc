@@ -149,7 +149,9 @@ std::vector<std::unique_ptr<kernels::Matrix>> Loader::stack(const std::string& n
 
 TensorView Loader::table(const std::string& name, int64_t rows, int64_t cols) {
   const TensorView* view = claim(name, {rows, cols});
-  return view == nullptr ? TensorView{} : *view;
+  if (view == nullptr) return {};
+  source_.release(*view);  // single rows are read, and few of them often
+  return *view;
 }
 
 Outcome Loader::finish() const {
