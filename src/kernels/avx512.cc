@@ -13,6 +13,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/check.h"
 #include "kernels/blocks.h"
 #include "kernels/scratch.h"
 

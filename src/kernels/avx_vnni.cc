@@ -12,6 +12,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/check.h"
+
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avxvnni"))), apply_to = function)
 namespace sluice::kernels {
 namespace avx_vnni {

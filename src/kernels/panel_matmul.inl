@@ -159,6 +159,6 @@ void multiply_int8(const PanelWeights& w, const PackedRows& packed, const Matmul
     case DType::kIQ4_XS:
       return multiply_as<DType::kIQ4_XS>(w, packed, rows, range);
     default:
-      return;
+      SLUICE_CHECK(false, "a type that has int8 panels");
   }
 }

@@ -58,12 +58,22 @@ void encode_plain(DType dtype, const float* src, int64_t count, std::byte* out) 
 #endif
 
 Encode encode_for(Isa isa) {
+  switch (isa) {
+    case Isa::kReference:
+      return encode_plain;
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return encode_avx512;
-  if (isa == Isa::kAvx2) return encode_avx2;
+    case Isa::kAvx2:
+    case Isa::kAvxVnni:
+      return encode_avx2;
+    case Isa::kAvx512:
+    case Isa::kAvx512Vnni:
+    case Isa::kAvx512Bf16:
+      return encode_avx512;
 #endif
-  (void)isa;
-  return encode_plain;
+    default:
+      break;
+  }
+  SLUICE_CHECK(false, "the instruction set was checked before");
 }
 
 void narrow(const float* src, int64_t count, uint16_t (*convert)(float), std::byte* out) {

@@ -360,7 +360,7 @@ void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile)
       return matmul_as<F16Format>(w, rows, tile);
     case DType::kBF16:
       return matmul_as<BF16Format>(w, rows, tile);
-    default:  // used as panels
-      return;
+    default:
+      SLUICE_CHECK(false, "other types are used as panels");
   }
 }
