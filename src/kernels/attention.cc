@@ -12,9 +12,13 @@ namespace {
 
 // Queries of a task: enough to pay for bringing a partition of K and V into the second-level cache.
 constexpr int kQueriesPerTask = 64;
-// Slices of so few rows are cut along their positions too.
-constexpr int kRowsToSplit = 8;
+// So few rows share a task however many heads a group has: they read K and V once.
+constexpr int kRowsTogether = 8;
+// Slices of so few rows are cut along their positions too, as their rows alone are too few tasks.
+constexpr int kRowsToSplit = 32;
 constexpr int kPartsPerTask = 2;
+// 64 MiB of parts. Beyond it there are slices enough to keep a team busy.
+constexpr int64_t kMostPartFloats = int64_t{16} << 20;
 // Multiply-adds that are done sooner alone than by a team.
 constexpr int64_t kAloneMultiplies = 100'000;
 
@@ -27,13 +31,15 @@ struct Plan {
   int part_tasks;
   AttentionParts parts;  // data is set once all plans are known
   int64_t first_float;   // of the parts
-  int64_t first_count;   // of the counters: one a KV head
+  int64_t first_count;   // of the counters: one a KV head and row task
 };
 
 struct PartRange {
   int begin;
   int end;
 };
+
+int divide_up(int a, int b) { return (a + b - 1) / b; }
 
 PartRange partitions_of(const AttentionShape& shape, const AttentionSlice& slice, int row_begin,
                         int row_end) {
@@ -46,7 +52,7 @@ PartRange partitions_of(const AttentionShape& shape, const AttentionSlice& slice
 struct Plans {
   std::vector<Plan> plans;
   std::vector<float> parts;
-  std::vector<int32_t> done;  // tasks that left their parts, for each slice and KV head
+  std::vector<int32_t> done;  // tasks that left their parts
   int64_t tasks = 0;
   int64_t multiplies = 0;
 
@@ -61,21 +67,23 @@ void Plans::make(const AttentionShape& shape, std::span<const AttentionSlice> sl
   int64_t floats = 0, counts = 0;
   for (const AttentionSlice& slice : slices) {
     const PartRange all = partitions_of(shape, slice, 0, slice.rows);
+    const int most_rows = std::max(kRowsTogether, kQueriesPerTask / group);
+    const int rows = divide_up(slice.rows, divide_up(slice.rows, most_rows));
     Plan plan{.first_task = tasks,
-              .rows_per_task = std::max(1, kQueriesPerTask / group),
-              .row_tasks = 1,
+              .rows_per_task = rows,
+              .row_tasks = divide_up(slice.rows, rows),
               .part_tasks = 1,
               .parts = {nullptr, all.begin, all.end - all.begin},
               .first_float = floats,
               .first_count = counts};
-    if (may_split && slice.rows <= kRowsToSplit && plan.parts.count > kPartsPerTask) {
-      plan.rows_per_task = slice.rows;
-      plan.part_tasks = (plan.parts.count + kPartsPerTask - 1) / kPartsPerTask;
-      floats += int64_t{slice.rows} * shape.heads * plan.parts.count *
-                AttentionParts::part_floats(shape.head_dim);
-      counts += shape.kv_heads;
+    const int64_t own = int64_t{slice.rows} * shape.heads * plan.parts.count *
+                        AttentionParts::part_floats(shape.head_dim);
+    if (may_split && slice.rows <= kRowsToSplit && plan.parts.count > kPartsPerTask &&
+        floats + own <= kMostPartFloats) {
+      plan.part_tasks = divide_up(plan.parts.count, kPartsPerTask);
+      floats += own;
+      counts += int64_t{shape.kv_heads} * plan.row_tasks;
     }
-    plan.row_tasks = (slice.rows + plan.rows_per_task - 1) / plan.rows_per_task;
     tasks += int64_t{plan.row_tasks} * shape.kv_heads * plan.part_tasks;
     multiplies += int64_t{2} * slice.rows * (slice.first_position + slice.rows) * shape.heads *
                   shape.head_dim;
@@ -120,9 +128,11 @@ void attention(Isa isa, const AttentionShape& shape, const KvLayer& kv,
     t.parts = &parts;
     t.part_begin = seen.begin + range * kPartsPerTask;
     t.part_end = std::min(t.part_begin + kPartsPerTask, seen.end);
-    table.attention(t);
+    // The slice's earlier rows may see a partition less than its last.
+    if (t.part_begin < t.part_end) table.attention(t);
     // Who comes last merges: it sees what the others left.
-    std::atomic_ref<int32_t> done(all.done[static_cast<size_t>(plan.first_count + head)]);
+    const int64_t counter = plan.first_count + int64_t{tile} * shape.kv_heads + head;
+    std::atomic_ref<int32_t> done(all.done[static_cast<size_t>(counter)]);
     if (done.fetch_add(1, std::memory_order_acq_rel) + 1 < plan.part_tasks) return;
     t.part_begin = seen.begin;
     t.part_end = seen.end;
