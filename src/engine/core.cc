@@ -223,8 +223,8 @@ void EngineCore::sample_entry(const PlanEntry& entry, Sampler& sampler, Sampled&
   const WantedRows wanted = wanted_rows(sequence, sequence.computed - entry.rows, entry.rows);
   size_t row = sampled.first_row;
   for (int position = wanted.prompt_begin; position < wanted.prompt_end; ++position) {
-    auto scored = Sampler::score(sequence.tokens[size_t(position) + 1],
-                                 sequence.sampling.prompt_logprobs, logits_of(row++));
+    auto scored = sampler.score(sequence.tokens[size_t(position) + 1],
+                                sequence.sampling.prompt_logprobs, logits_of(row++));
     if (!scored) return fail_with(scored.error(), sampled.output);
     sampled.output.prompt_logprobs.push_back(*std::move(scored));
     ++sequence.prompt_logprobs_done;

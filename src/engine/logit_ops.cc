@@ -120,16 +120,15 @@ double sum(std::span<const float> row) {
   return total;
 }
 
-std::vector<int32_t> top_indices(std::span<const float> row, int count) {
+void top_indices(std::span<const float> row, int count, std::vector<int32_t>& best) {
   const auto before = [&](int32_t a, int32_t b) {
     const float x = row[size_t(a)];
     const float y = row[size_t(b)];
     return x > y || (x == y && a < b);
   };
   const size_t wanted = std::min(size_t(std::max(count, 0)), row.size());
-  std::vector<int32_t> best;
-  if (wanted == 0) return best;
-  best.reserve(wanted);
+  best.clear();
+  if (wanted == 0) return;
   for (size_t i = 0; i < wanted; ++i) best.push_back(static_cast<int32_t>(i));
   std::ranges::make_heap(best, before);  // the last in order is at the front
   // Most stretches hold nothing greater than the last one kept: one vectorized look each.
@@ -146,7 +145,6 @@ std::vector<int32_t> top_indices(std::span<const float> row, int count) {
     }
   }
   std::ranges::sort_heap(best, before);
-  return best;
 }
 
 int rank_of(std::span<const float> row, int32_t token) {

@@ -33,8 +33,9 @@ double log_sum_exp(std::span<const float> row, float top);
 // The sum in double precision.
 double sum(std::span<const float> row);
 
-// Indices of the `count` greatest values (all, if fewer), greatest first.
-std::vector<int32_t> top_indices(std::span<const float> row, int count);
+// Indices of the `count` greatest values (all, if fewer), greatest first, in place of what `best`
+// held.
+void top_indices(std::span<const float> row, int count, std::vector<int32_t>& best);
 
 // 1 + the number of tokens that come before `token` in the order of top_indices().
 int rank_of(std::span<const float> row, int32_t token);

@@ -97,7 +97,8 @@ TEST(LogitOps, TopIndicesAreTheStartOfAFullSort) {
       return row[size_t(a)] > row[size_t(b)] || (row[size_t(a)] == row[size_t(b)] && a < b);
     });
     for (const int count : {0, 1, 2, 20, 64, 5000}) {
-      const auto top = top_indices(row, count);
+      std::vector<int32_t> top = {7, 7, 7};  // what is there before counts for nothing
+      top_indices(row, count, top);
       ASSERT_EQ(top.size(), std::min(size, size_t(count)));
       EXPECT_TRUE(std::ranges::equal(top, std::span(sorted).first(top.size())));
     }

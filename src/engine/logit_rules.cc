@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <utility>
-#include <vector>
 
 namespace sluice::engine {
 namespace {
@@ -14,12 +12,10 @@ void mask(std::span<float> row, int32_t token) {
   if (token >= 0 && size_t(token) < row.size()) row[size_t(token)] = kMasked;
 }
 
-void keep_allowed(std::span<const int32_t> allowed, std::span<float> row) {
-  std::vector<std::pair<int32_t, float>> kept;
-  kept.reserve(allowed.size());
-  for (const int32_t token : allowed) kept.emplace_back(token, row[size_t(token)]);
+void copy_allowed(std::span<const int32_t> allowed, std::span<const float> logits,
+                  std::span<float> row) {
   std::ranges::fill(row, kMasked);
-  for (const auto& [token, value] : kept) row[size_t(token)] = value;
+  for (const int32_t token : allowed) row[size_t(token)] = logits[size_t(token)];
 }
 
 // Masks the last token of each bad word whose other tokens the output ends with.
@@ -69,9 +65,13 @@ bool has_rules(const Sequence& sequence, std::span<const int32_t> end_tokens) {
 }
 
 void apply_rules(const Sequence& sequence, std::span<const int32_t> end_tokens,
-                 std::span<float> row) {
+                 std::span<const float> logits, std::span<float> row) {
   const SamplingParams& sampling = sequence.sampling;
-  if (!sampling.allowed_tokens.empty()) keep_allowed(sampling.allowed_tokens, row);
+  if (sampling.allowed_tokens.empty()) {
+    std::ranges::copy(logits, row.begin());
+  } else {
+    copy_allowed(sampling.allowed_tokens, logits, row);
+  }
   mask_bad_words(sequence, row);
   if (suppresses_end(sequence)) {
     for (const int32_t token : sampling.stop_tokens) mask(row, token);

@@ -19,8 +19,9 @@ bool ends_sequence(const Sequence& sequence, std::span<const int32_t> end_tokens
 // Whether apply_rules() would change anything for the sequence's next token.
 bool has_rules(const Sequence& sequence, std::span<const int32_t> end_tokens);
 
-// `row` is as wide as the vocabulary.
+// `row` becomes the logits with the rules applied. Both are as wide as the vocabulary, and lie
+// apart.
 void apply_rules(const Sequence& sequence, std::span<const int32_t> end_tokens,
-                 std::span<float> row);
+                 std::span<const float> logits, std::span<float> row);
 
 }  // namespace sluice::engine

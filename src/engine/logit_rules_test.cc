@@ -20,10 +20,11 @@ Sequence sequence_with(SamplingParams sampling, const std::vector<int32_t>& outp
 }
 
 std::vector<float> apply(const SamplingParams& sampling, const std::vector<int32_t>& output,
-                         std::vector<float> row = {1, 2, 3, 4, -5, 6}) {
+                         const std::vector<float>& logits = {1, 2, 3, 4, -5, 6}) {
   constexpr int32_t kEnd[] = {5};
   const Sequence sequence = sequence_with(sampling, output);
-  apply_rules(sequence, kEnd, row);
+  std::vector<float> row(logits.size(), 99);
+  apply_rules(sequence, kEnd, logits, row);
   return row;
 }
 

@@ -56,7 +56,9 @@ TokenOutput Sampler::score_finite(int32_t token, int top, std::span<const float>
   TokenOutput output{.token = token};
   output.logprob = entry(token, token == peak.index ? 1 : rank_of(logits, token));
   int rank = 0;
-  for (const int32_t id : top_indices(logits, top)) output.top.push_back(entry(id, ++rank));
+  top_indices(logits, top, likeliest_);
+  output.top.reserve(likeliest_.size());
+  for (const int32_t id : likeliest_) output.top.push_back(entry(id, ++rank));
   return output;
 }
 
@@ -65,8 +67,8 @@ Result<int32_t> Sampler::choose(const Sequence& sequence, std::span<const float>
   const SamplingParams& sampling = sequence.sampling;
   Peak peak = raw_peak;
   if (has_rules(sequence, end_tokens_)) {
-    rules_.assign(logits.begin(), logits.end());
-    apply_rules(sequence, end_tokens_, rules_);
+    rules_.resize(logits.size());
+    apply_rules(sequence, end_tokens_, logits, rules_);
     logits = rules_;
     peak = find_peak(logits);
     if (!std::isfinite(peak.value)) {
@@ -134,7 +136,7 @@ bool Sampler::gather(float least, size_t most) {
 // Weights of the likeliest tokens only. What min_p drops is at the end of the order by
 // probability, so that it makes no difference whether it comes before.
 void Sampler::gather_top(std::span<const float> logits, int top_k, const Peak& peak, float scale) {
-  tokens_ = top_indices(logits, top_k);
+  top_indices(logits, top_k, tokens_);
   std::ranges::sort(tokens_);
   few_.clear();
   for (const int32_t token : tokens_) few_.push_back(logits[size_t(token)]);
@@ -179,17 +181,17 @@ void Sampler::keep_typical(double typical_p, std::span<const float> logits, cons
 }
 
 // Inverts the cumulative weights, in the order of ids.
-int32_t Sampler::draw(double uniform) const {
+int32_t Sampler::draw(double uniform) {
   // By stretches first, so that most of the row is summed by a vectorized loop.
   constexpr size_t kStretch = 1024;
   const std::span<const float> row = weights();
-  std::vector<double> sums;
+  sums_.clear();
   for (size_t start = 0; start < row.size(); start += kStretch) {
-    sums.push_back(sum(row.subspan(start, std::min(kStretch, row.size() - start))));
+    sums_.push_back(sum(row.subspan(start, std::min(kStretch, row.size() - start))));
   }
-  double left = uniform * std::accumulate(sums.begin(), sums.end(), 0.0);
+  double left = uniform * std::accumulate(sums_.begin(), sums_.end(), 0.0);
   size_t stretch = 0;
-  while (stretch + 1 < sums.size() && left >= sums[stretch]) left -= sums[stretch++];
+  while (stretch + 1 < sums_.size() && left >= sums_[stretch]) left -= sums_[stretch++];
   // Rounding must not lead to a token that was dropped, nor past the last one.
   int32_t last = -1;
   for (size_t i = stretch * kStretch; i < row.size(); ++i) {

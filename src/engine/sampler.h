@@ -11,7 +11,9 @@
 // The draw for the n-th output token is philox_uniform(seed, n), inverted over the cumulative
 // probabilities: a token depends on (logits, parameters, seed, n) only. Ties go to the lower id.
 //
-// A row's arithmetic has a fixed order and never depends on other rows. One owner, engine thread.
+// A row's arithmetic has a fixed order and never depends on other rows. A sampler is used by one
+// thread at a time: each member of the compute team has its own (core.h). It keeps its memory from
+// token to token; only the logprobs that were asked for are allocated.
 #pragma once
 
 #include <cstdint>
@@ -41,13 +43,12 @@ class Sampler {
 
   // The logprob of a token that is given, and of the `top` likeliest. Fails with kInternal when a
   // logit is not finite.
-  static Result<TokenOutput> score(int32_t token, int top, std::span<const float> logits);
+  Result<TokenOutput> score(int32_t token, int top, std::span<const float> logits);
 
  private:
   Result<int32_t> choose(const Sequence& sequence, std::span<const float> logits,
                          const Peak& raw_peak);
-  static TokenOutput score_finite(int32_t token, int top, std::span<const float> logits,
-                                  const Peak& peak);
+  TokenOutput score_finite(int32_t token, int top, std::span<const float> logits, const Peak& peak);
 
   void truncate(const SamplingParams& sampling, std::span<const float> logits, const Peak& peak,
                 float scale);
@@ -56,7 +57,7 @@ class Sampler {
   void keep_top_k(int top_k);
   void keep_top_p(double top_p, double mass);
   void keep_typical(double typical_p, std::span<const float> logits, const Peak& peak, float scale);
-  int32_t draw(double uniform) const;
+  int32_t draw(double uniform);
   int32_t token_at(size_t index) const {
     return gathered_ ? tokens_[index] : static_cast<int32_t>(index);
   }
@@ -72,6 +73,8 @@ class Sampler {
   std::vector<int32_t> tokens_;  // of few_
   bool gathered_ = false;
   std::vector<uint32_t> keys_;
+  std::vector<int32_t> likeliest_;
+  std::vector<double> sums_;  // of the stretches that a draw goes through
   MassFilter filter_;
 };
 

@@ -82,7 +82,7 @@ inline Transcript oracle(const FakeModel& model, const std::vector<int32_t>& end
     model.logits(chain, row);
     if (i + 1 < s.prompt_size) {
       if (s.sampling.prompt_logprobs < 0) continue;
-      auto scored = Sampler::score(s.tokens[size_t(i) + 1], s.sampling.prompt_logprobs, row);
+      auto scored = sampler.score(s.tokens[size_t(i) + 1], s.sampling.prompt_logprobs, row);
       if (!scored) return fails(scored.error());
       result.prompt_logprobs.push_back(*scored);
       continue;
