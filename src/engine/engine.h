@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/status.h"
 #include "base/thread_team.h"
 #include "engine/request.h"
@@ -34,15 +35,16 @@ struct StepInfo {
 };
 
 struct EngineOptions {
-  int max_sequences = 256;  // running at a time; no more than max_batched_tokens run
-  int max_batched_tokens = 512;
+  // Running at a time; no more than max_batched_tokens run.
+  int max_sequences = limits::kMaxSequences;
+  int max_batched_tokens = limits::kMaxBatchedTokens;
   // Prompt + output tokens of a sequence; what the KV cache holds is a bound besides.
   int max_context = 0;
-  int block_size = 16;
+  int block_size = limits::kBlockSize;
   int64_t kv_blocks = 0;
   bool prefix_caching = true;
-  size_t max_queued_requests = 1024;
-  size_t max_queued_tokens = 4u << 20;
+  size_t max_queued_requests = limits::kMaxQueuedRequests;
+  size_t max_queued_tokens = limits::kMaxQueuedTokens;
   std::vector<int32_t> end_tokens{};  // the model's own
   // How much longer than without prompts a step may take beside running streams: step_budget.h.
   // Below 1 max_batched_tokens is the only bound.

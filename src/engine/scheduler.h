@@ -30,6 +30,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/limits.h"
 #include "engine/fair_share.h"
 #include "engine/kv_cache.h"
 #include "engine/sequence.h"
@@ -43,7 +44,7 @@ inline constexpr uint64_t kElderPeriod = 16;
 struct SchedulerOptions {
   int max_sequences = 1;  // running at a time; at most max_batched_tokens are used
   int max_batched_tokens = 1;
-  int block_size = 16;
+  int block_size = limits::kBlockSize;
   int32_t kv_blocks = 1;
   PrefixCaching prefix_caching = PrefixCaching::kOn;
   // Rows whose logits are wanted for prompt logprobs, in one step: a row of logits is as wide as

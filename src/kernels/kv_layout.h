@@ -25,6 +25,9 @@ struct KvLayer {
   std::byte* data = nullptr;  // blocks * kv_layer_block_bytes()
 };
 
+// An int8 row whose largest element is no larger is zero: 127 over it would overflow.
+inline constexpr float kTinyKv = 1e-30F;
+
 // Positions of a group of K wherever a block holds whole groups.
 inline constexpr int kKvGroup = 16;
 

@@ -123,8 +123,7 @@ void store_row(KvElement element, const float* x, int head_dim, std::byte* row, 
   if (scale != nullptr) {
     float largest = 0;
     for (int d = 0; d < head_dim; ++d) largest = std::max(largest, std::fabs(x[d]));
-    // Below the floor 127 / largest would overflow; such a row is zero in any case.
-    const bool zero = !(largest > 1e-30F);
+    const bool zero = !(largest > kTinyKv);
     const float s = zero ? 0.0F : largest / 127.0F;
     std::memcpy(scale, &s, sizeof s);
     inverse = zero ? 0.0F : 127.0F / largest;

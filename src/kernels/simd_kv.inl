@@ -37,7 +37,7 @@ SLUICE_INLINE float store_scale(const float* x, int head_dim, std::byte* at) {
     tops = max(tops, abs(load_some(x + i, lanes_left(head_dim, i))));
   }
   const float top = max_lane(tops);
-  const bool is_zero = !(top > 1e-30F);
+  const bool is_zero = !(top > kTinyKv);
   const float scale = is_zero ? 0.0F : top / 127.0F;
   std::memcpy(at, &scale, sizeof scale);
   return is_zero ? 0.0F : 127.0F / top;
