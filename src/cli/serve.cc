@@ -123,22 +123,23 @@ class Server {
       const Outcome added = server->backend_.add_model(path, settings);
       if (!added) return std::unexpected(added.error().at(path.path.string()));
     }
+    // Before HTTP, one of whose routes tells gRPC to leave.
+    if (options.grpc_port >= 0) {
+      SLUICE_ASSIGN_OR_RETURN(
+          server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
+                                              rpc_options(options)));
+    }
     net::ServerOptions http;
     http.host = options.host;
     http.port = static_cast<uint16_t>(options.port);
     http.error_body = endpoint::Endpoints::error_page;
     SLUICE_ASSIGN_OR_RETURN(server->http_, net::HttpServer::start(http, server->endpoints_));
     report_http(server->metrics_, [&http = *server->http_] { return http.stats(); });
-    if (options.grpc_port >= 0) {
-      SLUICE_ASSIGN_OR_RETURN(
-          server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
-                                              rpc_options(options)));
-    }
     return server;
   }
 
   ~Server() {
-    rpc_.reset();
+    if (rpc_) rpc_->drain(Duration::zero());
     http_.reset();
     workers_.reset();  // their tasks refer to the endpoints
   }
@@ -150,10 +151,11 @@ class Server {
   }
   std::vector<completion::ModelCard> models() const { return backend_.models(); }
 
-  // New requests are refused with 503 from here on; true when all others were answered in time.
+  // New requests are refused from here on, as unavailable; true when all others were answered in
+  // time.
   bool drain(Duration patience) {
     const TimePoint until = system_clock().now() + patience;
-    backend_.drain();
+    refuse();
     endpoints_->leave();
     const bool answered = http_->drain(patience);
     if (!rpc_) return answered;
@@ -161,6 +163,11 @@ class Server {
   }
 
  private:
+  void refuse() {
+    backend_.drain();
+    if (rpc_) rpc_->leave();
+  }
+
   explicit Server(const ServeOptions& options)
       : team_(options.threads > 0 ? options.threads : default_threads()),
         backend_(team_, metrics_),
@@ -173,7 +180,7 @@ class Server {
                 .metrics_public = options.metrics_public,
                 .internal_token = options.internal_token,
                 .request_timeout = std::chrono::seconds(options.request_timeout_seconds),
-                .drain = [this] { backend_.drain(); }})) {}
+                .drain = [this] { refuse(); }})) {}
 
   ThreadTeam team_;
   telemetry::Metrics metrics_;

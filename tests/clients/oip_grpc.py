@@ -1,15 +1,17 @@
 """python3-grpcio against the gRPC port, with classes that protoc makes of the project's proto file.
-usage: oip_grpc.py ADDRESS KEY ADMIN_KEY"""
+usage: oip_grpc.py ADDRESS KEY ADMIN_KEY PID, where the last case tells the server to stop"""
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import grpc
 
-ADDRESS, KEY, ADMIN_KEY = sys.argv[1:4]
+ADDRESS, KEY, ADMIN_KEY, PID = sys.argv[1:5]
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SERVICE = "/inference.GRPCInferenceService/"
 
@@ -136,8 +138,30 @@ def strangers():
     assert call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse).live
 
 
+def draining():
+    """While an answer is under way nothing new begins; the answer comes whole."""
+    long = request("Once", max_tokens=900)
+    long.parameters["temperature"].double_param = 1.5
+    long.parameters["ignore_eos"].bool_param = True
+    ask = channel.unary_unary(SERVICE + "ModelInfer", request_serializer=pb.ModelInferRequest.SerializeToString,
+                              response_deserializer=pb.ModelInferResponse.FromString)
+    answers = [ask.future(long, timeout=300, metadata=[("authorization", "Bearer " + KEY)]) for _ in range(8)]
+    infer(request("Once", max_tokens=1))  # the others, sent before, have been accepted
+    os.kill(int(PID), signal.SIGTERM)
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    until = time.monotonic() + 30
+    while check(b"", timeout=30) == b"\x08\x01" and time.monotonic() < until:
+        time.sleep(0.005)
+    assert check(b"", timeout=30) == b"\x08\x02"
+    assert not call("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse).ready
+    assert code_of(lambda: infer(request("x", max_tokens=1))) == grpc.StatusCode.UNAVAILABLE
+    assert not any(answer.done() for answer in answers), "the answers were too short for this case"
+    for answer in answers:
+        assert answer.result().parameters["completion_tokens"].int64_param == 900
+
+
 passed, failed = 0, 0
-for case in (metadata, inference, raw_contents, streamed, repository, health, errors, strangers):
+for case in (metadata, inference, raw_contents, streamed, repository, health, errors, strangers, draining):
     try:
         case()
         passed += 1

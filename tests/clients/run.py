@@ -28,7 +28,8 @@ def run(command):
 with Server(["--api-key", KEY, "--admin-key", ADMIN_KEY, "--grpc-port", "0"]) as server:
     grpc_address = "127.0.0.1:%d" % server.grpc_port()
     runs = [run(["node", "tests/clients/clients.mjs", server.url, grpc_address, KEY]),
-            run(["/usr/bin/python3", "tests/clients/oip_grpc.py", grpc_address, KEY, ADMIN_KEY])]
+            run(["/usr/bin/python3", "tests/clients/oip_grpc.py", grpc_address, KEY, ADMIN_KEY,
+                 str(server.process.pid)])]
     if server.stop() != 0:
         print("failed: the server did not drain")
         runs.append((1, (0, 1, 0)))
