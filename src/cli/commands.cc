@@ -93,6 +93,26 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
 }
 
+void add_tls_options(CLI::App& app, ServeOptions& o) {
+  auto* key = app.add_option("--ssl-keyfile", o.ssl_keyfile, "Private key of --ssl-certfile (PEM)")
+                  ->envname("SLUICE_SSL_KEYFILE");
+  app.add_option("--ssl-certfile", o.ssl_certfile,
+                 "Certificate (PEM, with its chain): HTTPS instead of HTTP, and gRPC over TLS")
+      ->envname("SLUICE_SSL_CERTFILE")
+      ->needs(key);
+  app.add_option("--ssl-ca-certs", o.ssl_ca_certs,
+                 "Authorities (PEM) that client certificates are checked against")
+      ->envname("SLUICE_SSL_CA_CERTS");
+  app.add_option("--ssl-cert-reqs", o.ssl_cert_reqs,
+                 "Certificates of clients: 0 not asked for, 1 optional, 2 required")
+      ->envname("SLUICE_SSL_CERT_REQS")
+      ->check(CLI::Range(0, 2))
+      ->capture_default_str();
+  app.add_flag("--enable-ssl-refresh,!--no-enable-ssl-refresh", o.ssl_refresh,
+               "Take the TLS files anew when they change (default: on)")
+      ->envname("SLUICE_ENABLE_SSL_REFRESH");
+}
+
 void add_server_options(CLI::App& app, ServeOptions& o) {
   app.add_option("--host", o.host, "Address to listen on")
       ->envname("SLUICE_HOST")
@@ -117,6 +137,7 @@ void add_server_options(CLI::App& app, ServeOptions& o) {
       ->envname("SLUICE_INTERNAL_TOKEN");
   app.add_flag("--metrics-public", o.metrics_public, "Answer /metrics without a key")
       ->envname("SLUICE_METRICS_PUBLIC");
+  add_tls_options(app, o);
   app.add_option("--request-timeout", o.request_timeout_seconds,
                  "Seconds until a request is given up")
       ->envname("SLUICE_REQUEST_TIMEOUT")

@@ -19,6 +19,7 @@
 #include "cli/signals.h"
 #include "cli/sizes.h"
 #include "cli/speculative_config.h"
+#include "cli/tls_source.h"
 #include "endpoint/endpoints.h"
 #include "net/server.h"
 #include "rpc/server.h"
@@ -30,6 +31,7 @@ namespace {
 
 constexpr int kWorkerThreads = 2;
 constexpr size_t kWorkerQueue = 1024;
+constexpr auto kTlsLook = std::chrono::seconds(1);
 
 int default_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
@@ -88,6 +90,23 @@ Result<std::vector<serving::ModelPath>> model_paths(const ServeOptions& options)
   return paths;
 }
 
+// None: in the clear.
+Result<std::unique_ptr<TlsSource>> tls_source(const ServeOptions& options) {
+  if (options.ssl_certfile.empty() != options.ssl_keyfile.empty()) {
+    return invalid("--ssl-certfile and --ssl-keyfile go together");
+  }
+  if ((options.ssl_cert_reqs > 0) != !options.ssl_ca_certs.empty()) {
+    return invalid("--ssl-ca-certs and --ssl-cert-reqs 1 or 2 go together");
+  }
+  if (options.ssl_certfile.empty()) {
+    if (options.ssl_ca_certs.empty()) return nullptr;
+    return invalid("--ssl-ca-certs needs --ssl-certfile and --ssl-keyfile");
+  }
+  return TlsSource::open({.identities = {{options.ssl_certfile, options.ssl_keyfile}},
+                          .client_ca_file = options.ssl_ca_certs,
+                          .client_certificate_required = options.ssl_cert_reqs == 2});
+}
+
 // What gRPC's callers send, checked as HTTP's headers are.
 rpc::RpcOptions rpc_options(const ServeOptions& options) {
   const auto auth = std::make_shared<endpoint::Auth>(
@@ -118,7 +137,9 @@ class Server {
   static Result<std::unique_ptr<Server>> start(const ServeOptions& options) {
     SLUICE_ASSIGN_OR_RETURN(const auto settings, model_settings(options));
     SLUICE_ASSIGN_OR_RETURN(const auto paths, model_paths(options));
+    SLUICE_ASSIGN_OR_RETURN(auto tls, tls_source(options));
     std::unique_ptr<Server> server(new Server(options));
+    server->tls_ = std::move(tls);
     for (const serving::ModelPath& path : paths) {
       const Outcome added = server->backend_.add_model(path, settings);
       if (!added) return std::unexpected(added.error().at(path.path.string()));
@@ -133,6 +154,7 @@ class Server {
     http.host = options.host;
     http.port = static_cast<uint16_t>(options.port);
     http.error_body = endpoint::Endpoints::error_page;
+    if (server->tls_) http.tls = server->tls_->context();
     SLUICE_ASSIGN_OR_RETURN(server->http_, net::HttpServer::start(http, server->endpoints_));
     report_http(server->metrics_, [&http = *server->http_] { return http.stats(); });
     return server;
@@ -148,6 +170,11 @@ class Server {
   // None: gRPC is off.
   std::optional<uint16_t> grpc_port() const {
     return rpc_ ? std::optional(rpc_->port()) : std::nullopt;
+  }
+  bool secured() const { return tls_ != nullptr; }
+  // The TLS files may have changed.
+  void refresh_tls() {
+    if (tls_ && tls_->refresh()) http_->set_tls(tls_->context());
   }
   std::vector<completion::ModelCard> models() const { return backend_.models(); }
 
@@ -187,6 +214,7 @@ class Server {
   serving::LocalBackend backend_;
   std::unique_ptr<WorkerPool> workers_;
   std::shared_ptr<endpoint::Endpoints> endpoints_;
+  std::unique_ptr<TlsSource> tls_;
   std::unique_ptr<net::HttpServer> http_;
   std::unique_ptr<rpc::RpcServer> rpc_;
 };
@@ -244,11 +272,17 @@ int run_serve(const ServeOptions& options) {
   const std::string shown = options.host.find(':') == std::string::npos
                                 ? options.host
                                 : fmt::format("[{}]", options.host);
-  log_info("sluice {} serves on http://{}:{}", kVersion, shown, (*server)->port());
+  log_info("sluice {} serves on {}://{}:{}", kVersion, (*server)->secured() ? "https" : "http",
+           shown, (*server)->port());
   if (const auto port = (*server)->grpc_port()) {
     log_info("sluice serves gRPC on {}:{}", shown, *port);
   }
-  const int signal = signals.wait();
+  int signal = 0;
+  while (signal == 0) {
+    signal =
+        options.ssl_refresh && (*server)->secured() ? signals.wait_for(kTlsLook) : signals.wait();
+    if (signal == 0) (*server)->refresh_tls();
+  }
   log_info("signal {}: draining", signal);
   return drain(**server, signals, options.shutdown_timeout_seconds);
 }

@@ -17,6 +17,11 @@ struct ServeOptions {
   std::vector<std::string> admin_keys;
   std::string internal_token;
   bool metrics_public = false;
+  std::string ssl_certfile;  // with ssl_keyfile: HTTPS
+  std::string ssl_keyfile;
+  std::string ssl_ca_certs;  // that client certificates are checked against
+  int ssl_cert_reqs = 0;     // as Python's ssl module counts: 0 none, 1 optional, 2 required
+  bool ssl_refresh = true;
   int max_model_len = 0;
   int max_num_seqs = 0;
   int max_num_batched_tokens = 0;

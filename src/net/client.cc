@@ -40,6 +40,12 @@ Result<std::string> request_bytes(const ClientRequest& request, const Url& url) 
   return bytes;
 }
 
+// Trusts the system's authorities and shows no certificate.
+Result<std::shared_ptr<const TlsContext>> system_tls() {
+  static const auto context = TlsContext::for_client({});
+  return context;
+}
+
 }  // namespace
 
 struct HttpClient::Impl final : ClientConnection::Pool,
@@ -72,11 +78,14 @@ struct HttpClient::Impl final : ClientConnection::Pool,
 Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest& request) {
   if (!loop) return std::unexpected(unusable);
   SLUICE_ASSIGN_OR_RETURN(const Url url, parse_url(request.url));
-  if (url.scheme != "http") {
-    return fail(Code::kUnimplemented, "this client speaks http:// only; put a TLS proxy before it");
-  }
   auto exchange = std::make_shared<ClientExchange>();
   exchange->origin = fmt::format("{}:{}", url.host, url.port);
+  exchange->host = url.host;
+  if (url.scheme == "https") {
+    SLUICE_ASSIGN_OR_RETURN(exchange->tls, request.tls ? request.tls : system_tls());
+    // The context lives as long as a connection made with it, so its address is its name.
+    exchange->origin += fmt::format(" {}", fmt::ptr(exchange->tls.get()));
+  }
   SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
   exchange->host = url.host;
   exchange->port = url.port;

@@ -2,7 +2,7 @@
 // once on one event loop, bodies passed on as they arrive (chat, bench, the gateway's upstreams).
 // Downloads from the public internet go through net/download.h instead.
 //
-// No redirects, no cookies, no proxies, no content coding; http:// only.
+// No redirects, no cookies, no proxies, no content coding.
 #pragma once
 
 #include <chrono>
@@ -20,10 +20,11 @@ namespace sluice::net {
 
 class EventLoop;
 class NameCache;
+class TlsContext;
 
 struct ClientRequest {
   std::string method = "GET";
-  std::string url;       // http://host[:port]/path?query
+  std::string url;       // http[s]://host[:port]/path?query
   Headers headers = {};  // Host, Content-Length and Connection are added
   std::string body = {};
   Duration timeout{};          // for the whole exchange, however much it moves; 0: none
@@ -32,6 +33,7 @@ struct ClientRequest {
   Duration
       first_byte_timeout{};  // from the request sent to the answer's first byte; 0: read_timeout
   Duration read_timeout{};   // 0: as in ClientOptions
+  std::shared_ptr<const TlsContext> tls = {};  // of https; none: the system's authorities
 };
 
 // Called on the client's loop thread: must not block. on_end is called exactly once, last, also

@@ -38,6 +38,7 @@ void ClientConnection::begin(std::shared_ptr<ClientExchange> exchange,
   exchange_ = std::move(exchange);
   exchange_->connection = this;
   origin_ = exchange_->origin;
+  tls_ = exchange_->tls;
   parser_.emplace(options_.max_header_bytes, exchange_->head_only);
   set_deadline(exchange_->connect_timeout);
   if (addresses) {
@@ -69,17 +70,17 @@ void ClientConnection::reuse(std::shared_ptr<ClientExchange> exchange) {
 void ClientConnection::connect_next() {
   while (next_address_ < addresses_.size()) {
     const SocketAddress& address = addresses_[next_address_++];
-    socket_ =
-        Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!socket_.valid()) {
+    stream_ = Stream(
+        Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
+    if (!stream_.valid()) {
       connect_error_ = errno_text("cannot open a socket", errno);
       continue;
     }
-    set_no_delay(socket_.get());
-    const int error = ::connect(socket_.get(), address.raw(), address.length) == 0 ? 0 : errno;
+    set_no_delay(stream_.fd());
+    const int error = ::connect(stream_.fd(), address.raw(), address.length) == 0 ? 0 : errno;
     if (error == 0 || error == EINPROGRESS) {
       interest_ = EPOLLOUT;
-      if (auto watched = loop_.watch(socket_.get(), interest_, this); !watched) {
+      if (auto watched = loop_.watch(stream_.fd(), interest_, this); !watched) {
         connect_error_ = watched.error().message();
         continue;
       }
@@ -102,14 +103,36 @@ void ClientConnection::fail_connecting() {
 void ClientConnection::on_connected() {
   int error = 0;
   socklen_t length = sizeof(error);
-  ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+  ::getsockopt(stream_.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
   connecting_ = false;
   if (error != 0) {
     reached_out_ = reached_out_ || !is_of_this_side(error);
     connect_error_ = errno_text(fmt::format("cannot connect to {}", origin_), error);
-    loop_.unwatch(socket_.get());
+    loop_.unwatch(stream_.fd());
     return connect_next();
   }
+  if (tls_) {
+    stream_.connect_tls(*tls_, exchange_->host);
+    securing_ = true;
+    return secure();
+  }
+  set_deadline(exchange_->first_byte_timeout);
+  send_more();
+}
+
+// Within the connection's deadline.
+void ClientConnection::secure() {
+  const Stream::State state = stream_.handshake();
+  if (state == Stream::State::kBlocked) {
+    return set_interest(stream_.wants_write() ? EPOLLOUT : EPOLLIN);
+  }
+  if (state != Stream::State::kDone) {
+    connect_error_ =
+        fmt::format("no secure connection to {}: {}", exchange_->host, stream_.error());
+    reached_out_ = true;
+    return fail_connecting();
+  }
+  securing_ = false;
   set_deadline(exchange_->first_byte_timeout);
   send_more();
 }
@@ -117,12 +140,13 @@ void ClientConnection::on_connected() {
 void ClientConnection::set_interest(uint32_t events) {
   if (closed_ || events == interest_) return;
   interest_ = events;
-  loop_.rewatch(socket_.get(), events, this);
+  loop_.rewatch(stream_.fd(), events, this);
 }
 
 void ClientConnection::on_events(uint32_t events) {
   if (closed_) return;
   if (connecting_) return on_connected();
+  if (securing_) return secure();
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive();
   if (!closed_ && (events & EPOLLOUT) != 0) send_more();
 }
@@ -131,25 +155,28 @@ void ClientConnection::send_more() {
   if (!exchange_) return;
   const std::string& bytes = exchange_->bytes;
   while (sent_ < bytes.size()) {
-    const ssize_t count =
-        ::send(socket_.get(), bytes.data() + sent_, bytes.size() - sent_, MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) return set_interest(EPOLLIN | EPOLLOUT);
+    const Stream::Moved moved = stream_.write(std::string_view(bytes).substr(sent_));
+    if (moved.state == Stream::State::kBlocked) return set_interest(EPOLLIN | EPOLLOUT);
     // The server has closed; what it said before that is still there to be read.
-    if (count < 0) break;
-    sent_ += static_cast<size_t>(count);
+    if (moved.state == Stream::State::kBroken) break;
+    sent_ += moved.bytes;
   }
   set_interest(EPOLLIN);
 }
 
 void ClientConnection::receive() {
+  receive_once();
+  while (!closed_ && stream_.unread()) receive_once();
+}
+
+void ClientConnection::receive_once() {
   const std::span<char> space = loop_.scratch();
-  const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  const Stream::Moved moved = stream_.read(space);
+  if (moved.state == Stream::State::kBlocked) return;
   if (!exchange_) return close();  // an idle connection: closed, or bytes that nobody asked for
-  if (count > 0) {
+  if (moved.state == Stream::State::kDone) {
     set_deadline(exchange_->read_timeout);
-    return consume({space.data(), static_cast<size_t>(count)});
+    return consume({space.data(), moved.bytes});
   }
   if (reused_ && !parser_->begun() && exchange_->may_repeat) {
     auto exchange = std::move(exchange_);
@@ -162,7 +189,7 @@ void ClientConnection::receive() {
                  {},
                  std::string(kStaleConnection)});
   }
-  if (count < 0) return fail({Code::kUnavailable, errno_text("the connection broke", errno)});
+  if (moved.state == Stream::State::kBroken) return fail({Code::kUnavailable, stream_.error()});
   if (auto ended = parser_->end_of_input(); !ended) return fail(ended.error());
   answer_done();
 }
@@ -223,7 +250,7 @@ void ClientConnection::on_deadline() {
                  {},
                  std::string(kNotResolved)});
   }
-  if (connecting_) {
+  if (connecting_ || securing_) {
     return fail({Code::kDeadlineExceeded,
                  fmt::format("no connection to {} in time", origin_),
                  {},
@@ -245,8 +272,8 @@ void ClientConnection::fail(Status status) {
 void ClientConnection::close() {
   if (std::exchange(closed_, true)) return;
   deadline_.disarm();
-  if (socket_.valid()) loop_.unwatch(socket_.get());
-  socket_.reset();
+  if (stream_.valid()) loop_.unwatch(stream_.fd());
+  stream_.close();
   pool_.on_closed(this);
 }
 

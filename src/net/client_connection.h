@@ -13,6 +13,7 @@
 #include "net/client.h"
 #include "net/event_loop.h"
 #include "net/response_parser.h"
+#include "net/stream.h"
 
 namespace sluice::net {
 
@@ -21,10 +22,11 @@ class ClientConnection;
 // A request under way. Made on the caller's thread, then the loop's.
 struct ClientExchange {
   ClientCallbacks callbacks;
-  std::string origin;  // "host:port", the pool's key
-  std::string host;
+  std::string origin;  // "host:port" and how it is secured: the pool's key
+  std::string host;    // that the server's certificate must name
   uint16_t port = 0;
-  std::string bytes;  // head and body
+  std::shared_ptr<const TlsContext> tls;  // none: in the clear
+  std::string bytes;                      // head and body
   bool head_only = false;
   bool closes = false;      // it says "Connection: close": the connection is not used again
   bool may_repeat = false;  // the method promises that a second try does no harm
@@ -72,8 +74,10 @@ class ClientConnection final : public EventLoop::Watcher {
   void connect_next();
   void fail_connecting();
   void on_connected();
+  void secure();
   void send_more();
   void receive();
+  void receive_once();
   void consume(std::string_view bytes);
   void answer_done();
   void close();
@@ -85,7 +89,8 @@ class ClientConnection final : public EventLoop::Watcher {
   const ClientOptions& options_;
   Pool& pool_;
   std::string origin_;
-  Fd socket_;
+  std::shared_ptr<const TlsContext> tls_;
+  Stream stream_;
   uint32_t interest_ = 0;
   std::shared_ptr<ClientExchange> exchange_;
   std::optional<ResponseParser> parser_;
@@ -95,6 +100,7 @@ class ClientConnection final : public EventLoop::Watcher {
   bool resolving_ = false;
   bool connecting_ = false;
   bool reached_out_ = false;  // some address did not fail for want of something on this side
+  bool securing_ = false;
   bool reused_ = false;
   bool surplus_ = false;  // bytes came behind an answer: not to be used again
   bool closed_ = false;

@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "base/limits.h"
@@ -32,7 +31,8 @@ Connection::Connection(std::shared_ptr<ServerContext> context, std::shared_ptr<S
     : context_(std::move(context)),
       loop_(std::move(loop)),
       peer_(std::move(peer)),
-      socket_(std::move(socket)),
+      tls_(context_->tls.load()),
+      stream_(std::move(socket)),
       parser_(request_limits(context_->limits)),
       read_timer_(*loop_->events, [this] { on_read_deadline(); }),
       write_timer_(*loop_->events, [this] {
@@ -43,14 +43,19 @@ Connection::Connection(std::shared_ptr<ServerContext> context, std::shared_ptr<S
 void Connection::begin() {
   ++context_->open;
   loop_->connections.emplace(this, shared_from_this());
+  if (tls_) stream_.accept_tls(*tls_);
   interest_ = EPOLLIN;
-  if (!loop_->events->watch(socket_.get(), interest_, this)) return close();
+  if (!loop_->events->watch(stream_.fd(), interest_, this)) return close();
   read_timer_.set(EventLoop::now() + context_->limits.header_timeout);
 }
 
 void Connection::begin_refusing() {
   begin();
   if (phase_ == Phase::kClosed) return;
+  if (tls_) {  // a handshake only to say no would cost more than a request
+    context_->count_rejection("too_many_connections");
+    return close();
+  }
   fail(503, "too_many_connections", "too many connections are open; try again later");
   update_interest();
 }
@@ -66,18 +71,49 @@ void Connection::set_phase(Phase phase) {
 void Connection::update_interest() {
   if (phase_ == Phase::kClosed) return;
   const bool room = input_.size() < kMaxInputBytes;
-  uint32_t wanted = blocked_ ? EPOLLOUT : 0;
+  uint32_t wanted = blocked_ || stream_.wants_write() ? EPOLLOUT : 0;
   // Even where nothing more is read, the client's leaving is noticed.
   if (!end_of_input_) wanted |= room ? EPOLLIN : EPOLLRDHUP;
+  if (room && !end_of_input_ && stream_.unread() && !std::exchange(reading_again_, true)) {
+    loop_->events->post([self = shared_from_this()] {
+      self->reading_again_ = false;
+      self->on_events(EPOLLIN);
+    });
+  }
   if (wanted == interest_) return;
   interest_ = wanted;
-  loop_->events->rewatch(socket_.get(), interest_, this);
+  loop_->events->rewatch(stream_.fd(), interest_, this);
+}
+
+// False while TLS's handshake is under way, or when it failed; the header's deadline runs.
+bool Connection::secure() {
+  switch (stream_.handshake()) {
+    case Stream::State::kDone:
+      return true;
+    case Stream::State::kBlocked:
+      update_interest();
+      return false;
+    case Stream::State::kEnd:
+    case Stream::State::kBroken:
+      break;
+  }
+  if (stream_.spoke_plain_http()) {
+    constexpr std::string_view kAnswer =
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 47\r\n"
+        "Connection: close\r\n\r\nplain HTTP on a port that speaks HTTPS: https://";
+    static_cast<void>(
+        ::send(stream_.fd(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  }
+  context_->count_rejection(stream_.spoke_plain_http() ? "plain_http" : "tls_handshake");
+  close();
+  return false;
 }
 
 void Connection::on_events(uint32_t events) {
   if (phase_ == Phase::kClosed) return;
   if ((events & (EPOLLERR | EPOLLHUP)) != 0) return close();
-  if ((events & EPOLLIN) != 0) {
+  if (tls_ && !secure()) return;
+  if ((events & EPOLLIN) != 0 || ((events & EPOLLOUT) != 0 && stream_.wants_write())) {
     on_readable();
   } else if ((events & EPOLLRDHUP) != 0) {
     on_client_gone();
@@ -88,14 +124,12 @@ void Connection::on_events(uint32_t events) {
 
 void Connection::on_readable() {
   const std::span<char> space = loop_->events->scratch();
-  const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
-  if (count == 0) return on_client_gone();
-  if (count < 0) {
-    if (errno != EAGAIN && errno != EINTR) close();
-    return;
-  }
-  context_->received += static_cast<uint64_t>(count);
-  const std::string_view bytes(space.data(), static_cast<size_t>(count));
+  const Stream::Moved moved = stream_.read(space);
+  if (moved.state == Stream::State::kEnd) return on_client_gone();
+  if (moved.state == Stream::State::kBroken) return close();
+  if (moved.state == Stream::State::kBlocked) return;
+  context_->received += moved.bytes;
+  const std::string_view bytes(space.data(), moved.bytes);
   if (phase_ == Phase::kLingering) return;  // dropped: the client has our error
   if (phase_ == Phase::kAnswering || !input_.empty()) {
     input_ += bytes;
@@ -276,11 +310,9 @@ void Connection::flush() {
       done = answer_done_;
       if (sending_.empty()) break;
     }
-    const ssize_t count =
-        ::send(socket_.get(), sending_.data() + sent_, sending_.size() - sent_, MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno != EAGAIN) return close();
-    if (count < 0) {
+    const Stream::Moved moved = stream_.write(std::string_view(sending_).substr(sent_));
+    if (moved.state == Stream::State::kBroken) return close();
+    if (moved.state == Stream::State::kBlocked) {
       if (!blocked_ || progress_ >= kProgressBytes) {
         write_timer_.set(EventLoop::now() + context_->limits.write_timeout);
         progress_ = 0;
@@ -288,10 +320,10 @@ void Connection::flush() {
       blocked_ = true;
       return;
     }
-    sent_ += static_cast<size_t>(count);
-    progress_ += static_cast<size_t>(count);
+    sent_ += moved.bytes;
+    progress_ += moved.bytes;
     sending_left_ = sending_.size() - sent_;
-    context_->sent += static_cast<uint64_t>(count);
+    context_->sent += moved.bytes;
   }
   blocked_ = false;
   write_timer_.clear();
@@ -323,11 +355,12 @@ void Connection::begin_linger() {
   if (end_of_input_) return close();
   set_phase(Phase::kLingering);
   input_ = {};
-  ::shutdown(socket_.get(), SHUT_WR);
+  stream_.end_output();
   read_timer_.set(EventLoop::now() + context_->limits.linger_timeout);
 }
 
 void Connection::drain() {
+  if (tls_ && !secure()) return close();
   if (phase_ == Phase::kIdle) on_readable();  // what came before the drain is still taken
   if (phase_ == Phase::kIdle) return close();
   update_interest();
@@ -341,8 +374,8 @@ void Connection::close() {
   --context_->open;
   read_timer_.disarm();
   write_timer_.disarm();
-  loop_->events->unwatch(socket_.get());
-  socket_.reset();
+  loop_->events->unwatch(stream_.fd());
+  stream_.close();
   auto node = loop_->connections.extract(this);
   if (!node.empty()) loop_->events->retire(std::move(node.mapped()));
   std::function<void()> gone;

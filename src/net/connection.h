@@ -24,6 +24,7 @@
 #include "net/event_loop.h"
 #include "net/request_parser.h"
 #include "net/server_context.h"
+#include "net/stream.h"
 
 namespace sluice::net {
 
@@ -52,6 +53,7 @@ class Connection final : public EventLoop::Watcher,
   friend class Exchange;
   enum class Phase { kIdle, kReading, kAnswering, kLingering, kClosed };
 
+  bool secure();
   void on_readable();
   void on_client_gone();
   void process(std::string_view bytes);
@@ -82,7 +84,8 @@ class Connection final : public EventLoop::Watcher,
   const std::string peer_;
 
   // Loop side only.
-  Fd socket_;
+  const std::shared_ptr<const TlsContext> tls_;  // none: in the clear
+  Stream stream_;
   Phase phase_ = Phase::kIdle;
   RequestParser parser_;
   std::string input_;  // bytes behind the request being answered
@@ -97,7 +100,8 @@ class Connection final : public EventLoop::Watcher,
   bool in_process_ = false;
   bool end_of_input_ = false;
   bool in_flight_ = false;
-  bool blocked_ = false;  // the socket is full: bytes wait until it is writable again
+  bool blocked_ = false;        // the socket is full: bytes wait until it is writable again
+  bool reading_again_ = false;  // posted: bytes lie in the stream that epoll knows nothing of
   EventLoop::Timer read_timer_;
   EventLoop::Timer write_timer_;
 

@@ -155,6 +155,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(ServerOptions options,
   if (!options.error_body) options.error_body = plain_error;
   impl->context = std::make_shared<ServerContext>(options.limits, std::move(options.error_body),
                                                   std::move(handler));
+  impl->context->tls = std::move(options.tls);
   for (int i = 0; options.loops.empty() && i < options.io_threads; ++i) {
     SLUICE_ASSIGN_OR_RETURN(auto events, EventLoop::create());
     impl->loops.push_back(std::make_shared<ServerLoop>(std::move(events)));
@@ -185,6 +186,10 @@ HttpServer::~HttpServer() {
 }
 
 uint16_t HttpServer::port() const { return impl_->port; }
+
+void HttpServer::set_tls(std::shared_ptr<const TlsContext> tls) {
+  impl_->context->tls = std::move(tls);
+}
 
 void HttpServer::stop_accepting() {
   run_on(*impl_->loops.front()->events, [this] { impl_->listener->end(); });

@@ -24,6 +24,7 @@
 namespace sluice::net {
 
 class EventLoop;
+class TlsContext;
 
 // The one answer to one request: either send(), or start(), write()…, finish().
 // Every method may be called from any thread and never blocks on the client. A Responder dropped
@@ -98,7 +99,8 @@ struct ServerOptions {
   // server owns and closes it.
   std::optional<int> listen_fd;
   ServerLimits limits;
-  ErrorBody error_body;  // unset: {"error":{"message","type","code"}}
+  std::shared_ptr<const TlsContext> tls = {};  // none: in the clear
+  ErrorBody error_body;                        // unset: {"error":{"message","type","code"}}
 };
 
 // Counters since the start, and gauges. `rejected` counts by reason (fixed words such as
@@ -125,6 +127,9 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   uint16_t port() const;  // 0 on a unix socket
+
+  // Connections accepted from now on use this one. Not on a server that was started without TLS.
+  void set_tls(std::shared_ptr<const TlsContext> tls);
 
   // Closes the listening socket; open connections go on.
   void stop_accepting();

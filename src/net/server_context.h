@@ -16,6 +16,7 @@
 
 #include "net/event_loop.h"
 #include "net/server.h"
+#include "net/tls.h"
 
 namespace sluice::net {
 
@@ -29,6 +30,7 @@ class ServerContext {
   const ServerLimits limits;
   const ErrorBody error_body;
   std::shared_ptr<HttpHandler> handler;
+  std::atomic<std::shared_ptr<const TlsContext>> tls;  // of connections to come; none: in the clear
 
   std::atomic<bool> draining{false};
   std::atomic<uint64_t> accepted{0};

@@ -28,7 +28,7 @@ class Server:
             if not chunk:
                 break
             self.log += chunk
-            found = re.search(rb"serves on http://[^\s]*:(\d+)", self.log)
+            found = re.search(rb"serves on https?://[^\s]*:(\d+)", self.log)
             if found:
                 return int(found.group(1))
         self.process.kill()

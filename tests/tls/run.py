@@ -1,0 +1,153 @@
+"""Servers with certificates, and Python's own TLS as their client."""
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+import cases  # noqa: E402
+from certificates import Authority, replace  # noqa: E402
+from server import BINARY, MODEL, Server  # noqa: E402
+
+ASK = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
+FOLDER = tempfile.TemporaryDirectory()
+AUTHORITY = Authority(FOLDER.name, "authority")
+STRANGER = Authority(FOLDER.name, "stranger")
+HERE = AUTHORITY.issue("here")
+CLIENT = AUTHORITY.issue("client", "DNS:client.test")
+STRANGE_CLIENT = STRANGER.issue("strange", "DNS:client.test")
+
+
+def flags(identity=HERE):
+    return ["--ssl-certfile", identity[0], "--ssl-keyfile", identity[1]]
+
+
+def trust(authority=AUTHORITY, identity=None):
+    context = ssl.create_default_context(cafile=authority.file)
+    if identity:
+        context.load_cert_chain(*identity)
+    return context
+
+
+def connect(port, context):
+    return http.client.HTTPSConnection("localhost", port, timeout=30, context=context)
+
+
+def ask(port, context, **fields):
+    connection = connect(port, context)
+    connection.request("POST", "/v1/completions", json.dumps(dict(ASK, **fields)), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    body = response.read().decode()
+    connection.close()
+    assert response.status == 200, (response.status, body)
+    return body
+
+
+def refused(port, context):
+    try:
+        ask(port, context)
+    except (ssl.SSLError, ConnectionError, http.client.HTTPException):
+        return
+    raise AssertionError("a client that should be refused was answered")
+
+
+def serial(port):
+    """Of the certificate that the server shows."""
+    with socket.create_connection(("localhost", port), timeout=30) as raw:
+        with trust().wrap_socket(raw, server_hostname="localhost") as secured:
+            return secured.getpeercert()["serialNumber"]
+
+
+def wait_for(what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
+
+
+def answers_and_streams():
+    with Server() as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("POST", "/v1/completions", json.dumps(ASK), {"Content-Type": "application/json"})
+        plain = json.loads(connection.getresponse().read())["choices"][0]["text"]
+    with Server(flags()) as server:
+        assert json.loads(ask(server.port, trust()))["choices"][0]["text"] == plain
+        stream = ask(server.port, trust(), stream=True)
+        parts = [json.loads(line[6:]) for line in stream.split("\n") if line.startswith("data: {")]
+        assert "".join(part["choices"][0]["text"] for part in parts if part["choices"]) == plain, stream
+        assert stream.rstrip().endswith("data: [DONE]")
+        refused(server.port, trust(STRANGER))
+        connection = http.client.HTTPConnection("localhost", server.port, timeout=30)
+        connection.request("GET", "/ready")
+        response = connection.getresponse()
+        assert response.status == 400 and b"HTTPS" in response.read()
+        assert server.stop() == 0
+
+
+def client_certificates():
+    ca = ["--ssl-ca-certs", AUTHORITY.file]
+    with Server(flags() + ca + ["--ssl-cert-reqs", "2"]) as server:
+        ask(server.port, trust(identity=CLIENT))
+        refused(server.port, trust())
+        refused(server.port, trust(identity=STRANGE_CLIENT))
+    with Server(flags() + ca + ["--ssl-cert-reqs", "1"]) as server:
+        ask(server.port, trust())
+        refused(server.port, trust(identity=STRANGE_CLIENT))
+
+
+def new_files_under_a_running_server():
+    first, second = AUTHORITY.issue("first"), AUTHORITY.issue("second")
+    with Server(flags(first)) as server:
+        before = serial(server.port)
+        stream = []
+        reader = threading.Thread(target=lambda: stream.append(
+            ask(server.port, trust(), stream=True, max_tokens=900, ignore_eos=True)))
+        reader.start()
+        replace(first[0], second[0])  # without its key: refused, the old pair stays
+        wait_for(lambda: "refused" in server.read_log())
+        assert serial(server.port) == before
+        replace(first[1], second[1])
+        wait_for(lambda: serial(server.port) != before)
+        reader.join(60)
+        assert stream and stream[0].rstrip().endswith("[DONE]"), "the stream was cut"
+
+
+def our_own_clients():
+    env = dict(os.environ, SSL_CERT_FILE=AUTHORITY.file)
+    with Server(flags()) as server:
+        url = "https://localhost:%d" % server.port
+        out = subprocess.run([BINARY, "chat", "--url", url, "--max-tokens", "8", "-o", "json", "Hi"],
+                             capture_output=True, text=True, timeout=60, env=env)
+        assert out.returncode == 0 and json.loads(out.stdout)["content"], out.stderr
+        out = subprocess.run([BINARY, "chat", "--url", url, "--max-tokens", "8", "Hi"], capture_output=True, text=True,
+                             timeout=60)
+        assert out.returncode != 0 and "certificate" in out.stderr, out.stderr
+        out = subprocess.run([BINARY, "bench", "--url", url, "--num-prompts", "8", "--output-tokens", "4", "-o", "json"],
+                             capture_output=True, text=True, timeout=60, env=env)
+        assert json.loads(out.stdout)["succeeded"] == 8, out.stderr
+
+
+def bad_flags():
+    for arguments, said in [(["--ssl-certfile", HERE[0]], "--ssl-keyfile"),
+                            (["--ssl-keyfile", HERE[1]], "go together"),
+                            (flags((HERE[0], CLIENT[1])), "mismatch"),
+                            (flags((HERE[1], HERE[1])), HERE[1]),
+                            (flags((HERE[0] + ".gone", HERE[1])), ".gone"),
+                            (flags() + ["--ssl-cert-reqs", "2"], "--ssl-ca-certs"),
+                            (flags() + ["--ssl-ca-certs", HERE[1], "--ssl-cert-reqs", "1"], "authorities")]:
+        done = subprocess.run([BINARY, "serve", MODEL, "--port", "0", *arguments], capture_output=True, text=True,
+                              timeout=60)
+        assert done.returncode != 0 and said in done.stderr + done.stdout, (arguments, done.stderr)
+
+
+CASES = [answers_and_streams, client_certificates, new_files_under_a_running_server, our_own_clients, bad_flags]
+
+
+if __name__ == "__main__":
+    sys.exit(cases.run(CASES))
