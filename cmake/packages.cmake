@@ -35,9 +35,9 @@ sluice_pkg(edit libedit libedit-dev)
 sluice_pkg(yaml yaml-cpp libyaml-cpp-dev)
 sluice_pkg(sqlite sqlite3 libsqlite3-dev)
 
-# gRPC without TLS and protobuf, linked statically: see docs/decisions/0004-linking.md. Debian's CMake
+# gRPC and protobuf, linked statically: see docs/decisions/0004-linking.md. Debian's CMake
 # files know the shared libraries only, so the archives are those that pkg-config names.
-pkg_check_modules(grpc QUIET grpc++_unsecure)
+pkg_check_modules(grpc QUIET grpc++)
 if(NOT grpc_FOUND)
   message(FATAL_ERROR "grpc++ was not found: apt-get install libgrpc++-dev (or run ./run)")
 endif()
@@ -53,4 +53,5 @@ foreach(name IN LISTS grpc_STATIC_LIBRARIES ITEMS address_sorting upb cares prot
 endforeach()
 list(REMOVE_DUPLICATES archives)
 add_library(sluice_grpc INTERFACE)
-target_link_libraries(sluice_grpc INTERFACE "$<LINK_GROUP:RESCAN,${archives}>" Threads::Threads z)
+target_link_libraries(sluice_grpc INTERFACE "$<LINK_GROUP:RESCAN,${archives}>" OpenSSL::SSL
+                                          Threads::Threads z)

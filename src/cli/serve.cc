@@ -120,6 +120,13 @@ rpc::RpcOptions rpc_options(const ServeOptions& options) {
   rpc::RpcOptions rpc;
   rpc.host = options.host;
   rpc.port = static_cast<uint16_t>(options.grpc_port);
+  if (!options.ssl_certfile.empty()) {
+    rpc.tls = rpc::RpcTls{.certificate_file = options.ssl_certfile,
+                          .key_file = options.ssl_keyfile,
+                          .client_ca_file = options.ssl_ca_certs,
+                          .client_certificate_required = options.ssl_cert_reqs == 2,
+                          .look_again = options.ssl_refresh ? kTlsLook : std::chrono::seconds(0)};
+  }
   rpc.request_timeout = std::chrono::seconds(options.request_timeout_seconds);
   rpc.authorize = [=](const rpc::CallHeaders& headers) -> Result<rpc::Caller> {
     SLUICE_ASSIGN_OR_RETURN(auto tenant, auth->check(request(headers)));

@@ -6,6 +6,9 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <algorithm>
 #include <utility>
@@ -41,6 +44,26 @@ void set_limits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
 }
 
+std::shared_ptr<grpc::ServerCredentials> credentials(const std::optional<RpcTls>& tls) {
+  if (!tls) return grpc::InsecureServerCredentials();
+  using grpc::experimental::FileWatcherCertificateProvider;
+  constexpr unsigned kNever = 0x7fffffff;
+  const auto seconds = static_cast<unsigned>(tls->look_again.count());
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<FileWatcherCertificateProvider>(tls->key_file, tls->certificate_file,
+                                                       tls->client_ca_file,
+                                                       seconds > 0 ? seconds : kNever));
+  options.watch_identity_key_cert_pairs();
+  if (!tls->client_ca_file.empty()) {
+    options.watch_root_certs();
+    options.set_cert_request_type(
+        tls->client_certificate_required
+            ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+            : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
 // gRPC writes lines of its own to standard error: its errors come into the log, the rest goes.
 void log_for_grpc(gpr_log_func_args* line) {
   if (line->severity == GPR_LOG_SEVERITY_ERROR) log_warn("grpc: {}", line->message);
@@ -66,7 +89,7 @@ Result<std::unique_ptr<RpcServer>> RpcServer::start(completion::Backend& backend
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   set_limits(builder);
-  builder.AddListeningPort(where, grpc::InsecureServerCredentials(), &impl->port);
+  builder.AddListeningPort(where, credentials(impl->kit->options.tls), &impl->port);
   builder.RegisterService(&impl->service);
   impl->server = builder.BuildAndStart();
   if (!impl->server || impl->port == 0) {

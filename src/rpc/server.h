@@ -1,11 +1,13 @@
-// RpcServer: the Open Inference Protocol over gRPC, over any completion::Backend. HTTP/2 without
-// TLS, with gRPC's health service beside (which, as /health and /ready, needs no key).
+// RpcServer: the Open Inference Protocol over gRPC, over any completion::Backend: HTTP/2, in the
+// clear or under TLS, with gRPC's health service beside (which, as /health and /ready, needs no
+// key).
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,9 +29,19 @@ struct Caller {
   std::shared_ptr<const void> context = {};
 };
 
+// PEM files, as those of net::TlsServerOptions.
+struct RpcTls {
+  std::string certificate_file;
+  std::string key_file;
+  std::string client_ca_file;  // empty: no client is asked for a certificate
+  bool client_certificate_required = true;
+  std::chrono::seconds look_again{0};  // for new files; 0: never
+};
+
 struct RpcOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;  // 0: any free one
+  std::optional<RpcTls> tls;
   std::chrono::seconds request_timeout{600};
   // Who calls, or why not. Called on gRPC's threads.
   std::function<Result<Caller>(const CallHeaders&)> authorize;

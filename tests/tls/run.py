@@ -10,6 +10,9 @@ import tempfile
 import threading
 import time
 
+os.environ["GRPC_VERBOSITY"] = "NONE"  # the refusals that are asked for here
+import grpc  # noqa: E402
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
 import cases  # noqa: E402
 from certificates import Authority, replace  # noqa: E402
@@ -118,6 +121,46 @@ def new_files_under_a_running_server():
         assert stream and stream[0].rstrip().endswith("[DONE]"), "the stream was cut"
 
 
+def live(port, authority=AUTHORITY, identity=None):
+    """Whether gRPC's ServerLive answers (its request is empty, its answer one true field)."""
+    def read(path):
+        with open(path, "rb") as f:
+            return f.read()
+    key, chain = (read(identity[1]), read(identity[0])) if identity else (None, None)
+    credentials = grpc.ssl_channel_credentials(read(authority.file), key, chain)
+    with grpc.secure_channel("localhost:%d" % port, credentials) as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        try:
+            return ask(b"", timeout=10) == b"\x08\x01"
+        except grpc.RpcError as e:
+            assert e.code() == grpc.StatusCode.UNAVAILABLE, e
+            return False
+
+
+def grpc_too():
+    ca = ["--ssl-ca-certs", AUTHORITY.file, "--ssl-cert-reqs", "2"]
+    with Server(flags() + ["--grpc-port", "0"]) as server:
+        assert live(server.grpc_port())
+        assert not live(server.grpc_port(), STRANGER)
+        with grpc.insecure_channel("localhost:%d" % server.grpc_port()) as channel:
+            try:
+                channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=10)
+                raise AssertionError("answered in the clear")
+            except grpc.RpcError as e:
+                assert e.code() == grpc.StatusCode.UNAVAILABLE, e
+    with Server(flags() + ca + ["--grpc-port", "0"]) as server:
+        assert live(server.grpc_port(), identity=CLIENT)
+        assert not live(server.grpc_port())
+        assert not live(server.grpc_port(), identity=STRANGE_CLIENT)
+    pair = AUTHORITY.issue("grpc_first")
+    other = STRANGER.issue("grpc_second")
+    with Server(flags(pair) + ["--grpc-port", "0"]) as server:
+        assert live(server.grpc_port())
+        replace(pair[1], other[1])
+        replace(pair[0], other[0])
+        wait_for(lambda: live(server.grpc_port(), STRANGER))
+
+
 def our_own_clients():
     env = dict(os.environ, SSL_CERT_FILE=AUTHORITY.file)
     with Server(flags()) as server:
@@ -146,7 +189,7 @@ def bad_flags():
         assert done.returncode != 0 and said in done.stderr + done.stdout, (arguments, done.stderr)
 
 
-CASES = [answers_and_streams, client_certificates, new_files_under_a_running_server, our_own_clients, bad_flags]
+CASES = [answers_and_streams, client_certificates, new_files_under_a_running_server, grpc_too, our_own_clients, bad_flags]
 
 
 if __name__ == "__main__":
