@@ -198,7 +198,8 @@ void Connection::process_buffered() {
 }
 
 void Connection::on_head(bool body_has_begun) {
-  parser_.request().peer = peer_;
+  const auto& proxies = context_->trusted_proxies;
+  parser_.request().peer = proxies ? proxies->client(peer_, parser_.request().headers) : peer_;
   const auto refusal = context_->handler->refuse(parser_.request());
   if (refusal) return answer_here(*refusal, parser_.keep_alive() && !parser_.has_body());
   const bool ask = parser_.expects_continue() && parser_.has_body() && !body_has_begun;

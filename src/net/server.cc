@@ -156,6 +156,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(ServerOptions options,
   impl->context = std::make_shared<ServerContext>(options.limits, std::move(options.error_body),
                                                   std::move(handler));
   impl->context->tls = std::move(options.tls);
+  impl->context->trusted_proxies = std::move(options.trusted_proxies);
   for (int i = 0; options.loops.empty() && i < options.io_threads; ++i) {
     SLUICE_ASSIGN_OR_RETURN(auto events, EventLoop::create());
     impl->loops.push_back(std::make_shared<ServerLoop>(std::move(events)));

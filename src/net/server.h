@@ -25,6 +25,7 @@ namespace sluice::net {
 
 class EventLoop;
 class TlsContext;
+class TrustedProxies;
 
 // The one answer to one request: either send(), or start(), write()…, finish().
 // Every method may be called from any thread and never blocks on the client. A Responder dropped
@@ -100,7 +101,9 @@ struct ServerOptions {
   std::optional<int> listen_fd;
   ServerLimits limits;
   std::shared_ptr<const TlsContext> tls = {};  // none: in the clear
-  ErrorBody error_body;                        // unset: {"error":{"message","type","code"}}
+  // Whose X-Forwarded-For is believed (HttpRequest::peer); none: nobody's.
+  std::shared_ptr<const TrustedProxies> trusted_proxies = {};
+  ErrorBody error_body;  // unset: {"error":{"message","type","code"}}
 };
 
 // Counters since the start, and gauges. `rejected` counts by reason (fixed words such as

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "net/forwarded.h"
 #include "net/server.h"
 #include "net/test_support.h"
 
@@ -153,6 +154,19 @@ TEST_F(ServerAbuse, ForwardedHeadersDoNotChangeThePeer) {
   arrived.responder->send({.status = 200, .body = "ok"});
   EXPECT_EQ(status_of(client.read_answer()), 200);
   EXPECT_EQ(refused("PROXY TCP4 10.9.9.9 10.0.0.1 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+}
+
+TEST_F(ServerAbuse, ForwardedHeadersOfATrustedProxyNameThePeer) {
+  ServerOptions options;
+  options.trusted_proxies =
+      std::make_shared<const TrustedProxies>(std::vector{*parse_network("127.0.0.0/8")});
+  TestServer server(std::move(options));
+  RawClient client = server.connect();
+  client.send("GET /hold HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 10.9.9.9\r\n\r\n");
+  auto arrived = server.handler->take();
+  EXPECT_EQ(arrived.request.peer, "10.9.9.9");
+  arrived.responder->send({.status = 200, .body = "ok"});
+  EXPECT_EQ(status_of(client.read_answer()), 200);
 }
 
 TEST_F(ServerAbuse, MethodsOfRandomBytesMakeNoNewCounters) {

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "net/event_loop.h"
+#include "net/forwarded.h"
 #include "net/server.h"
 #include "net/tls.h"
 
@@ -30,6 +31,7 @@ class ServerContext {
   const ServerLimits limits;
   const ErrorBody error_body;
   std::shared_ptr<HttpHandler> handler;
+  std::shared_ptr<const TrustedProxies> trusted_proxies;
   std::atomic<std::shared_ptr<const TlsContext>> tls;  // of connections to come; none: in the clear
 
   std::atomic<bool> draining{false};
