@@ -81,14 +81,13 @@ Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest&
   auto exchange = std::make_shared<ClientExchange>();
   exchange->origin = fmt::format("{}:{}", url.host, url.port);
   exchange->host = url.host;
+  exchange->port = url.port;
   if (url.scheme == "https") {
     SLUICE_ASSIGN_OR_RETURN(exchange->tls, request.tls ? request.tls : system_tls());
     // The context lives as long as a connection made with it, so its address is its name.
     exchange->origin += fmt::format(" {}", fmt::ptr(exchange->tls.get()));
   }
   SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
-  exchange->host = url.host;
-  exchange->port = url.port;
   // RFC 9112 §9.6: whoever sends it sends no further request; the server may not repeat it.
   exchange->closes = std::ranges::any_of(request.headers, [](const auto& header) {
     return equals_ignoring_case(header.first, "connection") &&

@@ -204,7 +204,7 @@ TEST(HttpClient, SaysWhatIsWrongWithARequest) {
     return answer ? Code::kInternal : answer.error().code();
   };
   EXPECT_EQ(code({.url = "localhost:80"}), Code::kInvalidArgument);
-  EXPECT_EQ(code({.url = "https://localhost/"}), Code::kUnimplemented);
+  EXPECT_EQ(code({.url = "ftp://localhost/"}), Code::kInvalidArgument);
   EXPECT_EQ(code({.method = "A B", .url = "http://localhost/"}), Code::kInvalidArgument);
   EXPECT_EQ(code({.url = "http://localhost/", .headers = {{"A", "b\r\nC: d"}}}),
             Code::kInvalidArgument);
