@@ -9,14 +9,22 @@ namespace {
 
 // Some 50 µs: longer than the gap between two loops of a step, shorter than a scheduler's slice.
 constexpr int kSpins = 4000;
+// The gate: whether it is open, how many workers may be inside, how many are.
 constexpr uint32_t kOpen = uint32_t{1} << 31;
+constexpr int kMostShift = 16;
+constexpr uint32_t kInside = (uint32_t{1} << kMostShift) - 1;
+constexpr int kMostThreads = 1 << 15;
 
 // A wait of this length, and as long as the caller's own share of the loop took, is no chunk's.
 constexpr Duration kStall = std::chrono::microseconds(250);
-// How long callers work alone after a stall: doubled while stalls follow soon on each other.
-constexpr Duration kLeastAlone = std::chrono::milliseconds(8);
-constexpr Duration kMostAlone = std::chrono::milliseconds(500);
+// How long a place stays empty after a stall: doubled while it stalls again as soon as it is
+// filled.
+constexpr Duration kLeastEmpty = std::chrono::milliseconds(8);
+constexpr Duration kMostEmpty = std::chrono::milliseconds(500);
 constexpr Duration kSoon = std::chrono::milliseconds(50);
+
+// Of an open gate.
+bool is_full(uint32_t gate) { return (gate & kInside) >= (gate & ~kOpen) >> kMostShift; }
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -53,7 +61,7 @@ struct ThreadTeam::Loop {
 };
 
 ThreadTeam::ThreadTeam(int threads, const Clock& clock) : clock_(clock) {
-  SLUICE_CHECK(threads >= 1, "a team has at least the calling thread");
+  SLUICE_CHECK(threads >= 1 && threads <= kMostThreads, "a team has at least the calling thread");
   workers_.reserve(static_cast<size_t>(threads) - 1);
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
 }
@@ -71,15 +79,20 @@ void ThreadTeam::work() {
     if (enter()) {
       loop_->take_chunks();
       leave();
+    } else if (const uint32_t gate = gate_.load(std::memory_order_relaxed);
+               (gate & kOpen) != 0 && is_full(gate)) {
+      // Its core is wanted by someone else: no spinning.
+      generation_.wait(seen, std::memory_order_acquire);
+      continue;
     }
     wait_for_change(generation_, seen);
   }
 }
 
-// Joins the loop of the moment, unless it has been closed.
+// Joins the loop of the moment, unless it has been closed or is full.
 bool ThreadTeam::enter() {
   uint32_t gate = gate_.load(std::memory_order_relaxed);
-  while ((gate & kOpen) != 0) {
+  while ((gate & kOpen) != 0 && !is_full(gate)) {
     if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire,
                                     std::memory_order_relaxed)) {
       return true;
@@ -94,34 +107,52 @@ void ThreadTeam::leave() {
 
 // Lets nobody in any more and waits for those inside.
 void ThreadTeam::close() {
-  uint32_t inside = gate_.fetch_and(~kOpen, std::memory_order_acquire) & ~kOpen;
+  uint32_t inside = gate_.fetch_and(kInside, std::memory_order_acquire) & kInside;
   while (inside != 0) {
     wait_for_change(gate_, inside);
     inside = gate_.load(std::memory_order_acquire);
   }
 }
 
-void ThreadTeam::work_alone_after_stall(TimePoint now) {
-  const bool is_soon = penalty_ > Duration::zero() && now - together_since_ < kSoon;
-  penalty_ = is_soon ? std::min(2 * penalty_, kMostAlone) : kLeastAlone;
-  alone_until_ = now + penalty_;
-  together_since_ = alone_until_;
+void ThreadTeam::empty_a_place(TimePoint now) {
+  const bool was_just_filled = penalty_ > Duration::zero() && now - filled_at_ < kSoon;
+  if (was_just_filled) {
+    penalty_ = std::min(2 * penalty_, kMostEmpty);
+  } else if (empty_places_ == 0) {
+    penalty_ = kLeastEmpty;
+  }
+  empty_places_ = std::min(empty_places_ + 1, size() - 1);
+  empty_until_ = now + penalty_;
+}
+
+// How many workers a loop that starts now may have.
+int ThreadTeam::places(TimePoint now) {
+  if (empty_places_ > 0 && now >= empty_until_) {
+    filled_at_ = empty_until_;
+    // One by one, the next sooner: if this one does not stall, what took the cores may have gone.
+    if (--empty_places_ > 0) {
+      penalty_ = std::max(penalty_ / 2, kLeastEmpty);
+      empty_until_ = now + penalty_;
+    }
+  }
+  return size() - 1 - empty_places_;
 }
 
 // Runs the loop with whichever workers come.
 void ThreadTeam::share(Loop& loop) {
   const TimePoint start = clock_.now();
-  if (start < alone_until_) return loop.take_chunks();
+  const int most = places(start);
+  if (most == 0) return loop.take_chunks();
   loop_ = &loop;
-  gate_.store(kOpen, std::memory_order_release);
+  gate_.store(kOpen | uint32_t(most) << kMostShift, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   loop.take_chunks();
-  if (gate_.load(std::memory_order_relaxed) == kOpen) return close();
+  if ((gate_.load(std::memory_order_relaxed) & kInside) == 0) return close();
   const TimePoint done = clock_.now();
   close();
   const TimePoint end = clock_.now();
-  if (end - done > std::max(kStall, done - start)) work_alone_after_stall(end);
+  if (end - done > std::max(kStall, done - start)) empty_a_place(end);
 }
 
 void ThreadTeam::run(FunctionRef<void(int)> fn) {

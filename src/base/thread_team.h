@@ -3,9 +3,13 @@
 // Made for cores that others use too. Workers spin briefly between loops and then park. Nobody
 // waits for a worker that did not come: the caller works through the chunks itself, and waits only
 // for chunks that a worker has begun. Where that wait shows that a worker was taken off its core in
-// the middle of a chunk, the callers work alone for a while, the longer the more often it happens:
-// two threads that lose their turns at different times are slower than one. A caller that finds the
-// team in use by another works alone too. What a loop computes never depends on any of this.
+// the middle of a chunk, one place of the team stays empty for a while, the longer the more often
+// it happens: threads that lose their turns at different times are slower than one thread less. Of
+// several that lose their turns each empties a place; a team of 2 is then its caller alone.
+//
+// Several callers may share a team. One that finds it in use works alone, so that it never waits
+// and nobody starves; for each loop it is the first to come that has the team. What a loop computes
+// never depends on any of this.
 #pragma once
 
 #include <atomic>
@@ -45,16 +49,18 @@ class ThreadTeam {
   void leave();
   void share(Loop& loop);
   void close();
-  void work_alone_after_stall(TimePoint now);
+  void empty_a_place(TimePoint now);
+  int places(TimePoint now);
 
   const Clock& clock_;
   // Set by the caller whose loop runs; guards what follows up to gate_.
   alignas(64) std::atomic<bool> in_use_{false};
-  TimePoint alone_until_{};  // no worker is asked before
-  TimePoint together_since_{};
-  Duration penalty_{};    // of the last stall: how long callers worked alone
-  Loop* loop_ = nullptr;  // of the present caller; workers read it between enter() and leave()
-  // Whether loop_ may be entered, and how many workers are inside.
+  int empty_places_ = 0;     // workers that a loop goes without
+  TimePoint filled_at_{};    // the last of them that came back
+  TimePoint empty_until_{};  // then it is one less
+  Duration penalty_{};       // of the last stall: how long a place stayed empty
+  Loop* loop_ = nullptr;     // of the present caller; workers read it between enter() and leave()
+  // Whether loop_ may be entered, by how many workers, and how many are inside.
   alignas(64) std::atomic<uint32_t> gate_{0};
   // Counts loops: what idle workers watch.
   alignas(64) std::atomic<uint32_t> generation_{0};

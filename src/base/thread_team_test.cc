@@ -142,6 +142,48 @@ TEST(ThreadTeamStress, CallersWorkAloneForAWhileAfterAStall) {
   EXPECT_TRUE(asks_workers(team)) << "a stall after a long time counts as the first";
 }
 
+// The most threads that were in one of some loops at a time. Chunks wait a little for each other.
+int most_at_once(ThreadTeam& team, int loops) {
+  int most = 0;
+  for (int i = 0; i < loops && most < team.size(); ++i) {
+    std::atomic<int> inside{0};
+    std::atomic<int> peak{0};
+    team.parallel_for(team.size(), 1, [&](int64_t, int64_t) {
+      const int now = ++inside;
+      for (int seen = peak; seen < now && !peak.compare_exchange_weak(seen, now);) {
+      }
+      for (int j = 0; j < 20 && peak.load() < team.size(); ++j) std::this_thread::yield();
+      --inside;
+    });
+    most = std::max(most, peak.load());
+  }
+  return most;
+}
+
+TEST(ThreadTeamStress, EachStallEmptiesAPlaceOfALargerTeam) {
+  using std::chrono::milliseconds;
+  CountingClock clock;
+  clock.advance(milliseconds(1000));
+  ThreadTeam team(4, clock);
+  while (most_at_once(team, 100) < 4) {
+  }
+  for (const int left : {3, 2, 1}) {
+    while (!run_with_delay(team, clock, milliseconds(3))) {
+    }
+    EXPECT_LE(most_at_once(team, 100), left);
+    if (left > 1) EXPECT_TRUE(asks_workers(team));
+    if (left == 1) EXPECT_TRUE(works_alone(team));
+  }
+  // They come back one by one.
+  for (const int back : {2, 3, 4}) {
+    clock.advance(milliseconds(8));
+    EXPECT_TRUE(asks_workers(team));
+    EXPECT_LE(most_at_once(team, 100), back);
+  }
+  while (most_at_once(team, 100) < 4) {
+  }
+}
+
 TEST(FunctionRef, CallsWhatItWasMadeFrom) {
   int calls = 0;
   const auto count = [&](int by) { return calls += by; };
