@@ -2,18 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/build_info.h"
 #include "base/log.h"
 #include "base/worker_pool.h"
+#include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/signals.h"
 #include "endpoint/endpoints.h"
@@ -149,28 +148,6 @@ int check(const GatewayOptions& options) {
   return 0;
 }
 
-// Drains on another thread, so that a second signal can end it at once.
-int drain(GatewayProcess& process, const Signals& signals, int timeout_seconds) {
-  std::atomic<bool> done{false};
-  std::atomic<bool> complete{false};
-  const std::jthread drainer([&] {
-    complete = process.drain(std::chrono::seconds(timeout_seconds));
-    done = true;
-  });
-  while (!done) {
-    if (signals.wait_for(std::chrono::milliseconds(50)) != 0) {
-      log_warn("second signal: exiting without waiting for the requests under way");
-      std::_Exit(1);
-    }
-  }
-  if (!complete) {
-    log_warn("requests under way after {} s were cut (--shutdown-timeout)", timeout_seconds);
-    return 1;
-  }
-  log_info("drained, exiting");
-  return 0;
-}
-
 }  // namespace
 
 int run_gateway(const GatewayOptions& options) {
@@ -204,7 +181,8 @@ int run_gateway(const GatewayOptions& options) {
       reloader.reload();
     } else {
       log_info("signal {}: draining", signal);
-      return drain(**process, signals, options.shutdown_timeout_seconds);
+      return drain_or_exit([&](Duration patience) { return (*process)->drain(patience); }, signals,
+                           options.shutdown_timeout_seconds);
     }
   }
 }

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "base/thread_team.h"
 #include "base/worker_pool.h"
+#include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/model_path.h"
 #include "cli/signals.h"
@@ -226,29 +226,6 @@ class Server {
   std::unique_ptr<rpc::RpcServer> rpc_;
 };
 
-// Drains on another thread, so that a second signal can end it at once.
-int drain(Server& server, const Signals& signals, int shutdown_timeout_seconds) {
-  std::atomic<bool> done{false};
-  std::atomic<bool> complete{false};
-  const std::jthread drainer([&] {
-    complete = server.drain(std::chrono::seconds(shutdown_timeout_seconds));
-    done = true;
-  });
-  while (!done) {
-    if (signals.wait_for(std::chrono::milliseconds(50)) != 0) {
-      log_warn("second signal: exiting without waiting for the requests under way");
-      std::_Exit(1);
-    }
-  }
-  if (!complete) {
-    log_warn("requests under way after {} s were cut (--shutdown-timeout)",
-             shutdown_timeout_seconds);
-    return 1;
-  }
-  log_info("drained, exiting");
-  return 0;
-}
-
 }  // namespace
 
 ServeOptions::ServeOptions()
@@ -291,7 +268,8 @@ int run_serve(const ServeOptions& options) {
     if (signal == 0) (*server)->refresh_tls();
   }
   log_info("signal {}: draining", signal);
-  return drain(**server, signals, options.shutdown_timeout_seconds);
+  return drain_or_exit([&](Duration patience) { return (*server)->drain(patience); }, signals,
+                       options.shutdown_timeout_seconds);
 }
 
 }  // namespace sluice::cli

@@ -47,7 +47,7 @@ Result<std::shared_ptr<completion::Call>> UnbrokenBackend::generate_on(
   const UnbrokenParts parts{.chooser = chooser_,
                             .client = client_,
                             .observer = metrics_,
-                            .minder = minder_,
+                            .desk = minder_.desk(),
                             .clock = clock_};
   auto run =
       std::make_shared<UnbrokenRun>(parts, std::move(route), std::move(request), std::move(sink));

@@ -27,32 +27,42 @@ bool needs_permit(AttemptReason reason) {
 UnbrokenMinder::UnbrokenMinder(const Clock& clock)
     : clock_(clock), thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
-UnbrokenMinder::~UnbrokenMinder() = default;
-
-void UnbrokenMinder::add(std::shared_ptr<UnbrokenRun> run) {
-  const std::lock_guard lock(mutex_);
-  runs_.insert(std::move(run));
-  if (runs_.size() == 1) wake_.notify_one();
+UnbrokenMinder::~UnbrokenMinder() {
+  thread_.request_stop();
+  thread_.join();
+  std::unordered_set<std::shared_ptr<UnbrokenRun>> runs;
+  std::deque<std::shared_ptr<UnbrokenRun>> urgent;
+  const std::lock_guard lock(desk_->mutex_);
+  desk_->closed_ = true;
+  runs.swap(desk_->runs_);
+  urgent.swap(desk_->urgent_);
 }
 
-void UnbrokenMinder::attend(std::shared_ptr<UnbrokenRun> run) {
+void UnbrokenMinder::add(std::shared_ptr<UnbrokenRun> run) {
+  const std::lock_guard lock(desk_->mutex_);
+  desk_->runs_.insert(std::move(run));
+  if (desk_->runs_.size() == 1) desk_->wake_.notify_one();
+}
+
+void UnbrokenDesk::attend(std::shared_ptr<UnbrokenRun> run) {
   {
     const std::lock_guard lock(mutex_);
+    if (closed_) return;
     urgent_.push_back(std::move(run));
   }
   wake_.notify_one();
 }
 
 size_t UnbrokenMinder::count() const {
-  const std::lock_guard lock(mutex_);
-  return runs_.size();
+  const std::lock_guard lock(desk_->mutex_);
+  return desk_->runs_.size();
 }
 
 void UnbrokenMinder::cancel_all() {
   std::vector<std::shared_ptr<UnbrokenRun>> all;
   {
-    const std::lock_guard lock(mutex_);
-    all.assign(runs_.begin(), runs_.end());
+    const std::lock_guard lock(desk_->mutex_);
+    all.assign(desk_->runs_.begin(), desk_->runs_.end());
   }
   for (const auto& run : all) {
     run->cancel();
@@ -62,27 +72,33 @@ void UnbrokenMinder::cancel_all() {
 
 // Runs that want something now; waits for one, but not longer than until the next look at all.
 std::vector<std::shared_ptr<UnbrokenRun>> UnbrokenMinder::next(const std::stop_token& stop) {
-  std::unique_lock lock(mutex_);
-  const bool idle = runs_.empty();
+  UnbrokenDesk& desk = *desk_;
+  std::vector<std::shared_ptr<UnbrokenRun>> gone;  // destroyed behind the lock: they own sinks
+  std::unique_lock lock(desk.mutex_);
+  const bool idle = desk.runs_.empty();
   if (idle) {
-    wake_.wait(lock, stop, [this] { return !runs_.empty() || !urgent_.empty(); });
+    desk.wake_.wait(lock, stop, [&] { return !desk.runs_.empty() || !desk.urgent_.empty(); });
   }
   const Duration rest = std::max<Duration>(looked_ + kLook - clock_.now(), Duration::zero());
-  wake_.wait_for(lock, stop, std::min<Duration>(rest, kLook), [this] { return !urgent_.empty(); });
-  std::vector<std::shared_ptr<UnbrokenRun>> due(urgent_.begin(), urgent_.end());
-  urgent_.clear();
+  desk.wake_.wait_for(lock, stop, std::min<Duration>(rest, kLook),
+                      [&] { return !desk.urgent_.empty(); });
+  std::vector<std::shared_ptr<UnbrokenRun>> due(desk.urgent_.begin(), desk.urgent_.end());
+  desk.urgent_.clear();
   const TimePoint now = clock_.now();
   if (now - looked_ < kLook) return due;
   const bool late = !idle && now - looked_ > kLook + kLate;
   looked_ = now;
   if (late) {
-    const std::vector<std::shared_ptr<UnbrokenRun>> all(runs_.begin(), runs_.end());
+    const std::vector<std::shared_ptr<UnbrokenRun>> all(desk.runs_.begin(), desk.runs_.end());
     lock.unlock();  // whoever tells a run's sink may leave word here meanwhile
     for (const auto& run : all) run->overslept();
     lock.lock();
   }
-  std::erase_if(runs_, [&](const std::shared_ptr<UnbrokenRun>& run) {
-    if (run->over()) return true;
+  std::erase_if(desk.runs_, [&](const std::shared_ptr<UnbrokenRun>& run) {
+    if (run->over()) {
+      gone.push_back(run);
+      return true;
+    }
     if (run->wake_at() <= now) due.push_back(run);
     return false;
   });
@@ -219,7 +235,7 @@ void UnbrokenRun::overslept() {
 // The lock may be held by whoever is telling the sink, on this very thread: only leaves word.
 void UnbrokenRun::cancel() {
   if (over_ || cancelled_.exchange(true)) return;
-  parts_.minder.attend(shared_from_this());
+  parts_.desk->attend(shared_from_this());
 }
 
 void UnbrokenRun::on_bytes(int attempt, std::string_view bytes, api::EventReader& reader) {
@@ -236,7 +252,7 @@ void UnbrokenRun::on_bytes(int attempt, std::string_view bytes, api::EventReader
     settle();
     attention = answer_.has_closed() || answer_.wants(now);
   }
-  if (attention) parts_.minder.attend(shared_from_this());
+  if (attention) parts_.desk->attend(shared_from_this());
 }
 
 void UnbrokenRun::on_end(int attempt, Loss loss, const Status& why) {
@@ -245,7 +261,7 @@ void UnbrokenRun::on_end(int attempt, Loss loss, const Status& why) {
     answer_.on_end(attempt, loss, why, parts_.clock.now());
     settle();
   }
-  parts_.minder.attend(shared_from_this());
+  parts_.desk->attend(shared_from_this());
 }
 
 }  // namespace sluice::gateway

@@ -25,7 +25,24 @@ namespace sluice::gateway {
 
 class UnbrokenRun;
 
-// Any thread. Destroyed after every run was cancelled or is over.
+// Where runs leave word that they want to be looked after. Any thread; outlives its minder as long
+// as some run does, and drops what comes after that.
+class UnbrokenDesk {
+ public:
+  void attend(std::shared_ptr<UnbrokenRun> run);
+
+ private:
+  friend class UnbrokenMinder;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable_any wake_;
+  std::unordered_set<std::shared_ptr<UnbrokenRun>> runs_;
+  std::deque<std::shared_ptr<UnbrokenRun>> urgent_;
+  bool closed_ = false;
+};
+
+// Any thread. Destroyed after every run was cancelled or is over; whoever told the end of the last
+// one may still be on its way out of it.
 class UnbrokenMinder {
  public:
   static constexpr std::chrono::milliseconds kLook{25};
@@ -36,8 +53,8 @@ class UnbrokenMinder {
   ~UnbrokenMinder();
 
   void add(std::shared_ptr<UnbrokenRun> run);
-  // Has the run looked after at once, on the minder's thread.
-  void attend(std::shared_ptr<UnbrokenRun> run);
+  // Runs that leave word there are looked after at once, on the minder's thread.
+  const std::shared_ptr<UnbrokenDesk>& desk() const { return desk_; }
   void cancel_all();
   size_t count() const;
 
@@ -46,11 +63,8 @@ class UnbrokenMinder {
   std::vector<std::shared_ptr<UnbrokenRun>> next(const std::stop_token& stop);
 
   const Clock& clock_;
-  mutable std::mutex mutex_;  // guards what follows
-  std::condition_variable_any wake_;
-  std::unordered_set<std::shared_ptr<UnbrokenRun>> runs_;
-  std::deque<std::shared_ptr<UnbrokenRun>> urgent_;
-  TimePoint looked_{};
+  const std::shared_ptr<UnbrokenDesk> desk_ = std::make_shared<UnbrokenDesk>();
+  TimePoint looked_{};  // the thread's
   std::jthread thread_;
 };
 
@@ -70,12 +84,12 @@ struct UnbrokenRoute {
   std::function<void(AttemptReason, const ReplicaInfo&)> on_attempt;
 };
 
-// Shared by the runs of one backend; outlives them.
+// Shared by the runs of one backend; what is referred to outlives them.
 struct UnbrokenParts {
   ReplicaChooser& chooser;
   net::HttpClient& client;
   UnbrokenObserver& observer;
-  UnbrokenMinder& minder;
+  std::shared_ptr<UnbrokenDesk> desk;
   const Clock& clock;
 };
 
