@@ -15,10 +15,12 @@
 #include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/signals.h"
+#include "cli/tls_source.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
 #include "gateway/unbroken_front.h"
 #include "net/event_loop.h"
+#include "net/forwarded.h"
 #include "net/server.h"
 #include "plan/parse.h"
 #include "telemetry/metrics.h"
@@ -29,9 +31,20 @@ namespace {
 constexpr int kWorkerThreads = 8;  // they wait for replicas and name servers, too
 constexpr size_t kWorkerQueue = 1024;
 
-std::string shown_address(const std::string& host, uint16_t port) {
-  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
-                                             : fmt::format("http://[{}]:{}", host, port);
+std::string shown_address(const plan::Plan& plan, const std::string& host, uint16_t port) {
+  const std::string_view scheme = plan.server.tls ? "https" : "http";
+  return host.find(':') == std::string::npos ? fmt::format("{}://{}:{}", scheme, host, port)
+                                             : fmt::format("{}://[{}]:{}", scheme, host, port);
+}
+
+net::TlsServerOptions tls_options(const plan::ServerTlsPlan& plan) {
+  net::TlsServerOptions options{.identities = {},
+                                .client_ca_file = plan.client_ca,
+                                .client_certificate_required = plan.client_certificate_required};
+  for (const plan::CertificateFiles& files : plan.certificates) {
+    options.identities.push_back({files.certificate, files.key});
+  }
+  return options;
 }
 
 // Where to listen: what the plan says, else the flags.
@@ -63,6 +76,14 @@ class GatewayProcess {
     http.limits.connections = plan->server.max_connections;
     http.limits.body_bytes = plan->server.max_body_bytes;
     http.error_body = endpoint::Endpoints::error_page;
+    if (!plan->server.trusted_proxies.empty()) {
+      http.trusted_proxies =
+          std::make_shared<const net::TrustedProxies>(plan->server.trusted_proxies);
+    }
+    if (plan->server.tls) {
+      SLUICE_ASSIGN_OR_RETURN(process->tls_, TlsSource::open(tls_options(*plan->server.tls)));
+      http.tls = process->tls_->context();
+    }
     SLUICE_ASSIGN_OR_RETURN(process->http_, net::HttpServer::start(http, process->gateway_));
     report_http(process->metrics_, [&http = *process->http_] { return http.stats(); });
     process->gateway_->begin();
@@ -75,6 +96,25 @@ class GatewayProcess {
 
   uint16_t port() const { return http_->port(); }
   gateway::Gateway& gateway() { return *gateway_; }
+
+  // Whole or not at all: the certificates are read before the plan is taken.
+  Outcome apply(const std::shared_ptr<const plan::Plan>& plan) {
+    std::unique_ptr<TlsSource> tls;
+    if (plan->server.tls) {
+      SLUICE_ASSIGN_OR_RETURN(tls, TlsSource::open(tls_options(*plan->server.tls)));
+    }
+    SLUICE_RETURN_IF_ERROR(gateway_->apply(plan));
+    if (tls) {
+      tls_ = std::move(tls);
+      http_->set_tls(tls_->context());
+    }
+    return {};
+  }
+
+  // The TLS files may have changed.
+  void refresh_tls() {
+    if (tls_ && tls_->refresh()) http_->set_tls(tls_->context());
+  }
 
   bool drain(Duration patience) {
     gateway_->drain();
@@ -98,6 +138,7 @@ class GatewayProcess {
   std::shared_ptr<gateway::Gateway> gateway_;
   gateway::UnbrokenFront front_;
   std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<TlsSource> tls_;
   std::unique_ptr<net::HttpServer> http_;
 };
 
@@ -109,6 +150,7 @@ class Reloader {
       : process_(process), options_(options), stamp_(std::move(stamp)) {}
 
   void look() {
+    process_.refresh_tls();
     if (plan::plan_stamp(options_.config) != stamp_) reload();
   }
 
@@ -121,7 +163,7 @@ class Reloader {
                 plan.error().message());
       return;
     }
-    const Outcome applied = process_.gateway().apply(*plan);
+    const Outcome applied = process_.apply(*plan);
     if (!applied) {
       log_error("the configuration was refused, the one before stays in force:\n{}",
                 applied.error().message());
@@ -171,7 +213,7 @@ int run_gateway(const GatewayOptions& options) {
     return 1;
   }
   log_info("sluice {} gateway serves on {}", kVersion,
-           shown_address(listener_of(**plan, options).host, (*process)->port()));
+           shown_address(**plan, listener_of(**plan, options).host, (*process)->port()));
   Reloader reloader(**process, options, std::move(stamp));
   while (true) {
     const int signal = signals.wait_for(std::chrono::seconds(options.reload_seconds));

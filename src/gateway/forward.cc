@@ -21,9 +21,20 @@ constexpr std::array<std::string_view, 10> kHopByHop = {"connection",
                                                         "upgrade",
                                                         "content-length"};
 // Asked of the gateway, not of the upstream; added anew; or nothing that an upstream should see.
-constexpr std::array<std::string_view, 8> kNotOnward = {
-    "host",   "authorization",   "x-api-key",   "cookie",
-    "expect", "accept-encoding", "traceparent", "x-request-id"};
+constexpr std::array<std::string_view, 14> kNotOnward = {"host",
+                                                         "authorization",
+                                                         "x-api-key",
+                                                         "cookie",
+                                                         "expect",
+                                                         "accept-encoding",
+                                                         "traceparent",
+                                                         "x-request-id",
+                                                         "forwarded",
+                                                         "x-forwarded-for",
+                                                         "x-forwarded-host",
+                                                         "x-forwarded-port",
+                                                         "x-forwarded-proto",
+                                                         "x-real-ip"};
 constexpr std::array<std::string_view, 5> kNotBack = {"date", "server", "set-cookie", "alt-svc",
                                                       "x-request-id"};
 

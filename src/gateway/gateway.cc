@@ -102,6 +102,8 @@ std::string_view changed_at_start_only(const plan::Plan& a, const plan::Plan& b)
   if (a.listeners != b.listeners) return "listen";
   if (a.server.max_connections != b.server.max_connections) return "server.max_connections";
   if (a.server.max_body_bytes != b.server.max_body_bytes) return "server.max_body";
+  if (a.server.tls.has_value() != b.server.tls.has_value()) return "server.tls";
+  if (a.server.trusted_proxies != b.server.trusted_proxies) return "server.trusted_proxies";
   if (a.access_log.path != b.access_log.path) return "access_log.path";
   if (a.usage.path != b.usage.path) return "usage.path";
   return {};
@@ -133,6 +135,10 @@ Gateway::~Gateway() = default;
 Outcome Gateway::open() {
   const plan::Plan& plan = snapshot()->plan();
   SLUICE_ASSIGN_OR_RETURN(quota_, Quota::open(plan.usage.path, gateway_metrics_, clock_));
+  SLUICE_ASSIGN_OR_RETURN(const UpstreamTls tls, open_upstream_tls(plan));
+  for (const auto& [name, context] : tls) {
+    snapshot()->upstreams().at(name)->configure(*plan.find_upstream(name), context);
+  }
   const std::string& path = plan.access_log.path;
   if (path.empty()) return {};
   SLUICE_ASSIGN_OR_RETURN(access_log_, AccessLog::open(path));
@@ -168,8 +174,9 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("{}: cannot change while the gateway runs; start a new one", fixed));
   }
+  SLUICE_ASSIGN_OR_RETURN(const UpstreamTls tls, open_upstream_tls(*plan));
   count_decisions(*before);  // under the policies that made them
-  auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_);
+  auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_, tls);
   {
     const std::lock_guard lock(mutex_);
     snapshot_ = std::move(next);

@@ -224,6 +224,8 @@ net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replic
   out.url = replica.url + upstream->path_prefix + request_.http.target;
   out.headers = onward_headers(request_.http, *upstream, request_.record.id, request_.traceparent);
   out.host = upstream->host;
+  out.tls = replica.tls;
+  out.tls_name = replica.tls_name;
   out.connect_timeout = timeouts.connect;
   out.first_byte_timeout = timeouts.first_byte;
   out.read_timeout = timeouts.idle;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/prefix_hash.h"
 #include "base/status.h"
+#include "net/tls.h"
 
 namespace sluice::gateway {
 
@@ -31,13 +32,18 @@ enum class UseResult {
 };
 inline constexpr size_t kUseResults = 6;
 
+// Of https; null: the system's authorities are believed.
+using TlsPtr = std::shared_ptr<const net::TlsContext>;
+
 // Where a replica is and what it serves. Immutable; a changed replica is a new one.
 struct ReplicaInfo {
   std::string name;      // unique in its upstream, a metric label
   std::string upstream;  // the upstream it belongs to
-  std::string url;       // http://host:port, no path
+  std::string url;       // http[s]://host:port, no path
   ReplicaKind kind = ReplicaKind::kSluice;
   std::string internal_token;  // of a Sluice replica; never logged
+  TlsPtr tls;                  // of https
+  std::string tls_name;        // that its certificate must name; empty: the URL's host
   std::string model;           // what to ask it for; empty: the name the client used
   std::string fingerprint;     // numerics id, once known; equal ids give equal tokens
   std::string revision;        // a metric label

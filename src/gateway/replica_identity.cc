@@ -69,6 +69,8 @@ net::ClientRequest question(const ReplicaInfo& replica) {
       .headers = {{"Authorization", "Bearer " + replica.internal_token}},
   };
   request.timeout = kPatience;
+  request.tls = replica.tls;
+  request.tls_name = replica.tls_name;
   return request;
 }
 

@@ -65,6 +65,8 @@ void ReplicaStream::open(net::HttpClient& client, const ReplicaInfo& replica, st
                                          {"Content-Type", std::string(api::kInternalContentType)}},
                              .body = std::move(body)};
   request.connect_timeout = patience;
+  request.tls = replica.tls;
+  request.tls_name = replica.tls_name;
   net::ClientCall call =
       client.request(std::move(request),
                      {.on_head = [self](int status, const net::Headers&) { self->on_head(status); },

@@ -58,18 +58,20 @@ bool in_both(const std::vector<std::string>& a, const std::vector<std::string>& 
 }  // namespace
 
 Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* before,
-                   const Clock& clock)
+                   const Clock& clock, const UpstreamTls& tls)
     : plan_(std::move(plan)) {
   for (const plan::Upstream& settings : plan_->upstreams) {
+    const auto opened = tls.find(settings.name);
+    const TlsPtr context = opened == tls.end() ? nullptr : opened->second;
     std::shared_ptr<Upstream> upstream;
     if (before != nullptr) {
       if (const auto old = before->upstreams_.find(settings.name);
           old != before->upstreams_.end()) {
         upstream = old->second;
-        upstream->configure(settings);
+        upstream->configure(settings, context);
       }
     }
-    if (!upstream) upstream = std::make_shared<Upstream>(settings);
+    if (!upstream) upstream = std::make_shared<Upstream>(settings, context);
     upstreams_.emplace(settings.name, std::move(upstream));
   }
   const auto find = [this](const std::string& name) { return upstreams_.at(name); };

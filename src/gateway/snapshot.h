@@ -13,6 +13,7 @@
 #include "base/secret.h"
 #include "gateway/route.h"
 #include "gateway/upstream.h"
+#include "gateway/upstream_tls.h"
 #include "net/http.h"
 #include "plan/plan.h"
 
@@ -34,7 +35,9 @@ struct Caller {
 class Snapshot {
  public:
   // Keeps the state of upstreams and routes that `before` (may be null) has by the same names.
-  Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* before, const Clock& clock);
+  // `tls` is open_upstream_tls() of the plan.
+  Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* before, const Clock& clock,
+           const UpstreamTls& tls = {});
 
   const plan::Plan& plan() const { return *plan_; }
   const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }

@@ -162,7 +162,9 @@ Result<std::string> UnbrokenBackend::ask(
                        .url = fmt::format("{}/internal/v1/{}", replica.url, path),
                        .headers = {{"Authorization", "Bearer " + replica.internal_token}},
                        .body = body(replica.model.empty() ? model : replica.model),
-                       .timeout = kTokenizePatience});
+                       .timeout = kTokenizePatience,
+                       .tls = replica.tls,
+                       .tls_name = replica.tls_name});
     if (response && response->status == 200) return std::move(response->body);
     if (response && response->status < 500 && response->status != 429) {
       return std::unexpected(read_refusal(response->status, response->body));

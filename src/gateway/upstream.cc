@@ -8,7 +8,8 @@
 namespace sluice::gateway {
 namespace {
 
-ReplicaInfo make_info(const plan::Upstream& upstream, const plan::Endpoint& endpoint) {
+ReplicaInfo make_info(const plan::Upstream& upstream, const TlsPtr& tls,
+                      const plan::Endpoint& endpoint) {
   ReplicaInfo info;
   info.name = endpoint.name;
   info.upstream = upstream.name;
@@ -16,26 +17,30 @@ ReplicaInfo make_info(const plan::Upstream& upstream, const plan::Endpoint& endp
   info.kind =
       upstream.kind == plan::UpstreamKind::kSluice ? ReplicaKind::kSluice : ReplicaKind::kForeign;
   info.internal_token = upstream.internal_token;
+  info.tls = tls;
+  if (upstream.tls) info.tls_name = upstream.tls->server_name;
   return info;
 }
 
 // A replica is another one when anything that requests to it depend on differs.
 bool same_replica(const ReplicaInfo& a, const ReplicaInfo& b) {
   return a.name == b.name && a.url == b.url && a.kind == b.kind &&
-         a.internal_token == b.internal_token;
+         a.internal_token == b.internal_token && a.tls == b.tls && a.tls_name == b.tls_name;
 }
 
 }  // namespace
 
-Upstream::Upstream(const plan::Upstream& settings)
+Upstream::Upstream(const plan::Upstream& settings, TlsPtr tls)
     : name_(settings.name),
       settings_(std::make_shared<const plan::Upstream>(settings)),
+      tls_(std::move(tls)),
       replicas_(std::make_shared<const ReplicaList>()) {
   rebuild(settings.endpoints);
 }
 
-void Upstream::configure(const plan::Upstream& settings) {
+void Upstream::configure(const plan::Upstream& settings, TlsPtr tls) {
   const std::lock_guard lock(mutex_);
+  tls_ = std::move(tls);
   const bool discovered = settings.endpoints.empty();
   settings_ = std::make_shared<const plan::Upstream>(settings);
   if (!discovered) return rebuild(settings.endpoints);
@@ -54,7 +59,7 @@ void Upstream::set_endpoints(const std::vector<plan::Endpoint>& endpoints) {
 void Upstream::rebuild(const std::vector<plan::Endpoint>& endpoints) {
   auto list = std::make_shared<ReplicaList>();
   for (const plan::Endpoint& endpoint : endpoints) {
-    ReplicaInfo info = make_info(*settings_, endpoint);
+    ReplicaInfo info = make_info(*settings_, tls_, endpoint);
     const auto same = std::ranges::find_if(
         *replicas_, [&](const auto& replica) { return same_replica(replica->info(), info); });
     if (same != replicas_->end()) {

@@ -19,10 +19,10 @@ using ReplicaList = std::vector<std::shared_ptr<ReplicaState>>;
 class Upstream {
  public:
   // The plan's endpoints are there at once.
-  explicit Upstream(const plan::Upstream& settings);
+  explicit Upstream(const plan::Upstream& settings, TlsPtr tls = {});
 
   // A new plan's settings. Endpoints that stay, by name and URL, keep their state.
-  void configure(const plan::Upstream& settings);
+  void configure(const plan::Upstream& settings, TlsPtr tls = {});
   // What discovery found.
   void set_endpoints(const std::vector<plan::Endpoint>& endpoints);
 
@@ -39,6 +39,7 @@ class Upstream {
   const std::string name_;
   mutable std::mutex mutex_;
   std::shared_ptr<const plan::Upstream> settings_;
+  TlsPtr tls_;
   std::shared_ptr<const ReplicaList> replicas_;
   std::set<size_t> free_slots_;
   std::vector<size_t> freed_;

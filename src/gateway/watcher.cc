@@ -27,6 +27,7 @@ Result<std::vector<plan::Endpoint>> discover_endpoints(const plan::Upstream& ups
   }
   SLUICE_ASSIGN_OR_RETURN(const auto addresses,
                           net::resolve(upstream.dns->name, upstream.dns->port));
+  const std::string scheme = upstream.tls ? "https://" : "http://";
   std::vector<plan::Endpoint> endpoints;
   for (const net::SocketAddress& address : addresses) {
     const std::string text = net::address_text(address);
@@ -34,7 +35,7 @@ Result<std::vector<plan::Endpoint>> discover_endpoints(const plan::Upstream& ups
         endpoints, [&](const plan::Endpoint& endpoint) { return endpoint.name == text; });
     if (known) continue;
     if (endpoints.size() == kMaxAddresses) break;
-    endpoints.push_back({.name = text, .url = "http://" + text});
+    endpoints.push_back({.name = text, .url = scheme + text});
   }
   // The order of answers changes from one to the next.
   std::ranges::sort(endpoints, {}, &plan::Endpoint::name);
@@ -101,6 +102,8 @@ void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
   net::ClientRequest request;
   request.url = replica->info().url + settings.health.path;
   request.host = settings.host;
+  request.tls = replica->info().tls;
+  request.tls_name = replica->info().tls_name;
   request.timeout = settings.health.timeout;
   // A kept connection is that of a process that may hang; a new one also asks the listener.
   request.headers = {{"Connection", "close"}};

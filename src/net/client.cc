@@ -85,7 +85,8 @@ Result<std::shared_ptr<ClientExchange>> HttpClient::Impl::prepare(ClientRequest&
   if (url.scheme == "https") {
     SLUICE_ASSIGN_OR_RETURN(exchange->tls, request.tls ? request.tls : system_tls());
     // The context lives as long as a connection made with it, so its address is its name.
-    exchange->origin += fmt::format(" {}", fmt::ptr(exchange->tls.get()));
+    exchange->tls_name = request.tls_name.empty() ? url.host : request.tls_name;
+    exchange->origin += fmt::format(" {} {}", exchange->tls_name, fmt::ptr(exchange->tls.get()));
   }
   SLUICE_ASSIGN_OR_RETURN(exchange->bytes, request_bytes(request, url));
   // RFC 9112 §9.6: whoever sends it sends no further request; the server may not repeat it.

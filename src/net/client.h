@@ -34,6 +34,7 @@ struct ClientRequest {
       first_byte_timeout{};  // from the request sent to the answer's first byte; 0: read_timeout
   Duration read_timeout{};   // 0: as in ClientOptions
   std::shared_ptr<const TlsContext> tls = {};  // of https; none: the system's authorities
+  std::string tls_name = {};  // that the server's certificate must name; empty: the URL's host
 };
 
 // Called on the client's loop thread: must not block. on_end is called exactly once, last, also

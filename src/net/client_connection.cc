@@ -112,7 +112,7 @@ void ClientConnection::on_connected() {
     return connect_next();
   }
   if (tls_) {
-    stream_.connect_tls(*tls_, exchange_->host);
+    stream_.connect_tls(*tls_, exchange_->tls_name);
     securing_ = true;
     return secure();
   }

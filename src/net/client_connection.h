@@ -23,7 +23,8 @@ class ClientConnection;
 struct ClientExchange {
   ClientCallbacks callbacks;
   std::string origin;  // "host:port" and how it is secured: the pool's key
-  std::string host;    // that the server's certificate must name
+  std::string host;
+  std::string tls_name;  // that the server's certificate must name
   uint16_t port = 0;
   std::shared_ptr<const TlsContext> tls;  // none: in the clear
   std::string bytes;                      // head and body

@@ -6,26 +6,13 @@ namespace sluice::net {
 namespace {
 
 TrustedProxies trusting(const std::vector<std::string>& networks) {
-  std::vector<Network> parsed;
+  std::vector<IpNetwork> parsed;
   for (const std::string& text : networks) {
-    auto network = parse_network(text);
+    auto network = parse_ip_network(text);
     EXPECT_TRUE(network) << text;
     if (network) parsed.push_back(*network);
   }
   return TrustedProxies(std::move(parsed));
-}
-
-TEST(ParseNetwork, TakesAddressesAndPrefixes) {
-  for (const auto* good : {"10.0.0.0/8", "192.0.2.7", "::1", "fd00::/8", "0.0.0.0/0", "::/0"}) {
-    EXPECT_TRUE(parse_network(good)) << good;
-  }
-  for (const auto* bad :
-       {"", "/", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0.1/8", "10.0.0",
-        "fd00::/129", "fd00::1/8", "host", "1.2.3.4:80"}) {
-    const auto network = parse_network(bad);
-    ASSERT_FALSE(network) << bad;
-    EXPECT_NE(network.error().message().find("10.0.0.0/8"), std::string::npos);
-  }
 }
 
 TEST(TrustedProxies, StrangersAreNotBelieved) {
@@ -60,7 +47,7 @@ TEST(TrustedProxies, GarbageEndsTheWalk) {
   EXPECT_EQ(proxies.client("10.1.2.3:9", {{"X-Forwarded-For", many}}), "10.0.0.1");
 }
 
-TEST(Network, ContainsByBits) {
+TEST(TrustedProxies, NetworksCountByBits) {
   const auto proxies = trusting({"10.0.0.128/25", "2001:db8::/33"});
   const Headers asked = {{"X-Forwarded-For", "1.1.1.1"}};
   EXPECT_EQ(proxies.client("10.0.0.128:1", asked), "1.1.1.1");

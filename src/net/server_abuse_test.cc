@@ -159,7 +159,7 @@ TEST_F(ServerAbuse, ForwardedHeadersDoNotChangeThePeer) {
 TEST_F(ServerAbuse, ForwardedHeadersOfATrustedProxyNameThePeer) {
   ServerOptions options;
   options.trusted_proxies =
-      std::make_shared<const TrustedProxies>(std::vector{*parse_network("127.0.0.0/8")});
+      std::make_shared<const TrustedProxies>(std::vector{*parse_ip_network("127.0.0.0/8")});
   TestServer server(std::move(options));
   RawClient client = server.connect();
   client.send("GET /hold HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 10.9.9.9\r\n\r\n");

@@ -41,12 +41,40 @@ bool read_address(std::string_view text, Listener& out) {
   return true;
 }
 
+void read_server_tls(Fields& f, ServerTlsPlan& out) {
+  f.require("certificates");
+  f.list("certificates", 64, [&](Fields& each) {
+    each.require("certificate");
+    each.require("key");
+    read_certificate(each, out.certificates.emplace_back());
+  });
+  f.text("client_ca", out.client_ca, 4096);
+  enum class Wish { kOptional, kRequired };
+  Wish wish = Wish::kRequired;
+  f.choice<Wish>("client_certificate", wish,
+                 {{"optional", Wish::kOptional}, {"required", Wish::kRequired}});
+  if (f.has("client_certificate") && out.client_ca.empty()) {
+    f.problem("client_certificate", "has no effect without client_ca");
+  }
+  out.client_certificate_required = wish == Wish::kRequired;
+}
+
 void read_server(Fields& f, ServerPlan& out) {
   int64_t connections = static_cast<int64_t>(out.max_connections);
   f.integer("max_connections", connections, int64_t{1}, int64_t{1'000'000});
   out.max_connections = static_cast<size_t>(connections);
   f.size("max_body", out.max_body_bytes, 1024, size_t{1} << 30);
   f.boolean("metrics_public", out.metrics_public);
+  f.map("tls", [&](Fields& tls) { read_server_tls(tls, out.tls.emplace()); });
+  std::vector<std::string> proxies;
+  f.texts("trusted_proxies", proxies);
+  for (const std::string& text : proxies) {
+    if (const auto network = parse_ip_network(text)) {
+      out.trusted_proxies.push_back(*network);
+    } else {
+      f.problem("trusted_proxies", network.error().message());
+    }
+  }
 }
 
 // A field of a route that its upstreams' kind has no use for. `field` empty: all of `map`.

@@ -28,4 +28,7 @@ void read_secret(Fields& fields, std::string_view name, const SecretSource& secr
 // "http://host:port", nothing behind it.
 Outcome check_base_url(std::string_view url);
 
+// The fields certificate and key of `f`.
+void read_certificate(Fields& f, CertificateFiles& out);
+
 }  // namespace sluice::plan

@@ -86,18 +86,39 @@ void read_endpoints(Fields& f, Upstream& out) {
   });
 }
 
+void read_upstream_tls(Fields& f, Upstream& out) {
+  UpstreamTlsPlan& tls = out.tls.emplace();
+  f.text("ca", tls.ca, 4096);
+  read_certificate(f, tls.identity);
+  f.name("server_name", tls.server_name);
+  if (tls.identity.certificate.empty() != tls.identity.key.empty()) {
+    f.problem("", "certificate and key go together");
+  }
+  // Discovered addresses are in no certificate; their name is.
+  if (out.dns && tls.server_name.empty()) tls.server_name = out.dns->name;
+  const auto secured = [](const Endpoint& e) { return e.url.starts_with("https://"); };
+  if (!out.endpoints.empty() && std::ranges::none_of(out.endpoints, secured)) {
+    f.problem("", "has no effect: no endpoint of this upstream is an https:// URL");
+  }
+}
+
 }  // namespace
 
+void read_certificate(Fields& f, CertificateFiles& out) {
+  f.text("certificate", out.certificate, 4096);
+  f.text("key", out.key, 4096);
+}
+
 Outcome check_base_url(std::string_view url) {
-  constexpr std::string_view kScheme = "http://";
+  const std::string_view scheme = url.starts_with("https://") ? "https://" : "http://";
   const auto wrong = [&] {
     Node shown;
     shown.kind = Node::Kind::kScalar;
     shown.text = url;
     return invalid("expected a URL such as http://host:8000, found " + found_text(shown));
   };
-  if (!url.starts_with(kScheme)) return wrong();
-  std::string_view rest = url.substr(kScheme.size());
+  if (!url.starts_with(scheme)) return wrong();
+  std::string_view rest = url.substr(scheme.size());
   const size_t colon = rest.rfind(':');
   const bool has_port = colon != std::string_view::npos && rest.find(']', colon) == rest.npos;
   if (has_port) {
@@ -148,6 +169,7 @@ Upstream read_upstream(Fields& f, const SecretSource& secrets) {
                            (out.path_prefix.starts_with('/') && !out.path_prefix.ends_with('/') &&
                             out.path_prefix.find_first_of(" ?#%\\") == std::string::npos);
   if (!good_prefix) f.problem("path_prefix", "expected a path such as /openai");
+  f.map("tls", [&](Fields& tls) { read_upstream_tls(tls, out); });
   f.integer("max_outstanding", out.max_outstanding, 0, 1'000'000);
   f.map("health", [&](Fields& health) { read_health(health, out.health); });
   f.map("breaker", [&](Fields& breaker) { read_breaker(breaker, out.breaker); });
@@ -177,8 +199,9 @@ Result<std::vector<Endpoint>> parse_endpoints(std::string_view text, const std::
     if (const Outcome good = check_base_url(words[0]); !good) {
       return std::unexpected(good.error().at(place));
     }
-    Endpoint endpoint{.name = words.size() > 1 ? words[1] : words[0].substr(sizeof("http://") - 1),
-                      .url = words[0]};
+    Endpoint endpoint{
+        .name = words.size() > 1 ? words[1] : words[0].substr(words[0].find("//") + 2),
+        .url = words[0]};
     if (words.size() > 2) {
       const char* end = words[2].data() + words[2].size();
       const auto [at, error] = std::from_chars(words[2].data(), end, endpoint.weight);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/ip_network.h"
 #include "base/limits.h"
 #include "base/secret.h"
 #include "plan/limits.h"
@@ -56,10 +57,25 @@ struct Listener {
   bool operator==(const Listener&) const = default;
 };
 
+// PEM files.
+struct CertificateFiles {
+  std::string certificate;  // with its chain
+  std::string key;
+  bool operator==(const CertificateFiles&) const = default;
+};
+
+struct ServerTlsPlan {
+  std::vector<CertificateFiles> certificates;  // chosen by the server name that a client asks for
+  std::string client_ca;                       // empty: no client is asked for a certificate
+  bool client_certificate_required = true;
+};
+
 struct ServerPlan {
   size_t max_connections = 10'000;
   size_t max_body_bytes = limits::kMaxBodyBytes;
   bool metrics_public = false;
+  std::optional<ServerTlsPlan> tls;
+  std::vector<IpNetwork> trusted_proxies;  // whose X-Forwarded-For is believed
 };
 
 struct AccessLogPlan {
@@ -101,7 +117,7 @@ struct OutlierPlan {
 
 struct Endpoint {
   std::string name;
-  std::string url;  // http://host:port
+  std::string url;  // http[s]://host:port
   double weight = 1;
 };
 
@@ -116,6 +132,13 @@ struct FileSource {
   Duration refresh = std::chrono::seconds(2);
 };
 
+// Of https endpoints.
+struct UpstreamTlsPlan {
+  std::string ca;             // PEM; empty: the system's authorities
+  CertificateFiles identity;  // shown to servers that ask; empty: none
+  std::string server_name;    // that their certificates must name; empty: the URL's host
+};
+
 enum class UpstreamKind { kSluice, kForeign };
 
 struct Upstream {
@@ -128,7 +151,8 @@ struct Upstream {
   std::string internal_token;  // of Sluice replicas; never logged
   std::string host;            // Host field; empty: the endpoint's own
   std::string path_prefix;     // put before every path
-  int max_outstanding = 0;     // of one replica; 0: unlimited
+  std::optional<UpstreamTlsPlan> tls;
+  int max_outstanding = 0;  // of one replica; 0: unlimited
   HealthPlan health;
   BreakerPlan breaker;
   OutlierPlan outlier;

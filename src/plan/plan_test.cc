@@ -228,6 +228,49 @@ TEST(Plan, FieldsWithoutEffectAreMistakes) {
                   .contains("internal_token: has no effect"));
 }
 
+TEST(Plan, TlsOfServerAndUpstreams) {
+  const auto plan = parse(R"(
+server:
+  tls:
+    certificates: [{certificate: a.pem, key: a.key}, {certificate: b.pem, key: b.key}]
+    client_ca: ca.pem
+  trusted_proxies: [10.0.0.0/8, "::1"]
+upstreams:
+  - {name: u, endpoints: [{url: "https://host"}, {url: "http://127.0.0.1:9000"}], tls: {ca: x.pem}}
+  - {name: d, dns: {name: d.svc, port: 443}, tls: {certificate: c.pem, key: c.key}}
+routes:
+  - {name: r, targets: [{upstream: u}]}
+)");
+  ASSERT_TRUE(plan) << plan.error().message();
+  ASSERT_TRUE(plan->server.tls);
+  ASSERT_EQ(plan->server.tls->certificates.size(), 2u);
+  EXPECT_EQ(plan->server.tls->certificates[1].key, "b.key");
+  EXPECT_EQ(plan->server.tls->client_ca, "ca.pem");
+  EXPECT_TRUE(plan->server.tls->client_certificate_required);
+  EXPECT_EQ(plan->server.trusted_proxies.size(), 2u);
+  EXPECT_EQ(plan->upstreams[0].endpoints[0].name, "host");
+  EXPECT_EQ(plan->upstreams[0].tls->ca, "x.pem");
+  EXPECT_EQ(plan->upstreams[1].tls->server_name, "d.svc");
+  EXPECT_EQ(plan->upstreams[1].tls->identity.certificate, "c.pem");
+
+  const auto server = [](const std::string& field) {
+    return wrong("server: {" + field + "}\n" + kGood);
+  };
+  EXPECT_NE(server("tls: {}").find("certificates"), std::string::npos);
+  EXPECT_NE(server("tls: {certificates: [{certificate: a}]}").find("key"), std::string::npos);
+  EXPECT_NE(server("tls: {certificates: [{certificate: a, key: b}], client_certificate: optional}")
+                .find("without client_ca"),
+            std::string::npos);
+  EXPECT_NE(server("trusted_proxies: [10.0.0.1/8]").find("behind the prefix"), std::string::npos);
+  const auto upstream = [](const std::string& url, const std::string& tls) {
+    return wrong("upstreams:\n  - {name: u, endpoints: [{url: \"" + url + "\"}], tls: {" + tls +
+                 "}}\nroutes:\n  - {name: r, targets: [{upstream: u}]}\n");
+  };
+  EXPECT_NE(upstream("http://h", "ca: x").find("no endpoint"), std::string::npos);
+  EXPECT_NE(upstream("https://h", "key: x").find("go together"), std::string::npos);
+  EXPECT_NE(upstream("ftp://h", "ca: x").find("http://host:8000"), std::string::npos);
+}
+
 TEST(Yaml, BoundsHoldForAliasesToo) {
   std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) {

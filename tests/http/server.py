@@ -11,9 +11,10 @@ START_SECONDS = 60
 
 
 class Server:
-    def __init__(self, arguments=(), models=(MODEL,)):
-        self.process = subprocess.Popen([BINARY, "serve", *models, "--port", "0", *arguments],
-                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    def __init__(self, arguments=(), models=(MODEL,), command=None, env=None):
+        command = command or ("serve", *models, "--port", "0")
+        self.process = subprocess.Popen([BINARY, *command, *arguments], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                        env=env)
         self.log = b""
         self.port = self._read_port()
         self.url = "http://127.0.0.1:%d" % self.port

@@ -176,6 +176,81 @@ def our_own_clients():
         assert json.loads(out.stdout)["succeeded"] == 8, out.stderr
 
 
+def gateway_plan(replica_ports, server, upstream):
+    """The text of a gateway's configuration over Sluice replicas on https."""
+    return json.dumps({
+        "listen": "127.0.0.1:0", "server": server,
+        "access_log": {"path": os.path.join(FOLDER.name, "access.log")},
+        "upstreams": [dict({"name": "story", "kind": "sluice", "internal_token": {"env": "STORY_TOKEN"},
+                            "endpoints": [{"url": "https://localhost:%d" % port} for port in replica_ports],
+                            "health": {"interval": "100ms"}}, **upstream)],
+        "routes": [{"name": "story", "match": {"models": ["story"]}, "public": True,
+                    "targets": [{"upstream": "story"}]}]})
+
+
+class Gateway(Server):
+    def __init__(self, plan):
+        self.config = os.path.join(FOLDER.name, "gateway.json")
+        with open(self.config, "w") as f:
+            f.write(plan)
+        super().__init__(["--reload-interval", "1"], command=("gateway", "--config", self.config),
+                         env=dict(os.environ, STORY_TOKEN="inside"))
+
+    def ready(self, context):
+        connection = connect(self.port, context)
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+
+
+def behind_a_gateway():
+    """Client, gateway and replica each know the other by certificate; streams outlive their replica as in the clear."""
+    inside = flags() + ["--ssl-ca-certs", AUTHORITY.file, "--ssl-cert-reqs", "2", "--internal-token", "inside"]
+    identity = {"ca": AUTHORITY.file, "certificate": CLIENT[0], "key": CLIENT[1]}
+    first, second = AUTHORITY.issue("gateway_first"), AUTHORITY.issue("gateway_second")
+    tls = {"certificates": [{"certificate": first[0], "key": first[1]}]}
+    fields = {"model": "story", "max_tokens": 300, "ignore_eos": True}
+    with Server(inside) as one, Server(inside) as other:
+        server = {"tls": tls, "trusted_proxies": ["127.0.0.0/8", "::1"]}
+        with Gateway(gateway_plan([one.port, other.port], server, {"tls": identity})) as gateway:
+            wait_for(lambda: gateway.ready(trust()))
+            whole = json.loads(ask(gateway.port, trust(), **fields))["choices"][0]["text"]
+            answers = []
+            reader = threading.Thread(target=lambda: answers.append(ask(gateway.port, trust(), stream=True, **fields)))
+            reader.start()
+            one.process.kill()
+            one.process.wait()
+            reader.join(60)
+            parts = [json.loads(line[6:]) for line in answers[0].split("\n") if line.startswith("data: {")]
+            assert "".join(part["choices"][0]["text"] for part in parts if part["choices"]) == whole, answers
+            # The client that a trusted proxy names stands in the access log.
+            connection = connect(gateway.port, trust())
+            connection.request("POST", "/v1/completions", json.dumps(dict(ASK, model="story")),
+                               {"Content-Type": "application/json", "X-Forwarded-For": "6.6.6.6, 203.0.113.9"})
+            assert connection.getresponse().status == 200
+            wait_for(lambda: '"peer":"203.0.113.9' in open(os.path.join(FOLDER.name, "access.log")).read())
+            # New certificates: those of the file that the plan names, then another file's.
+            before = serial(gateway.port)
+            replace(first[1], second[1])
+            replace(first[0], second[0])
+            wait_for(lambda: serial(gateway.port) != before)
+            third = AUTHORITY.issue("gateway_third")
+            between = serial(gateway.port)
+            server["tls"] = {"certificates": [{"certificate": third[0], "key": second[1]}]}
+            for key, done in [(second[1], lambda: "mismatch" in gateway.read_log()),
+                              (third[1], lambda: serial(gateway.port) != between)]:
+                server["tls"] = {"certificates": [{"certificate": third[0], "key": key}]}
+                with open(gateway.config + ".new", "w") as f:
+                    f.write(gateway_plan([one.port, other.port], server, {"tls": identity}))
+                os.replace(gateway.config + ".new", gateway.config)
+                wait_for(done)
+            ask(gateway.port, trust(), model="story")
+        # Without its certificate, or believing another authority, the gateway reaches nobody.
+        for wrong in ({"ca": AUTHORITY.file}, {"ca": STRANGER.file, "certificate": CLIENT[0], "key": CLIENT[1]}):
+            with Gateway(gateway_plan([other.port], {"tls": tls}, {"tls": wrong})) as gateway:
+                wait_for(lambda: "fails its check" in gateway.read_log())
+                wait_for(lambda: not gateway.ready(trust()))
+
+
 def bad_flags():
     for arguments, said in [(["--ssl-certfile", HERE[0]], "--ssl-keyfile"),
                             (["--ssl-keyfile", HERE[1]], "go together"),
@@ -189,7 +264,7 @@ def bad_flags():
         assert done.returncode != 0 and said in done.stderr + done.stdout, (arguments, done.stderr)
 
 
-CASES = [answers_and_streams, client_certificates, new_files_under_a_running_server, grpc_too, our_own_clients, bad_flags]
+CASES = [answers_and_streams, client_certificates, new_files_under_a_running_server, grpc_too, our_own_clients, behind_a_gateway, bad_flags]
 
 
 if __name__ == "__main__":
