@@ -335,7 +335,6 @@ TEST(GgufModel, OpensShards) {
   const auto opened = open_gguf(path);
   ASSERT_TRUE(opened) << opened.error().message();
   EXPECT_EQ((*opened)->tensors().size(), 11u);
-  const std::string whole = tiny_gguf().build();
   EXPECT_EQ((*opened)->find("blk.0.ffn_up.weight")->bytes.size(), 12u * 8 * 4);
 
   const auto not_first = open_gguf(second_path);
