@@ -58,8 +58,8 @@ plan::Listener listener_of(const plan::Plan& plan, const GatewayOptions& options
 // the front and the gateway.
 class GatewayProcess {
  public:
-  static Result<std::unique_ptr<GatewayProcess>> start(std::shared_ptr<const plan::Plan> plan,
-                                                       const GatewayOptions& options) {
+  static Result<std::unique_ptr<GatewayProcess>> start(
+      const std::shared_ptr<const plan::Plan>& plan, const GatewayOptions& options) {
     std::vector<std::shared_ptr<net::EventLoop>> loops;
     for (int i = 0; i < options.io_threads; ++i) {
       SLUICE_ASSIGN_OR_RETURN(auto loop, net::EventLoop::create());
