@@ -121,8 +121,10 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
       relay_host_{.clock = clock,
                   .metrics = gateway_metrics_,
                   .on_over = [this](RequestRecord& record) { over(record); }},
+      cache_(std::make_shared<ResponseCache>(clock)),
       balancer_([this] { return snapshot(); }),
       snapshot_(std::make_shared<const Snapshot>(std::move(plan), nullptr, clock)) {
+  cache_->set_max_bytes(snapshot_->plan().cache.max_bytes);
   const net::ClientOptions options = client_options(snapshot_->plan());
   for (const auto& loop : loops) {
     loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop)});
@@ -181,6 +183,7 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
     const std::lock_guard lock(mutex_);
     snapshot_ = std::move(next);
   }
+  cache_->set_max_bytes(snapshot()->plan().cache.max_bytes);
   if (access_log_) access_log_->reopen();
   gateway_metrics_.reload(true);
   return {};
@@ -353,6 +356,7 @@ void Gateway::route(RelayRequest request) {
                                          "model", "model_not_found"));
   }
   request.record.route = request.route->settings().name;
+  if (answer_again(request)) return;
   if (request.route->sluice() && sluice_handler_) return sluice_handler_(std::move(request));
   const auto* here = net::EventLoop::current();
   const auto parts = std::ranges::find_if(
@@ -362,6 +366,44 @@ void Gateway::route(RelayRequest request) {
   }
   if (!reserve(request)) return;
   Relay::begin(relay_host_, *parts->loop, *parts->client, std::move(request));
+}
+
+bool Gateway::answer_again(RelayRequest& request) {
+  const plan::Route& settings = request.route->settings();
+  if (settings.cache_for == Duration::zero()) return false;
+  const CacheWishes wishes = cache_wishes(request.http);
+  const auto key = cache_key(request.http, request.caller, *request.route, request.record.model);
+  const auto note = [&](std::string_view result) {
+    request.record.cache = result;
+    gateway_metrics_.cache(settings.name, result);
+  };
+  if (!key || !wishes.store) {
+    note("bypass");
+    return false;
+  }
+  const auto answer = wishes.read ? cache_->find(*key, settings.cache_for) : nullptr;
+  if (!answer) {
+    note("miss");
+    request.responder = record_answer(std::move(request.responder), cache_, *key);
+    return false;
+  }
+  // A request like any other, but of no tokens.
+  net::Headers headers = {{"X-Request-Id", request.record.id}};
+  if (quota_ && request.caller.tenant != nullptr) {
+    auto grant = quota_->reserve(request.caller, settings, request.record.model_label, {});
+    if (!grant) {
+      refused(request, grant.error().status, std::move(grant.error().headers));
+      return true;
+    }
+    take_headers(headers, quota_->headers(request.caller));
+  }
+  note("hit");
+  request.record.status = 200;
+  request.record.stream = answer->streamed;
+  request.record.bytes_out = answer->body.size();
+  replay_answer(*answer, clock_.now(), std::move(headers), *request.responder);
+  over(request.record);
+  return true;
 }
 
 bool Gateway::reserve(RelayRequest& request) {
@@ -407,68 +449,6 @@ void Gateway::over(RequestRecord& record) {
   const Duration took = clock_.now() - record.began;
   gateway_metrics_.finished(record, took);
   if (access_log_) access_log_->write(access_line(record, took));
-}
-
-void Gateway::count_decisions(const Snapshot& snapshot) {
-  for (const auto& route : snapshot.routes()) {
-    for (const auto& target : route->targets()) {
-      for (size_t i = 0; i < kDecisions; ++i) {
-        const auto decision = static_cast<Decision>(i);
-        const uint64_t more = target->take_decisions(decision);
-        if (more == 0) continue;
-        metrics_
-            .counter(View::kNative, "sluice_gateway_decisions_total",
-                     "Choices of a replica, by what decided.",
-                     {{"route", route->settings().name},
-                      {"upstream", target->upstream().name()},
-                      {"policy", std::string(plan::policy_name(route->settings().policy))},
-                      {"decision", std::string(decision_name(decision))}})
-            .Increment(static_cast<double>(more));
-      }
-    }
-  }
-}
-
-void Gateway::set_gauges() {
-  const auto current = snapshot();
-  const auto gauge = [this](const char* name, const char* help, const telemetry::Labels& labels,
-                            double value) {
-    metrics_.gauge(View::kNative, name, help, labels).Set(value);
-  };
-  const auto count = [this](const char* name, const char* help, const telemetry::Labels& labels,
-                            uint64_t value) {
-    auto& counter = metrics_.counter(View::kNative, name, help, labels);
-    counter.Increment(static_cast<double>(value) - counter.Value());
-  };
-  const TimePoint now = clock_.now();
-  for (const auto& [name, upstream] : current->upstreams()) {
-    double total = 0;
-    double usable = 0;
-    double outstanding = 0;
-    for (const auto& replica : *upstream->replicas()) {
-      total += 1;
-      usable += replica->usable(now) ? 1 : 0;
-      outstanding += replica->outstanding();
-    }
-    const telemetry::Labels labels = {{"upstream", name}};
-    gauge("sluice_gateway_replicas", "Replicas known of an upstream.", labels, total);
-    gauge("sluice_gateway_replicas_usable", "Replicas that would be sent requests now.", labels,
-          usable);
-    gauge("sluice_gateway_outstanding_requests", "Requests at an upstream's replicas.", labels,
-          outstanding);
-  }
-  for (const auto& route : current->routes()) {
-    const std::string& name = route->settings().name;
-    gauge("sluice_gateway_queue_waiting", "Requests that wait for a place.", {{"route", name}},
-          route->memory()->admission->waiting());
-    gauge("sluice_gateway_queue_running", "Requests that have a place.", {{"route", name}},
-          route->memory()->admission->running());
-  }
-  count_decisions(*current);
-  if (access_log_) {
-    count("sluice_gateway_access_log_dropped_total", "Lines that the access log had no room for.",
-          {}, access_log_->dropped());
-  }
 }
 
 }  // namespace sluice::gateway

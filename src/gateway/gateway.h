@@ -22,6 +22,7 @@
 #include "gateway/gateway_metrics.h"
 #include "gateway/quota.h"
 #include "gateway/relay.h"
+#include "gateway/response_cache.h"
 #include "gateway/snapshot.h"
 #include "gateway/watcher.h"
 #include "net/client.h"
@@ -92,6 +93,8 @@ class Gateway : public net::HttpHandler {
   void route(RelayRequest request);
   // False: the caller's limits do not let it in, and it was told so.
   bool reserve(RelayRequest& request);
+  // True: answered from the cache, or refused. Else the answer may be recorded for it.
+  bool answer_again(RelayRequest& request);
   void over(RequestRecord& record);
   void refused(RelayRequest& request, const Status& status, net::Headers headers = {});
   void set_gauges();
@@ -105,6 +108,7 @@ class Gateway : public net::HttpHandler {
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<Quota> quota_;
   RelayHost relay_host_;
+  const std::shared_ptr<ResponseCache> cache_;  // answers under way may outlive this
   Balancer balancer_;
   std::vector<LoopParts> loops_;
   std::shared_ptr<Watcher> watcher_;

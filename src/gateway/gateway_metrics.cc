@@ -164,6 +164,12 @@ void GatewayMetrics::limited(const std::string& tenant, std::string_view limit) 
       .Increment();
 }
 
+void GatewayMetrics::cache(const std::string& route, std::string_view result) {
+  counter("sluice_gateway_cache_requests_total", "Requests of routes with a response cache.",
+          {{"route", route}, {"result", result}})
+      .Increment();
+}
+
 void GatewayMetrics::reload(bool good) {
   counter("sluice_gateway_config_reloads_total", "Configurations taken, and refused.",
           {{"result", good ? "taken" : "refused"}})

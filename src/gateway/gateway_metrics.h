@@ -30,6 +30,8 @@ class GatewayMetrics {
   void mirror_compared(const std::string& route, std::string_view outcome);
   // A tenant's request was refused by one of its limits.
   void limited(const std::string& tenant, std::string_view limit);
+  // "hit", "miss", or "bypass": the request is none whose answer could be kept.
+  void cache(const std::string& route, std::string_view result);
   void reload(bool good);
 
   telemetry::Metrics& metrics() { return metrics_; }

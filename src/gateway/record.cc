@@ -65,6 +65,7 @@ std::string access_line(const RequestRecord& r, Duration took) {
   fmt::format_to(std::back_inserter(out), R"(,"status":{},"ending":"{}")", r.status,
                  ending_name(r.ending));
   append_text(out, "error", r.error);
+  append_text(out, "cache", r.cache);
   fmt::format_to(std::back_inserter(out), R"(,"attempts":{},"stream":{})", r.attempts, r.stream);
   if (r.hedged) fmt::format_to(std::back_inserter(out), R"(,"hedged":true)");
   if (r.fallback) fmt::format_to(std::back_inserter(out), R"(,"fallback":true)");

@@ -30,6 +30,7 @@ struct RequestRecord {
   std::string upstream;
   std::string replica;
   std::string error;  // a fixed word: what went wrong last
+  std::string_view cache;  // "hit", "miss", "bypass"; empty: the route has none
   TimePoint began{};
   double unix_began = 0;
   Duration first_byte{};  // 0: none

@@ -288,6 +288,9 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   }
   fields.map("server", [&](Fields& server) { read_server(server, plan.server); });
   fields.map("access_log", [&](Fields& log) { log.text("path", plan.access_log.path, 4096); });
+  fields.map("cache", [&](Fields& cache) {
+    cache.size("max_bytes", plan.cache.max_bytes, 64u << 10, size_t{1} << 40);
+  });
   fields.map("usage", [&](Fields& usage) { usage.text("path", plan.usage.path, 4096); });
   fields.list("upstreams", kMaxUpstreams,
               [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });

@@ -195,6 +195,10 @@ Route read_route(Fields& f) {
   f.map("queue", [&](Fields& queue) { read_queue(queue, out.queue); });
   f.boolean("public", out.is_public);
   f.boolean("listed", out.listed);
+  f.map("cache", [&](Fields& cache) {
+    cache.require("ttl");
+    cache.duration("ttl", out.cache_for, std::chrono::seconds(1), std::chrono::hours(24 * 30));
+  });
   f.map("price", [&](Fields& price) { read_price(price, out.price); });
   f.integer("default_max_tokens", out.default_max_tokens, 1, 1 << 20);
   return out;

@@ -82,6 +82,10 @@ struct AccessLogPlan {
   std::string path;  // empty: none; "-": standard output
 };
 
+struct CachePlan {
+  size_t max_bytes = 64u << 20;  // of the answers kept, all routes together
+};
+
 struct UsagePlan {
   std::string path;  // of the ledger's database; empty: in memory, forgotten with the process
 };
@@ -271,6 +275,7 @@ struct Route {
   Timeouts timeouts;
   Unbroken unbroken;
   Queue queue;
+  Duration cache_for{};    // an answer is given again for so long; 0: never
   bool is_public = false;  // served without a key
   bool listed = true;      // its models stand in /v1/models
   Price price;
@@ -303,6 +308,7 @@ struct Plan {
   ServerPlan server;
   AccessLogPlan access_log;
   UsagePlan usage;
+  CachePlan cache;
   std::vector<Upstream> upstreams;
   std::vector<Route> routes;
   std::vector<Tenant> tenants;
