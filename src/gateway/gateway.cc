@@ -79,8 +79,19 @@ bool has_json_body(const HttpRequest& request) {
           request.body.front() == '{');
 }
 
+// What a request to a server of any make is charged for, by its path.
+enum class Charged { kNothing, kPrompt, kAnswer };
+Charged charged_for(std::string_view path) {
+  const auto is = [path](std::string_view end) { return path.ends_with(end); };
+  if (is("/count_tokens") || is("/tokenize") || is("/detokenize")) return Charged::kNothing;
+  if (is("/embeddings") || is("/rerank") || is("/score") || is("/moderations")) {
+    return Charged::kPrompt;
+  }
+  return Charged::kAnswer;
+}
+
 // Sees to it that the request names the most that it may generate. What has only an "input" may be
-// no generation at all (embeddings): those of the Responses API are told by their path.
+// no generation at all: those of the Responses API are told by their path.
 Outcome bound_cost(RelayRequest& request, int64_t default_max_tokens) {
   BodyFields& fields = request.fields;
   if (fields.prompt.empty()) {
@@ -410,7 +421,8 @@ bool Gateway::reserve(RelayRequest& request) {
   const Caller& caller = request.caller;
   if (!quota_ || caller.tenant == nullptr) return true;
   const plan::Route& settings = request.route->settings();
-  if (Quota::counts_tokens(caller) && !request.http.body.empty()) {
+  const Charged charged = charged_for(request.http.path);
+  if (charged == Charged::kAnswer && Quota::counts_tokens(caller) && !request.http.body.empty()) {
     const Outcome bounded = bound_cost(request, settings.default_max_tokens);
     if (!bounded) {
       refused(request, bounded.error());
@@ -419,11 +431,13 @@ bool Gateway::reserve(RelayRequest& request) {
   }
   const BodyFields& fields = request.fields;
   const std::string& body = request.http.body;
-  auto grant =
-      quota_->reserve(caller, settings, request.record.model_label,
-                      {.prompt = prompt_bound(body),
-                       .completion = completion_bound(fields.max_tokens.value_or(0), fields.choices,
-                                                      prompt_count(fields.prompt.of(body)))});
+  TokenUse most;
+  if (charged != Charged::kNothing) most.prompt = prompt_bound(body);
+  if (charged == Charged::kAnswer) {
+    most.completion = completion_bound(fields.max_tokens.value_or(0), fields.choices,
+                                       prompt_count(fields.prompt.of(body)));
+  }
+  auto grant = quota_->reserve(caller, settings, request.record.model_label, most);
   if (!grant) {
     refused(request, grant.error().status, std::move(grant.error().headers));
     return false;

@@ -1,4 +1,6 @@
-// Each client against the real server, streaming and not. usage: clients.mjs URL GRPC KEY
+// Each client against the real server, streaming and not. usage: clients.mjs URL GRPC KEY METRICS [PREFIX]
+// URL may be a gateway's; METRICS is the URL of the server that runs the model. GRPC may be "none". PREFIX stands
+// before the names of what fails.
 import assert from 'node:assert/strict';
 import OpenAI from 'openai';
 import { anthropicCases } from './anthropic.mjs';
@@ -7,14 +9,14 @@ import { generateText, streamText } from 'ai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { ChatOpenAI } from '@langchain/openai';
 
-const [url, grpcAddress, key] = process.argv.slice(2);
+const [url, grpcAddress, key, metricsUrl, prefix = ''] = process.argv.slice(2);
 const baseURL = url + '/v1';
 const model = 'story';
 const messages = [{ role: 'user', content: 'What is Sluice?' }];
 const client = new OpenAI({ baseURL, apiKey: key, maxRetries: 0 });
 
 async function metric(name) {
-  const page = await (await fetch(url + '/metrics?view=native', { headers: { Authorization: 'Bearer ' + key } })).text();
+  const page = await (await fetch(metricsUrl + '/metrics?view=native', { headers: { Authorization: 'Bearer ' + key } })).text();
   const line = page.split('\n').find((l) => l.startsWith(name + '{') || l.startsWith(name + ' '));
   return Number(line.slice(line.lastIndexOf(' ') + 1));
 }
@@ -140,7 +142,7 @@ const cases = {
     assert.equal((await chat.batch(['a', 'b', 'c'])).length, 3);
   },
   ...anthropicCases({ url, key, model, metric, eventually }),
-  ...grpcCases({ address: grpcAddress, key, model, metric, eventually }),
+  ...(grpcAddress === 'none' ? {} : grpcCases({ address: grpcAddress, key, model, metric, eventually })),
 };
 
 let passed = 0;
@@ -151,7 +153,7 @@ for (const [name, run] of Object.entries(cases)) {
     passed += 1;
   } catch (e) {
     failed += 1;
-    console.log('failed: ' + name + ': ' + String(e.stack ?? e).split('\n').slice(0, 3).join(' | '));
+    console.log('failed: ' + prefix + name + ': ' + String(e.stack ?? e).split('\n').slice(0, 3).join(' | '));
   }
 }
 console.log(`${passed} passed, ${failed} failed, 0 skipped`);

@@ -1,0 +1,69 @@
+// What requests to servers of any make are charged for, through a whole gateway.
+#include "base/json.h"
+#include "gateway/running_test_support.h"
+
+namespace sluice::gateway {
+namespace {
+
+using namespace testing;  // NOLINT(google-build-using-namespace)
+
+class ChargingTest : public ::testing::Test {
+ protected:
+  static std::string plan(const std::string& url) {
+    std::string text = plan_text({url}, "    default_max_tokens: 77\n");
+    const std::string open = "    public: true\n";
+    text.replace(text.find(open), open.size(), "");
+    return text +
+           "tenants:\n  - name: t\n    limits: {tokens_per_minute: 1000}\n"
+           "    keys: [{name: k, sha256: " +
+           SecretDigest("the-key").hex() + "}]\n";
+  }
+
+  HttpResponse post(const std::string& path, const std::string& body) {
+    return gateway_.post(body, {{"Authorization", "Bearer the-key"}}, path);
+  }
+  int64_t tokens_left(const HttpResponse& response) {
+    return std::stoll(
+        std::string(net::find_header(response.headers, "x-ratelimit-remaining-tokens")));
+  }
+
+  RunningUpstream upstream_{answers("u")};
+  RunningGateway gateway_{plan(upstream_.url())};
+};
+
+TEST_F(ChargingTest, WhatGeneratesIsGivenAMaximum) {
+  const auto seen = [this](const std::string& field) {
+    const auto body = parse_json(upstream_.handler->seen().back().body);
+    const auto* value = body->get_object().if_contains(field);
+    return value == nullptr ? 0 : value->to_number<int>();
+  };
+  post("/v1/responses", R"({"model":"m","input":"hi"})");
+  EXPECT_EQ(seen("max_output_tokens"), 77);
+  const HttpResponse answer = post("/v1/completions", R"({"model":"m","prompt":"hi"})");
+  EXPECT_EQ(seen("max_tokens"), 77);
+  EXPECT_LT(tokens_left(answer), 1000 - 77);
+}
+
+TEST_F(ChargingTest, WhatDoesNotIsPassedOnAsItIs) {
+  const std::string body = R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
+  for (const auto* path : {"/v1/messages/count_tokens", "/tokenize"}) {
+    const HttpResponse answer = post(path, body);
+    EXPECT_EQ(upstream_.handler->seen().back().body, body) << path;
+    EXPECT_EQ(tokens_left(answer), 1000) << path;
+  }
+  EXPECT_EQ(post("/detokenize", R"({"model":"m","tokens":[1]})").status, 200);
+  const std::string input = R"({"model":"m","input":"hi"})";
+  for (const auto* path : {"/v1/embeddings", "/v1/rerank"}) {
+    EXPECT_LT(tokens_left(post(path, input)), 1000) << path;
+    EXPECT_EQ(upstream_.handler->seen().back().body, input) << path;
+  }
+}
+
+TEST_F(ChargingTest, WhatMayCostAnythingIsRefused) {
+  const HttpResponse answer = post("/v1/completions", R"({"model":"m","text":"hi"})");
+  EXPECT_NE(answer.status, 200);
+  EXPECT_NE(answer.body.find("cost_unknown"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice::gateway
