@@ -236,6 +236,10 @@ void add_gateway_options(CLI::App& app, GatewayOptions& o) {
                  "YAML file, or a directory of them; reloaded when it changes")
       ->envname("SLUICE_GATEWAY_CONFIG")
       ->required();
+  app.add_flag(
+      "--supervise", o.supervise,
+      "Keep the gateway alive: another follows one that dies, SIGUSR2 starts a new version "
+      "in its place; no connection is refused meanwhile");
   app.add_flag("--check", o.check, "Only say whether the configuration is good");
   app.add_option("--host", o.host, "Address to listen on, unless the configuration has 'listen'")
       ->envname("SLUICE_HOST")
@@ -346,6 +350,7 @@ int run(int argc, char** argv) {
     std::cout << reference_page(app);
     return 0;
   }
+  gateway.command.assign(argv, argv + argc);
   if (gateway_command->parsed()) return run_gateway(gateway);
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);

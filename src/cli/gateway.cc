@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +18,7 @@
 #include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/signals.h"
+#include "cli/supervisor.h"
 #include "cli/tls_source.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
@@ -30,6 +34,7 @@ namespace {
 
 constexpr int kWorkerThreads = 8;  // they wait for replicas and name servers, too
 constexpr size_t kWorkerQueue = 1024;
+constexpr auto kReadyPatience = std::chrono::seconds(3);
 
 std::string shown_address(const plan::Plan& plan, const std::string& host, uint16_t port) {
   const std::string_view scheme = plan.server.tls ? "https" : "http";
@@ -72,6 +77,7 @@ class GatewayProcess {
     net::ServerOptions http;
     http.host = listener.host;
     http.port = listener.port;
+    http.listen_fd = take_inherited_socket();
     http.loops = loops;
     http.limits.connections = plan->server.max_connections;
     http.limits.body_bytes = plan->server.max_body_bytes;
@@ -190,6 +196,26 @@ int check(const GatewayOptions& options) {
   return 0;
 }
 
+int supervise(const GatewayOptions& options) {
+  const auto plan = plan::load_plan(options.config);
+  if (!plan) {
+    log_error("{}", plan.error().message());
+    return 1;
+  }
+  const plan::Listener listener = listener_of(**plan, options);
+  SupervisorOptions supervisor{.command = {}, .host = listener.host, .port = listener.port};
+  std::ranges::remove_copy(options.command, std::back_inserter(supervisor.command), "--supervise");
+  return run_supervised(supervisor);
+}
+
+// Who waits for this process may send the one before away: discovery should have found somebody.
+void wait_until_ready(GatewayProcess& process) {
+  const TimePoint until = system_clock().now() + kReadyPatience;
+  while (!process.gateway().ready() && system_clock().now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
 }  // namespace
 
 int run_gateway(const GatewayOptions& options) {
@@ -200,6 +226,7 @@ int run_gateway(const GatewayOptions& options) {
   }
   set_log_level(*level);
   if (options.check) return check(options);
+  if (options.supervise) return supervise(options);
   const Signals signals(Signals::kWithHangUp);
   std::string stamp = plan::plan_stamp(options.config);
   auto plan = plan::load_plan(options.config);
@@ -214,6 +241,8 @@ int run_gateway(const GatewayOptions& options) {
   }
   log_info("sluice {} gateway serves on {}", kVersion,
            shown_address(**plan, listener_of(**plan, options).host, (*process)->port()));
+  wait_until_ready(**process);
+  notify_ready();
   Reloader reloader(**process, options, std::move(stamp));
   while (true) {
     const int signal = signals.wait_for(std::chrono::seconds(options.reload_seconds));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace sluice::cli {
 
@@ -9,6 +10,8 @@ namespace sluice::cli {
 struct GatewayOptions {
   std::string config;
   bool check = false;
+  bool supervise = false;
+  std::vector<std::string> command;  // this process's own, as it was called
   std::string host = "127.0.0.1";
   int port = 8000;
   int io_threads = 1;

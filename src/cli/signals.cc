@@ -9,7 +9,11 @@ namespace {
 sigset_t signal_set(Signals::Which which) {
   sigset_t set;
   sigemptyset(&set);
-  if (which == Signals::kWithHangUp) sigaddset(&set, SIGHUP);
+  if (which != Signals::kEnding) sigaddset(&set, SIGHUP);
+  if (which == Signals::kSupervising) {
+    sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGCHLD);
+  }
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   return set;

@@ -59,6 +59,8 @@ class Gateway : public net::HttpHandler {
   // A plan was refused.
   void note_bad_reload() { gateway_metrics_.reload(false); }
   void drain() { draining_ = true; }
+  // Some route has a usable replica, and it is not draining.
+  bool ready() const { return is_ready(*snapshot()); }
 
   std::shared_ptr<const Snapshot> snapshot() const;
   ReplicaChooser& chooser() { return balancer_; }

@@ -1,0 +1,42 @@
+// Supervisor: keeps one serving process alive, and hands its listening socket from one to the next.
+//
+// The socket belongs to the supervisor. A process that dies is followed by another at once, and
+// clients that connect meanwhile wait in the socket's queue. A newer process takes over while the
+// one before answers what it has begun:
+//
+//   SIGUSR2           start a new process from the file of this one; when it is ready, drain the
+//   old SIGHUP            passed on (the configuration is taken anew) SIGTERM, SIGINT   passed on;
+//   ends when the last process has ended; a second one is passed on too
+//
+// Towards the processes it speaks systemd's protocols, so that they work under systemd as well:
+// sd_listen_fds(3) for the socket, sd_notify(3) for their readiness.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "net/socket.h"
+
+namespace sluice::cli {
+
+struct SupervisorOptions {
+  std::vector<std::string> command;  // of a process, from argv[0]; the file is this process's own
+  std::string host;
+  uint16_t port = 0;
+};
+
+// Until all processes have ended; the exit status of the last one. To be called before any thread
+// is made.
+int run_supervised(const SupervisorOptions& options);
+
+// The listening socket that a supervisor, or systemd, has handed to this process; once. The
+// caller owns it.
+std::optional<int> take_inherited_socket();
+
+// Tells a supervisor, or systemd, that requests would be answered now. Without one: nothing.
+void notify_ready();
+
+}  // namespace sluice::cli
