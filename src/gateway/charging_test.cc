@@ -7,18 +7,18 @@ namespace {
 
 using namespace testing;  // NOLINT(google-build-using-namespace)
 
+std::string limited_plan(const std::string& url) {
+  std::string text = plan_text({url}, "    default_max_tokens: 77\n");
+  const std::string open = "    public: true\n";
+  text.replace(text.find(open), open.size(), "");
+  return text +
+         "tenants:\n  - name: t\n    limits: {tokens_per_minute: 1000}\n"
+         "    keys: [{name: k, sha256: " +
+         SecretDigest("the-key").hex() + "}]\n";
+}
+
 class ChargingTest : public ::testing::Test {
  protected:
-  static std::string plan(const std::string& url) {
-    std::string text = plan_text({url}, "    default_max_tokens: 77\n");
-    const std::string open = "    public: true\n";
-    text.replace(text.find(open), open.size(), "");
-    return text +
-           "tenants:\n  - name: t\n    limits: {tokens_per_minute: 1000}\n"
-           "    keys: [{name: k, sha256: " +
-           SecretDigest("the-key").hex() + "}]\n";
-  }
-
   HttpResponse post(const std::string& path, const std::string& body) {
     return gateway_.post(body, {{"Authorization", "Bearer the-key"}}, path);
   }
@@ -28,7 +28,7 @@ class ChargingTest : public ::testing::Test {
   }
 
   RunningUpstream upstream_{answers("u")};
-  RunningGateway gateway_{plan(upstream_.url())};
+  RunningGateway gateway_{limited_plan(upstream_.url())};
 };
 
 TEST_F(ChargingTest, WhatGeneratesIsGivenAMaximum) {
@@ -57,6 +57,37 @@ TEST_F(ChargingTest, WhatDoesNotIsPassedOnAsItIs) {
     EXPECT_LT(tokens_left(post(path, input)), 1000) << path;
     EXPECT_EQ(upstream_.handler->seen().back().body, input) << path;
   }
+}
+
+// A server that minds no maximum.
+TEST(RunawayTest, AStreamPastItsMaximumIsCut) {
+  Signal gone;
+  Responder held;  // it does not end by itself
+  RunningUpstream upstream([&](const HttpRequest&, const Responder& responder) {
+    held = responder;
+    responder->on_close([&] { gone.set(); });
+    responder->start(200, {{"Content-Type", "text/event-stream"}});
+    for (int i = 0; i < 500; ++i) responder->write("data: {\"choices\":[{\"text\":\"a\"}]}\n\n");
+  });
+  RunningGateway gateway(limited_plan(upstream.url()));
+  const HttpResponse answer =
+      gateway.post(R"({"model":"m","prompt":"hi","max_tokens":40,"stream":true})",
+                   {{"Authorization", "Bearer the-key"}});
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_NE(answer.body.find("max_tokens_passed"), std::string::npos);
+  EXPECT_LT(answer.body.size(), 64u << 10);
+  EXPECT_TRUE(gone.wait());
+}
+
+TEST(EventCounterTest, CountsHoweverTheStreamIsCutUp) {
+  const std::string text =
+      "data: a\n\n: data:\nevent: ping\ndata:b\r\ndata : no\n\ndatadata:\n\ndata:";
+  EventCounter whole;
+  whole.feed(text);
+  EXPECT_EQ(whole.events(), 3);
+  EventCounter bytes;
+  for (const char c : text) bytes.feed({&c, 1});
+  EXPECT_EQ(bytes.events(), 3);
 }
 
 TEST_F(ChargingTest, WhatMayCostAnythingIsRefused) {

@@ -20,7 +20,6 @@ namespace {
 
 using net::HttpRequest;
 using net::HttpResponse;
-using telemetry::View;
 
 constexpr std::string_view kModels = "/v1/models";
 

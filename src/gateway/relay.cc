@@ -258,10 +258,31 @@ void Relay::on_data(const AttemptPtr& attempt, std::string_view bytes) {
   request_.record.bytes_out += bytes.size();
   if (request_.grant) keep_tail(tail_, bytes);
   if (mirror_) mirror_->primary.digest.feed(bytes);
+  if (sends_too_much(bytes)) return;
   const size_t tail = std::min<size_t>(2, bytes.size());
   ends_event_ = bytes.substr(bytes.size() - tail) == "\n\n";
   // False: the client left, or is cut for reading too slowly; on_client_gone() follows.
   static_cast<void>(request_.responder->write(bytes));
+}
+
+// Whoever pays for tokens has reserved those that max_tokens allows. A server that goes on past it
+// is told from one that does not by its events, each of which holds a part of a token at least.
+bool Relay::sends_too_much(std::string_view bytes) {
+  const bool limited = request_.grant && request_.fields.max_tokens &&
+                       Quota::counts_tokens(request_.caller) && is_event_stream(winner_->headers);
+  if (!limited) return false;
+  events_.feed(bytes);
+  // Beginnings, ends, usage and pings hold none.
+  const int64_t most = request_.grant->most().completion + 16 + 8 * request_.fields.choices;
+  if (events_.events() <= most) return false;
+  winner_->lease->report(UseResult::kFailed);
+  host_.metrics.attempt(request_.record.upstream, "too_long");
+  cut({Code::kUnavailable,
+       fmt::format("the server went on past max_tokens ({})", *request_.fields.max_tokens),
+       {},
+       "max_tokens_passed"},
+      "max_tokens_passed");
+  return true;
 }
 
 // From here on the answer is this attempt's.

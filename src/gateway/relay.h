@@ -17,6 +17,7 @@
 #include "gateway/access_log.h"
 #include "gateway/admission.h"
 #include "gateway/body_scan.h"
+#include "gateway/event_counter.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/mirror.h"
 #include "gateway/quota.h"
@@ -108,6 +109,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void answer_whole(const AttemptPtr& attempt);
   void stream_over(const Outcome& outcome);
   void cut(const Status& status, std::string_view why);
+  bool sends_too_much(std::string_view bytes);
   void failed(const AttemptPtr& attempt, Failure failure, UseResult result);
   void decide();
   bool may_retry(Duration& wait);
@@ -145,6 +147,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   std::vector<AttemptPtr> attempts_;   // under way
   AttemptPtr winner_;                  // whose bytes the client gets
   std::string tail_;                   // of what the client got, where somebody pays
+  EventCounter events_;                // of what the client got, where tokens are limited
   bool ends_event_ = true;             // what the client got so far ends between two events
   std::optional<Failure> failure_;
   std::shared_ptr<MirrorComparison> mirror_;  // null: no copy was sent

@@ -76,7 +76,7 @@ inline ScriptedUpstream::Script answers(const std::string& name) {
         ScriptedUpstream::json("{\"who\":\"" + name + "\",\"saw\":" + request.body + "}"));
   };
 }
-inline ScriptedUpstream::Script fails(int status, net::Headers headers = {}) {
+inline ScriptedUpstream::Script fails(int status, const net::Headers& headers = {}) {
   return [status, headers](const HttpRequest&, const Responder& responder) {
     HttpResponse response = ScriptedUpstream::json("{\"error\":\"no\"}", status);
     for (const auto& header : headers) response.headers.push_back(header);
@@ -103,7 +103,7 @@ struct RunningGateway {
     return "http://127.0.0.1:" + std::to_string(server->port()) + std::string(path);
   }
   HttpResponse post(std::string body, net::Headers headers = {},
-                    std::string path = "/v1/completions") {
+                    const std::string& path = "/v1/completions") {
     auto response = client.fetch({.method = "POST",
                                   .url = url(path),
                                   .headers = std::move(headers),
