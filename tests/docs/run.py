@@ -31,7 +31,7 @@ def main():
             passed += 1
         else:
             failures.append("docs/configuration.md: write it anew with `%s reference`" % BINARY)
-    for command in ("serve", "chat", "bench", "inspect", "tokenize", "pull"):
+    for command in ("serve", "gateway", "chat", "bench", "inspect", "tokenize", "pull", "quantize"):
         done = subprocess.run([BINARY, command, "--help"], capture_output=True, text=True)
         if done.returncode == 0 and "sluice %s [OPTIONS]" % command in done.stdout:
             passed += 1
