@@ -69,7 +69,7 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
   app.add_option(
          "--kv-cache-memory-bytes", o.kv_cache_memory,
          "Most memory for K and V, such as 2G (default: what the sequences need, at most half "
-         "of the free memory)")
+         "of the memory that weights and other models leave)")
       ->envname("SLUICE_KV_CACHE_MEMORY_BYTES");
   app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", o.prefix_caching,
                "Reuse K and V of equal prompt beginnings (default: on)")
