@@ -26,6 +26,8 @@ constexpr int64_t kMillion = 1'000'000;
 constexpr std::chrono::milliseconds kRequestWait{200};
 // Rows of the minute are kept for longer than any window looks back.
 constexpr double kKeepSeconds = 180;
+constexpr size_t kWrittenTogether = 64;
+constexpr size_t kMostUnwritten = 16384;  // past it nothing more is reserved
 
 constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
 CREATE TABLE reservation (
@@ -103,6 +105,12 @@ struct Ledger::Impl {
     std::string version;
     bool unsettled = false;
   };
+  // It counts in the budgets; the database still has the reservation.
+  struct Unwritten {
+    Open open;
+    Settlement settlement;
+    double settled_at = 0;
+  };
 
   Impl(Database the_database, const Clock& the_clock)
       : database(std::move(the_database)), clock(the_clock) {}
@@ -112,9 +120,10 @@ struct Ledger::Impl {
   Outcome restore_budgets();
   Outcome restore_reservations();
   Outcome write_settlement(const Open& open, const Settlement& settlement, double now);
-  Outcome write_retries();
+  Outcome write_rows(const Open& open, const Settlement& settlement, double now);
+  Outcome write_some();
   Outcome adopt_foreign_settlements();
-  void settle_budgets(OpenReservations::iterator found, const Amount& spent);
+  Open settle_budgets(OpenReservations::iterator found, const Amount& spent);
 
   Moment moment(double unix_seconds) const { return moment_at(clock.now(), unix_seconds); }
   Budget& budget(char kind, std::string_view tenant, std::string_view name) {
@@ -134,7 +143,7 @@ struct Ledger::Impl {
   std::string owner = process_name(::getpid());
   std::unordered_map<std::string, Budget> budgets;
   OpenReservations open_reservations;
-  std::deque<Settlement> unwritten;  // at most one per open reservation
+  std::deque<Unwritten> unwritten;
 
   std::optional<Statement> insert_reservation, delete_reservation, insert_spent, add_usage, prune;
 };
@@ -162,31 +171,33 @@ Outcome Ledger::Impl::prepare() {
 }
 
 Outcome Ledger::Impl::write_settlement(const Open& open, const Settlement& settlement, double now) {
+  return database.transact([&] { return write_rows(open, settlement, now); });
+}
+
+Outcome Ledger::Impl::write_rows(const Open& open, const Settlement& settlement, double now) {
   const int64_t micros = micros_of(settlement.used, open.price);
-  return database.transact([&]() -> Outcome {
-    SLUICE_RETURN_IF_ERROR(delete_reservation->bind(1, settlement.id).run());
-    // Another process took this one for ended, and has counted it.
-    if (database.changes() == 0) return {};
-    SLUICE_RETURN_IF_ERROR(insert_spent->bind(1, settlement.id)
-                               .bind(2, open.unix_seconds)
-                               .bind(3, now)
-                               .bind(4, open.tenant)
-                               .bind(5, open.key)
-                               .bind(6, settlement.used.prompt + settlement.used.completion)
-                               .bind(7, micros)
-                               .run());
-    return add_usage->bind(1, open.reserved_at.day)
-        .bind(2, open.tenant)
-        .bind(3, open.key)
-        .bind(4, open.route)
-        .bind(5, open.model)
-        .bind(6, settlement.version)
-        .bind(7, int64_t{settlement.unsettled})
-        .bind(8, settlement.used.prompt)
-        .bind(9, settlement.used.completion)
-        .bind(10, micros)
-        .run();
-  });
+  SLUICE_RETURN_IF_ERROR(delete_reservation->bind(1, settlement.id).run());
+  // Another process took this one for ended, and has counted it.
+  if (database.changes() == 0) return {};
+  SLUICE_RETURN_IF_ERROR(insert_spent->bind(1, settlement.id)
+                             .bind(2, open.unix_seconds)
+                             .bind(3, now)
+                             .bind(4, open.tenant)
+                             .bind(5, open.key)
+                             .bind(6, settlement.used.prompt + settlement.used.completion)
+                             .bind(7, micros)
+                             .run());
+  return add_usage->bind(1, open.reserved_at.day)
+      .bind(2, open.tenant)
+      .bind(3, open.key)
+      .bind(4, open.route)
+      .bind(5, open.model)
+      .bind(6, settlement.version)
+      .bind(7, int64_t{settlement.unsettled})
+      .bind(8, settlement.used.prompt)
+      .bind(9, settlement.used.completion)
+      .bind(10, micros)
+      .run();
 }
 
 // The sums of the present day and month, and the last minute's requests one by one.
@@ -282,7 +293,7 @@ Outcome Ledger::Impl::restore() {
 }
 
 Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Ledger::~Ledger() = default;
+Ledger::~Ledger() { static_cast<void>(write()); }
 
 Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& path,
                                              const Clock& clock) {
@@ -311,6 +322,11 @@ std::expected<ReservationId, Ledger::Denial> Ledger::reserve(const Charge& charg
                   .unix_seconds = now};
   const Amount most = amount_of(open.most, open.price);
   const std::scoped_lock lock(impl_->mutex);
+  if (impl_->unwritten.size() >= kMostUnwritten) {
+    return std::unexpected(Denial{
+        "tenant", std::nullopt,
+        Status(Code::kUnavailable, "what earlier requests used cannot be written at present")});
+  }
   Budget& tenant = impl_->budget('t', open.tenant, "");
   Budget& key = impl_->budget('k', open.tenant, open.key);
   tenant.set_limits(charge.tenant_limits != nullptr ? *charge.tenant_limits : plan::Limits{});
@@ -344,14 +360,19 @@ void Ledger::settle(ReservationId id, const TokenUse& used, std::string_view ver
   const std::scoped_lock lock(impl_->mutex);
   const auto found = impl_->open_reservations.find(id);
   if (found == impl_->open_reservations.end()) return;
-  Impl::Settlement settlement{.id = id, .used = used, .version = std::string(version)};
-  const double now = impl_->clock.unix_seconds();
-  if (const Outcome done = impl_->write_settlement(found->second, settlement, now); !done) {
-    log_warn("a request's usage is kept until it can be written: {}", done.error().message());
-    impl_->unwritten.push_back(std::move(settlement));
-    return;
+  const Amount spent = amount_of(used, found->second.price);
+  impl_->unwritten.push_back(
+      {.open = impl_->settle_budgets(found, spent),
+       .settlement = {.id = id, .used = used, .version = std::string(version)},
+       .settled_at = impl_->clock.unix_seconds()});
+}
+
+Outcome Ledger::write() {
+  while (true) {
+    const std::scoped_lock lock(impl_->mutex);
+    if (impl_->unwritten.empty()) return {};
+    SLUICE_RETURN_IF_ERROR(impl_->write_some());
   }
-  impl_->settle_budgets(found, amount_of(used, found->second.price));
 }
 
 Ledger::MinuteLeft Ledger::minute_left(std::string_view tenant, std::string_view key) {
@@ -369,6 +390,7 @@ Ledger::MinuteLeft Ledger::minute_left(std::string_view tenant, std::string_view
 }
 
 Result<std::vector<UsageRow>> Ledger::usage(int64_t from, int64_t to) {
+  SLUICE_RETURN_IF_ERROR(write());
   const std::scoped_lock lock(impl_->side ? impl_->side_mutex : impl_->mutex);
   Database& database = impl_->side ? *impl_->side : impl_->database;
   SLUICE_ASSIGN_OR_RETURN(
@@ -393,27 +415,28 @@ Result<std::vector<UsageRow>> Ledger::usage(int64_t from, int64_t to) {
   }
 }
 
-// What this process could not write when it happened, for instance on a full disk.
-Outcome Ledger::Impl::write_retries() {
-  while (!unwritten.empty()) {
-    const Settlement settlement = unwritten.front();
-    const auto found = open_reservations.find(settlement.id);
-    if (found != open_reservations.end()) {
-      SLUICE_RETURN_IF_ERROR(write_settlement(found->second, settlement, clock.unix_seconds()));
-      settle_budgets(found, amount_of(settlement.used, found->second.price));
+// The eldest ones, in one transaction: requests wait for it.
+Outcome Ledger::Impl::write_some() {
+  const auto end = unwritten.begin() + ptrdiff_t(std::min(unwritten.size(), kWrittenTogether));
+  SLUICE_RETURN_IF_ERROR(database.transact([&]() -> Outcome {
+    for (auto each = unwritten.begin(); each != end; ++each) {
+      SLUICE_RETURN_IF_ERROR(write_rows(each->open, each->settlement, each->settled_at));
     }
-    unwritten.pop_front();
-  }
+    return {};
+  }));
+  unwritten.erase(unwritten.begin(), end);
   return {};
 }
 
-void Ledger::Impl::settle_budgets(OpenReservations::iterator found, const Amount& spent) {
-  const Open open = std::move(found->second);
+Ledger::Impl::Open Ledger::Impl::settle_budgets(OpenReservations::iterator found,
+                                                const Amount& spent) {
+  Open open = std::move(found->second);
   open_reservations.erase(found);
   const Moment at = moment(clock.unix_seconds());
   in_both(open.tenant, open.key, [&](Budget& b) {
     b.settle(at, open.reserved_at, amount_of(open.most, open.price), spent);
   });
+  return open;
 }
 
 // A foreign reservation that is gone was settled by its process; one whose process has ended is
@@ -455,9 +478,9 @@ Outcome Ledger::housekeeping() {
   const auto note = [&told](const Outcome& done) {
     if (told && !done) told = done;
   };
+  note(write());
   {
     const std::scoped_lock lock(impl_->mutex);
-    note(impl_->write_retries());
     note(impl_->adopt_foreign_settlements());
     note(impl_->prune->bind(1, impl_->clock.unix_seconds() - kKeepSeconds).run());
   }

@@ -2,9 +2,10 @@
 //
 // reserve() asks the budgets of the tenant and of the key, and writes the reservation to the
 // database before it answers: the request may then be sent on. settle() replaces it by what was
-// used. A reservation whose process has ended without settling it is counted as spent in full.
-// Reservations of another living process on the same file (a gateway that is finishing its streams
-// while this one has taken over) count as reserved until that one settles them.
+// used, which write() puts down. A reservation whose process has ended without settling it is
+// counted as spent in full. Reservations of another living process on the same file (a gateway that
+// is finishing its streams while this one has taken over) count as reserved until that one settles
+// them.
 //
 // Times in the database are Unix seconds. Thread-safe; a call takes tens of microseconds.
 #pragma once
@@ -78,9 +79,12 @@ class Ledger {
 
   std::expected<ReservationId, Denial> reserve(const Charge& charge);
 
-  // Once per reservation. `version` is what answered, for the report. What could not be written is
-  // tried again at the next housekeeping; until then it counts as reserved.
+  // Once per reservation. `version` is what answered, for the report. The budgets know at once, the
+  // database at the next write(): a process that dies before that has spent what it had reserved.
   void settle(ReservationId id, const TokenUse& used, std::string_view version);
+  // Writes what was settled, a few at a time, so that no request waits for long. What fails is
+  // tried again by the next call.
+  Outcome write();
 
   // What is left of the minute's limits: the tenant's or the key's, whichever leaves less.
   struct MinuteLeft {

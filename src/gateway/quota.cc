@@ -18,6 +18,8 @@ namespace {
 constexpr int64_t kTemplateTokens = 256;
 constexpr int64_t kMessageTokens = 32;
 constexpr int64_t kMaxReportDays = 400;
+constexpr std::chrono::seconds kHousekeeping{1};
+constexpr std::chrono::milliseconds kGathering{10};
 
 std::string seconds_text(Duration duration) { return fmt::format("{:.3f}s", to_seconds(duration)); }
 
@@ -191,20 +193,38 @@ Quota::Quota(std::unique_ptr<Ledger> ledger, GatewayMetrics& metrics, const Cloc
 Quota::~Quota() = default;
 
 void Quota::keep_house(const std::stop_token& stop) {
+  using Steady = std::chrono::steady_clock;
+  auto next = Steady::now() + kHousekeeping;
   while (!stop.stop_requested()) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+      wake_.wait_until(lock, stop, next, [this] { return settled_.load(); });
+      // Requests that end close to each other are written together.
+      if (settled_) wake_.wait_for(lock, stop, kGathering, [] { return false; });
     }
-    if (const Outcome done = ledger_->housekeeping(); !done) {
-      log_warn("the usage database: {}", done.error().message());
+    Outcome done;
+    if (Steady::now() >= next) {
+      done = ledger_->housekeeping();
+      next = Steady::now() + kHousekeeping;
+    } else if (settled_.exchange(false)) {
+      done = ledger_->write();
     }
+    if (!done) log_warn("the usage database: {}", done.error().message());
   }
+}
+
+void Quota::note_settled() {
+  if (settled_.exchange(true)) return;
+  {
+    const std::scoped_lock lock(mutex_);
+  }  // so that the house is either awake or waits
+  wake_.notify_one();
 }
 
 void Quota::Grant::settle(const TokenUse& used, std::string_view version) {
   if (settled_.exchange(true)) return;
   quota_.ledger_->settle(id_, used, version);
+  quota_.note_settled();
 }
 
 std::expected<std::shared_ptr<Quota::Grant>, Quota::Refused> Quota::reserve(

@@ -101,12 +101,14 @@ class Quota {
  private:
   Quota(std::unique_ptr<Ledger> ledger, GatewayMetrics& metrics, const Clock& clock);
   void keep_house(const std::stop_token& stop);
+  void note_settled();
 
   const std::unique_ptr<Ledger> ledger_;
   GatewayMetrics& metrics_;
   const Clock& clock_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
+  std::atomic<bool> settled_{false};  // something is to be written
   std::jthread house_;
 };
 

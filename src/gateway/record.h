@@ -29,7 +29,7 @@ struct RequestRecord {
   std::string key;
   std::string upstream;
   std::string replica;
-  std::string error;  // a fixed word: what went wrong last
+  std::string error;       // a fixed word: what went wrong last
   std::string_view cache;  // "hit", "miss", "bypass"; empty: the route has none
   TimePoint began{};
   double unix_began = 0;

@@ -56,10 +56,9 @@ std::shared_ptr<grpc::ServerCredentials> credentials(const std::optional<RpcTls>
   options.watch_identity_key_cert_pairs();
   if (!tls->client_ca_file.empty()) {
     options.watch_root_certs();
-    options.set_cert_request_type(
-        tls->client_certificate_required
-            ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-            : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.set_cert_request_type(tls->client_certificate_required
+                                      ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                      : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
   return grpc::experimental::TlsServerCredentials(options);
 }
