@@ -332,10 +332,10 @@ std::expected<ReservationId, Ledger::Denial> Ledger::reserve(const Charge& charg
   tenant.set_limits(charge.tenant_limits != nullptr ? *charge.tenant_limits : plan::Limits{});
   key.set_limits(charge.key_limits != nullptr ? *charge.key_limits : plan::Limits{});
   if (auto no = tenant.refusal(open.reserved_at, most)) {
-    return std::unexpected(Denial{"tenant", *no, std::nullopt});
+    return std::unexpected(Denial{"tenant", no, std::nullopt});
   }
   if (auto no = key.refusal(open.reserved_at, most)) {
-    return std::unexpected(Denial{"key", *no, std::nullopt});
+    return std::unexpected(Denial{"key", no, std::nullopt});
   }
   const Outcome written = impl_->insert_reservation->bind(1, impl_->owner)
                               .bind(2, now)

@@ -217,6 +217,7 @@ TEST_F(LedgerTest, SixtyFourAtOnceNeverPassTheLimit) {
   const auto ledger = open();
   std::atomic<int64_t> admitted{0};
   std::vector<std::jthread> threads;
+  threads.reserve(64);
   for (int i = 0; i < 64; ++i) {
     threads.emplace_back([&] {
       for (int request = 0; request < 8; ++request) {
