@@ -8,7 +8,6 @@
 #include <iterator>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +34,7 @@ namespace {
 constexpr int kWorkerThreads = 8;  // they wait for replicas and name servers, too
 constexpr size_t kWorkerQueue = 1024;
 constexpr auto kReadyPatience = std::chrono::seconds(3);
+constexpr std::chrono::milliseconds kReadyLook{10};
 
 std::string shown_address(const plan::Plan& plan, const std::string& host, uint16_t port) {
   const std::string_view scheme = plan.server.tls ? "https" : "http";
@@ -171,6 +171,7 @@ class Reloader {
     }
     const Outcome applied = process_.apply(*plan);
     if (!applied) {
+      process_.gateway().note_bad_reload();
       log_error("the configuration was refused, the one before stays in force:\n{}",
                 applied.error().message());
       return;
@@ -208,14 +209,6 @@ int supervise(const GatewayOptions& options) {
   return run_supervised(supervisor);
 }
 
-// Who waits for this process may send the one before away: discovery should have found somebody.
-void wait_until_ready(GatewayProcess& process) {
-  const TimePoint until = system_clock().now() + kReadyPatience;
-  while (!process.gateway().ready() && system_clock().now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-}
-
 }  // namespace
 
 int run_gateway(const GatewayOptions& options) {
@@ -241,13 +234,19 @@ int run_gateway(const GatewayOptions& options) {
   }
   log_info("sluice {} gateway serves on {}", kVersion,
            shown_address(**plan, listener_of(**plan, options).host, (*process)->port()));
-  wait_until_ready(**process);
-  notify_ready();
   Reloader reloader(**process, options, std::move(stamp));
+  // Who waits for this process may send the one before away: discovery should have found somebody.
+  const TimePoint ready_until = system_clock().now() + kReadyPatience;
+  bool told = false;
   while (true) {
-    const int signal = signals.wait_for(std::chrono::seconds(options.reload_seconds));
+    if (!told && ((*process)->gateway().ready() || system_clock().now() >= ready_until)) {
+      notify_ready();
+      told = true;
+    }
+    const int signal =
+        signals.wait_for(told ? std::chrono::seconds(options.reload_seconds) : kReadyLook);
     if (signal == 0) {
-      reloader.look();
+      if (told) reloader.look();
     } else if (signal == SIGHUP) {
       reloader.reload();
     } else {

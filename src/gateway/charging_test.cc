@@ -5,7 +5,14 @@
 namespace sluice::gateway {
 namespace {
 
-using namespace testing;  // NOLINT(google-build-using-namespace)
+using net::HttpRequest;
+using net::HttpResponse;
+using net::testing::Signal;
+using testing::answers;
+using testing::plan_text;
+using testing::Responder;
+using testing::RunningGateway;
+using testing::RunningUpstream;
 
 std::string limited_plan(const std::string& url) {
   std::string text = plan_text({url}, "    default_max_tokens: 77\n");

@@ -182,7 +182,6 @@ std::shared_ptr<const Snapshot> Gateway::snapshot() const {
 Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
   const auto before = snapshot();
   if (const std::string_view fixed = changed_at_start_only(before->plan(), *plan); !fixed.empty()) {
-    gateway_metrics_.reload(false);
     return fail(Code::kFailedPrecondition,
                 fmt::format("{}: cannot change while the gateway runs; start a new one", fixed));
   }
@@ -382,12 +381,15 @@ bool Gateway::answer_again(RelayRequest& request) {
   const plan::Route& settings = request.route->settings();
   if (settings.cache_for == Duration::zero()) return false;
   const CacheWishes wishes = cache_wishes(request.http);
-  const auto key = cache_key(request.http, request.caller, *request.route, request.record.model);
+  std::optional<std::string> key;
+  if (wishes.store) {
+    key = cache_key(request.http, request.caller, *request.route, request.record.model);
+  }
   const auto note = [&](std::string_view result) {
     request.record.cache = result;
     gateway_metrics_.cache(settings.name, result);
   };
-  if (!key || !wishes.store) {
+  if (!key) {
     note("bypass");
     return false;
   }

@@ -6,8 +6,15 @@
 namespace sluice::gateway {
 namespace {
 
-using namespace testing;  // NOLINT(google-build-using-namespace)
+using net::HttpRequest;
+using net::HttpResponse;
 using std::chrono::seconds;
+using testing::fails;
+using testing::plan_text;
+using testing::Responder;
+using testing::RunningGateway;
+using testing::RunningUpstream;
+using testing::ScriptedUpstream;
 
 const std::string kFixed = R"({"model":"m","prompt":"hi","temperature":0})";
 const std::string kCached = "    cache: {ttl: 1m}\n";

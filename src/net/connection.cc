@@ -98,11 +98,13 @@ bool Connection::secure() {
       break;
   }
   if (stream_.spoke_plain_http()) {
-    constexpr std::string_view kAnswer =
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 47\r\n"
-        "Connection: close\r\n\r\nplain HTTP on a port that speaks HTTPS: https://";
+    HttpResponse told = context_->error_body(400, "this port speaks HTTPS", {});
+    std::string answer;
+    append_response_head(told.status, told.headers, {.length = told.body.size(), .close = true},
+                         answer);
+    answer += told.body;
     static_cast<void>(
-        ::send(stream_.fd(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+        ::send(stream_.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
   }
   context_->count_rejection(stream_.spoke_plain_http() ? "plain_http" : "tls_handshake");
   close();

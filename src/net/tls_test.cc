@@ -222,9 +222,12 @@ TEST_F(TlsTest, NewCertificatesAreForNewConnections) {
 
 TEST_F(TlsTest, PlainHttpIsToldAndGarbageClosed) {
   TestServer server(with(server_tls({.identities = {here_.identity()}})));
-  const std::string answer = server.talk(kGet);
+  RawClient plain = server.connect();
+  plain.send(kGet);
+  const std::string answer = plain.read_answer();
   EXPECT_EQ(status_of(answer), 400);
   EXPECT_NE(answer.find("HTTPS"), std::string::npos);
+  EXPECT_TRUE(plain.at_end());  // and the length that was told is the body's
   server.talk(std::string(500, '\x16'));
   server.talk("\x16\x03\x01\xff\xff" + std::string(300, '\0'));
   EXPECT_EQ(server.rejected("plain_http"), 1u);

@@ -160,13 +160,13 @@ class ServerTest : public ::testing::Test {
   // The answer of grpc.health.v1.Health, whose one field is the status: 1 serving, 2 not serving.
   std::string health() {
     grpc::ClientContext context;
-    grpc::GenericStub stub(channel_);
+    grpc::GenericStub health(channel_);
     const grpc::Slice no_bytes;
     const grpc::ByteBuffer empty(&no_bytes, 1);
     grpc::ByteBuffer answer;
     std::promise<bool> done;
-    stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &empty, &answer,
-                   [&done](const grpc::Status& status) { done.set_value(status.ok()); });
+    health.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &empty, &answer,
+                     [&done](const grpc::Status& status) { done.set_value(status.ok()); });
     EXPECT_TRUE(done.get_future().get());
     grpc::Slice bytes;
     EXPECT_TRUE(answer.DumpToSingleSlice(&bytes).ok());

@@ -76,6 +76,20 @@ def ask(port, body=None, timeout=60):
         connection.close()
 
 
+class Stream:
+    """A stream that has begun: its head has come."""
+
+    def __init__(self, port):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.connection.request("POST", "/v1/completions", json.dumps(STREAM), {"Content-Type": "application/json"})
+        self.response = self.connection.getresponse()
+
+    def whole(self):
+        text = self.response.read().decode()
+        self.connection.close()
+        return self.response.status == 200 and text.rstrip().endswith("[DONE]")
+
+
 class Load:
     """Clients that ask again and again, each on a new connection; what went wrong, and how long each took."""
 
@@ -148,19 +162,13 @@ def an_upgrade_loses_nothing():
         shutil.copy(BINARY, own)
         with Supervised([replica], binary=own) as front:
             load = Load(front.port)
-            for round_ in range(10 if LONG else 3):
-                whole = []
-                streams = [threading.Thread(target=lambda: whole.append(ask(front.port, STREAM)[1])) for _ in range(4)]
-                for stream in streams:
-                    stream.start()
-                time.sleep(0.1)
+            for _ in range(10 if LONG else 3):
+                streams = [Stream(front.port) for _ in range(4)]
                 # The new version lies where the old one lay.
                 shutil.copy(BINARY, own + ".new")
                 os.replace(own + ".new", own)
                 front.upgrade()
-                for stream in streams:
-                    stream.join(60)
-                assert len(whole) == 4 and all(text.rstrip().endswith("[DONE]") for text in whole), "a stream was cut"
+                assert all([stream.whole() for stream in streams]), "a stream was cut"
             load.stop()
             assert not load.refused and not load.broken, (load.refused, load.broken)
             wait_for(lambda: len(front.children()) == 1)
@@ -184,13 +192,9 @@ def signals_are_passed_on():
         taken = len(re.findall("configuration taken", front.read_log()))
         front.process.send_signal(signal.SIGHUP)
         front.wait_log("configuration taken", taken + 1)
-        answers = []
-        stream = threading.Thread(target=lambda: answers.append(ask(front.port, STREAM)[1]))
-        stream.start()
-        time.sleep(0.2)
+        stream = Stream(front.port)
         assert front.stop() == 0
-        stream.join(30)
-        assert answers and answers[0].rstrip().endswith("[DONE]"), answers
+        assert stream.whole(), "the stream was cut"
         try:
             socket.create_connection(("127.0.0.1", front.port), timeout=5).close()
             raise AssertionError("somebody still listens")

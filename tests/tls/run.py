@@ -244,6 +244,10 @@ def behind_a_gateway():
                 os.replace(gateway.config + ".new", gateway.config)
                 wait_for(done)
             ask(gateway.port, trust(), model="story")
+            connection = connect(gateway.port, trust())
+            connection.request("GET", "/metrics")
+            page = connection.getresponse().read().decode()
+            assert 'sluice_gateway_config_reloads_total{result="refused"} 1' in page, page
         # Without its certificate, or believing another authority, the gateway reaches nobody.
         for wrong in ({"ca": AUTHORITY.file}, {"ca": STRANGER.file, "certificate": CLIENT[0], "key": CLIENT[1]}):
             with Gateway(gateway_plan([other.port], {"tls": tls}, {"tls": wrong})) as gateway:
