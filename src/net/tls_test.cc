@@ -74,14 +74,15 @@ class TlsTest : public ::testing::Test {
   }
   ~TlsTest() override { std::filesystem::remove_all(folder_); }
 
-  static std::shared_ptr<const TlsContext> server_tls(TlsServerOptions options) {
+  static std::shared_ptr<const TlsContext> server_tls(const TlsServerOptions& options) {
     auto context = TlsContext::for_server(options);
     EXPECT_TRUE(context) << context.error().message();
     return *context;
   }
 
   std::shared_ptr<const TlsContext> client_tls(TlsIdentity identity = {}) const {
-    auto context = TlsContext::for_client({.ca_file = authority_.file(), .identity = identity});
+    auto context =
+        TlsContext::for_client({.ca_file = authority_.file(), .identity = std::move(identity)});
     EXPECT_TRUE(context) << context.error().message();
     return *context;
   }
@@ -315,11 +316,12 @@ TEST_F(TlsTest, FilesThatCannotBeUsedAreNamed) {
   EXPECT_NE(refusal({.identities = {}}).find("needs a certificate"), std::string::npos);
 
   const std::string locked = folder_ + "/locked.key";
-  FILE* file = std::fopen(locked.c_str(), "w");
+  const std::unique_ptr<BIO, decltype(&BIO_free)> file(BIO_new_file(locked.c_str(), "w"),
+                                                       &BIO_free);
   ASSERT_NE(file, nullptr);
-  PEM_write_PrivateKey(file, here_.key(), EVP_aes_128_cbc(),
-                       reinterpret_cast<const unsigned char*>("pass"), 4, nullptr, nullptr);
-  std::fclose(file);
+  PEM_write_bio_PrivateKey(file.get(), here_.key(), EVP_aes_128_cbc(),
+                           reinterpret_cast<const unsigned char*>("pass"), 4, nullptr, nullptr);
+  ASSERT_EQ(BIO_flush(file.get()), 1);
   EXPECT_NE(refusal({.identities = {{good.certificate_file, locked}}}).find("locked.key"),
             std::string::npos);
 }
