@@ -142,10 +142,12 @@ Result<Options> parse(int argc, char** argv) {
   if (argc < 2)
     return invalid(
         "usage: model_bench MODEL [streams=1,16] [prompt=128] [tokens=64] [depth=0]"
-        " [threads=2] [isa=avx512] [kv=f32|f16|int8] [output=text|json]");
+        " [threads=2] [isa=avx512] [kv=f32|f16|bf16|int8] [output=text|json]");
   o.model = argv[1];
-  const std::map<std::string, model::KvType> kinds = {
-      {"f32", model::KvType::kF32}, {"f16", model::KvType::kF16}, {"int8", model::KvType::kInt8}};
+  const std::map<std::string, model::KvType> kinds = {{"f32", model::KvType::kF32},
+                                                      {"f16", model::KvType::kF16},
+                                                      {"bf16", model::KvType::kBf16},
+                                                      {"int8", model::KvType::kInt8}};
   for (int i = 2; i < argc; ++i) {
     const std::string argument = argv[i];
     const size_t equals = argument.find('=');

@@ -58,6 +58,8 @@ std::string_view element_name(KvElement element) {
       return "f32";
     case KvElement::kF16:
       return "f16";
+    case KvElement::kBf16:
+      return "bf16";
     case KvElement::kInt8:
       return "int8";
   }
@@ -178,7 +180,8 @@ int run(const Options& o) {
   ThreadTeam team(o.threads);
   if (o.wanted.empty() || o.wanted == "team") bench_team(o, team);
   if (o.wanted == "team") return 0;
-  for (const KvElement element : {KvElement::kF16, KvElement::kInt8, KvElement::kF32}) {
+  for (const KvElement element :
+       {KvElement::kF16, KvElement::kBf16, KvElement::kInt8, KvElement::kF32}) {
     if (o.kv.empty() || o.kv == element_name(element)) bench_element(o, element, team);
   }
   return 0;

@@ -63,7 +63,7 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))
       ->capture_default_str();
   app.add_option("--kv-cache-dtype", o.kv_cache_dtype,
-                 "Type of K and V: auto (f16), f16, f32, int8")
+                 "Type of K and V: auto (f16), f16, bf16, f32, int8")
       ->envname("SLUICE_KV_CACHE_DTYPE")
       ->capture_default_str();
   app.add_option(

@@ -36,10 +36,14 @@ constexpr auto kTlsLook = std::chrono::seconds(1);
 int default_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 Result<model::KvType> parse_kv_type(const std::string& name) {
-  if (name == "auto" || name == "f16" || name == "fp16") return model::KvType::kF16;
-  if (name == "f32" || name == "fp32") return model::KvType::kF32;
+  if (name == "auto" || name == "f16" || name == "fp16" || name == "float16") {
+    return model::KvType::kF16;
+  }
+  if (name == "bf16" || name == "bfloat16") return model::KvType::kBf16;
+  if (name == "f32" || name == "fp32" || name == "float32") return model::KvType::kF32;
   if (name == "int8") return model::KvType::kInt8;
-  return invalid(fmt::format("--kv-cache-dtype must be auto, f16, f32 or int8, not '{}'", name));
+  return invalid(
+      fmt::format("--kv-cache-dtype must be auto, f16, bf16, f32 or int8, not '{}'", name));
 }
 
 // A template given as text has a brace; anything else names a file.

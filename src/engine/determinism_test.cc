@@ -195,7 +195,7 @@ void expect_determinism(const formats::ModelSource& source, model::KvType kv_typ
 }
 
 std::string kv_name(const testing::TestParamInfo<model::KvType>& info) {
-  constexpr const char* kNames[] = {"F32", "F16", "Int8"};
+  constexpr const char* kNames[] = {"F32", "F16", "Bf16", "Int8"};
   return kNames[static_cast<int>(info.param)];
 }
 
@@ -205,7 +205,7 @@ class DeterminismOfTheBundledModel : public testing::TestWithParam<model::KvType
 
 INSTANTIATE_TEST_SUITE_P(KvTypes, DeterminismOfARandomModel,
                          testing::Values(model::KvType::kF32, model::KvType::kF16,
-                                         model::KvType::kInt8),
+                                         model::KvType::kBf16, model::KvType::kInt8),
                          kv_name);
 INSTANTIATE_TEST_SUITE_P(KvTypes, DeterminismOfTheBundledModel,
                          testing::Values(model::KvType::kF16, model::KvType::kInt8), kv_name);

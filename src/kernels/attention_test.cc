@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "kernels/kernels_testing.h"
@@ -31,19 +32,14 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {1, 1, 8, 16, 1, KvElement::kF16},
-    {4, 2, 16, 16, 70, KvElement::kF32},
-    {14, 2, 64, 16, 200, KvElement::kF16},
-    {14, 2, 64, 32, 150, KvElement::kInt8},
-    {3, 3, 80, 8, 131, KvElement::kF16},
-    {5, 1, 20, 1, 65, KvElement::kInt8},
-    {8, 1, 256, 16, 90, KvElement::kF16, 0, 30.0F},
-    {6, 2, 33, 5, 190, KvElement::kF32, 37},
-    {4, 4, 48, 16, 129, KvElement::kInt8, 64, 5.0F},
-    {3, 1, 16, 16, 1100, KvElement::kF16},
-    {12, 1, 8, 32, 1600, KvElement::kInt8},
-    {2, 2, 24, 16, 1300, KvElement::kF32, 530},
-    {2, 1, 16, 12, 1200, KvElement::kF16, 700},
+    {1, 1, 8, 16, 1, KvElement::kF16},          {4, 2, 16, 16, 70, KvElement::kF32},
+    {14, 2, 64, 16, 200, KvElement::kF16},      {14, 2, 64, 32, 150, KvElement::kInt8},
+    {3, 3, 80, 8, 131, KvElement::kF16},        {14, 2, 64, 16, 170, KvElement::kBf16},
+    {3, 1, 20, 5, 140, KvElement::kBf16, 33},   {4, 1, 16, 16, 1150, KvElement::kBf16},
+    {5, 1, 20, 1, 65, KvElement::kInt8},        {8, 1, 256, 16, 90, KvElement::kF16, 0, 30.0F},
+    {6, 2, 33, 5, 190, KvElement::kF32, 37},    {4, 4, 48, 16, 129, KvElement::kInt8, 64, 5.0F},
+    {3, 1, 16, 16, 1100, KvElement::kF16},      {12, 1, 8, 32, 1600, KvElement::kInt8},
+    {2, 2, 24, 16, 1300, KvElement::kF32, 530}, {2, 1, 16, 12, 1200, KvElement::kF16, 700},
 };
 
 class Attention : public EveryIsa {
@@ -127,6 +123,10 @@ std::vector<double> cached_row(const Sequence& s, int position, int head, bool v
         std::memcpy(&h, row + 2 * stride * d, sizeof h);
         f = f16_to_float(h);
         break;
+      case KvElement::kBf16:
+        std::memcpy(&h, row + 2 * stride * d, sizeof h);
+        f = bf16_to_float(h);
+        break;
       case KvElement::kInt8:
         f = scale * static_cast<float>(static_cast<int8_t>(row[stride * d]));
     }
@@ -152,12 +152,37 @@ TEST_P(Attention, CacheKeepsItsTypesPrecision) {
             const double bound = c.element == KvElement::kF32 ? 0.0
                                  : c.element == KvElement::kF16
                                      ? std::fabs(x[d]) * 0x1p-11 + 0x1p-25
-                                     : top / 127.0 * 0.5001;
+                                 : c.element == KvElement::kBf16 ? std::fabs(x[d]) * 0x1p-8
+                                                                 : top / 127.0 * 0.5001;
             ASSERT_NEAR(row[static_cast<size_t>(d)], x[d], bound);
           }
         }
       }
     }
+  }
+}
+
+// Halves, the largest, the smallest, what is no number: every element as float_to_bf16() has it.
+TEST_P(Attention, Bf16RoundsAllNumbersAlike) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const std::vector<float> odd = {1.0F + 0x1p-8F, 1.0F + 0x3p-8F, 1.0F + 0x1p-8F + 0x1p-20F,
+                                  -0.0F,          0x1p-149F,      -0x1.8p-127F,
+                                  3.4e38F,        -inf,           std::nanf("")};
+  Sequence s;
+  s.k.resize(33);
+  for (size_t i = 0; i < s.k.size(); ++i) s.k[i] = odd[i % odd.size()];
+  s.v.assign(s.k.rbegin(), s.k.rend());
+  s.blocks = {0};
+  s.slab.resize(static_cast<size_t>(kv_layer_block_bytes(KvElement::kBf16, 1, 33, 16)));
+  s.kv = {KvElement::kBf16, 1, 33, 16, s.slab.data()};
+  write_kv(isa(), s.kv, s.blocks, 5, 1, s.k.data(), s.v.data());
+  const KvRow at = kv_row(s.kv, 0, 0, 5);
+  for (size_t i = 0; i < s.k.size(); ++i) {
+    uint16_t k = 0, v = 0;
+    std::memcpy(&k, at.k + 2 * static_cast<int64_t>(i) * at.k_stride, sizeof k);
+    std::memcpy(&v, at.v + 2 * i, sizeof v);
+    EXPECT_EQ(k, float_to_bf16(s.k[i])) << s.k[i];
+    EXPECT_EQ(v, float_to_bf16(s.v[i])) << s.v[i];
   }
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/dequant.h"
 
+#include <bit>
 #include <cmath>
 
 #include "kernels/blocks.h"
@@ -33,6 +34,12 @@ TEST(Half, RoundsToNearestEven) {
   EXPECT_EQ(float_to_f16(0x1p-25F), 0x0000);
   EXPECT_EQ(float_to_f16(0x1.8p-25F), 0x0001);
   EXPECT_EQ(float_to_f16(-0.0F), 0x8000);
+  EXPECT_EQ(float_to_bf16(1.0F + 0x1p-8F), 0x3F80);
+  EXPECT_EQ(float_to_bf16(1.0F + 0x3p-8F), 0x3F82);
+  EXPECT_EQ(float_to_bf16(1.0F + 0x1p-8F + 0x1p-20F), 0x3F81);
+  EXPECT_EQ(float_to_bf16(3.4e38F), 0x7F80);
+  EXPECT_EQ(float_to_bf16(0x1p-133F), 0x0001);
+  EXPECT_TRUE(std::isnan(bf16_to_float(float_to_bf16(std::bit_cast<float>(0x7F800001U)))));
 }
 
 template <typename Block>

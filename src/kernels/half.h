@@ -38,6 +38,14 @@ inline uint16_t float_to_f16(float value) {
   return static_cast<uint16_t>(sign | ((magnitude - 0x38000000U + 0xFFFU + odd) >> 13));
 }
 
+// The same; a NaN stays one, made quiet.
+inline uint16_t float_to_bf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const bool is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
+  const uint32_t rounded = bits + 0x7FFFU + ((bits >> 16) & 1U);
+  return static_cast<uint16_t>((is_nan ? bits | 0x00400000U : rounded) >> 16);
+}
+
 inline float bf16_to_float(uint16_t h) {
   return std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
 }

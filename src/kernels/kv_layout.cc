@@ -7,6 +7,7 @@ int64_t kv_element_bytes(KvElement element) {
     case KvElement::kF32:
       return 4;
     case KvElement::kF16:
+    case KvElement::kBf16:
       return 2;
     case KvElement::kInt8:
       return 1;

@@ -15,7 +15,7 @@
 
 namespace sluice::kernels {
 
-enum class KvElement { kF32, kF16, kInt8 };
+enum class KvElement { kF32, kF16, kBf16, kInt8 };
 
 struct KvLayer {
   KvElement element = KvElement::kF16;

@@ -30,11 +30,6 @@ void set_k_scale_min(uint8_t* s, int j, int scale, int min) {
   s[j] = static_cast<uint8_t>(s[j] | (min >> 4) << 6);
 }
 
-uint16_t float_to_bf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  return static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-
 #include "kernels/quantize_blocks.inl"
 
 using Encode = void (*)(DType, const float*, int64_t, std::byte*);

@@ -36,6 +36,9 @@ float load_element(KvElement element, const std::byte* at, float scale) {
     case KvElement::kF16:
       dequantize(tensor::DType::kF16, at, 1, &value);
       break;
+    case KvElement::kBf16:
+      dequantize(tensor::DType::kBF16, at, 1, &value);
+      break;
     case KvElement::kInt8:
       value = scale * static_cast<float>(static_cast<int8_t>(*at));
   }
@@ -105,6 +108,11 @@ void store_element(KvElement element, float x, std::byte* at) {
       return;
     case KvElement::kF16: {
       const uint16_t h = float_to_f16(x);
+      std::memcpy(at, &h, sizeof h);
+      return;
+    }
+    case KvElement::kBf16: {
+      const uint16_t h = float_to_bf16(x);
       std::memcpy(at, &h, sizeof h);
       return;
     }

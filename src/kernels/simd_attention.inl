@@ -386,6 +386,8 @@ SLUICE_INLINE const TilePasses* tile_passes(KvElement element) {
       return kTilePasses<F32Element>.data();
     case KvElement::kF16:
       return kTilePasses<F16Element>.data();
+    case KvElement::kBf16:
+      return kTilePasses<Bf16Element>.data();
     case KvElement::kInt8:
       return kTilePasses<Int8Element>.data();
   }

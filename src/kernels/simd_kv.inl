@@ -19,6 +19,13 @@ struct F16Element {
   SLUICE_INLINE static void put_some(std::byte* p, V a, int n) { store_f16_some(p, a, n); }
 };
 
+struct Bf16Element {
+  static constexpr int kBytes = 2;
+  SLUICE_INLINE static V get(const std::byte* p) { return load_bf16(p); }
+  SLUICE_INLINE static V get_some(const std::byte* p, int n) { return load_bf16_some(p, n); }
+  SLUICE_INLINE static void put_some(std::byte* p, V a, int n) { store_bf16_some(p, a, n); }
+};
+
 // Without its scale.
 struct Int8Element {
   static constexpr int kBytes = 1;
@@ -80,6 +87,8 @@ void store_kv(KvElement element, const float* k, const float* v, int head_dim, c
       return store_kv_as<F32Element>(k, v, head_dim, at);
     case KvElement::kF16:
       return store_kv_as<F16Element>(k, v, head_dim, at);
+    case KvElement::kBf16:
+      return store_kv_as<Bf16Element>(k, v, head_dim, at);
     case KvElement::kInt8:
       return store_kv_as<Int8Element>(k, v, head_dim, at);
   }

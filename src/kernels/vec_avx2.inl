@@ -87,6 +87,19 @@ SLUICE_INLINE void store_f16_some(std::byte* p, V a, int n) {
   _mm_store_si128(reinterpret_cast<__m128i*>(halves), h);
   std::memcpy(p, halves, static_cast<size_t>(n) * 2);
 }
+SLUICE_INLINE void store_bf16_some(std::byte* p, V a, int n) {
+  const __m256i bits = _mm256_castps_si256(a.v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x00400000));
+  const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q));
+  const __m256i kept = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, is_nan), 16);
+  const __m128i halves =
+      _mm_packus_epi32(_mm256_castsi256_si128(kept), _mm256_extracti128_si256(kept, 1));
+  alignas(16) std::byte bytes[16];
+  _mm_store_si128(reinterpret_cast<__m128i*>(bytes), halves);
+  std::memcpy(p, bytes, static_cast<size_t>(n) * 2);
+}
 SLUICE_INLINE void store_i8_some(std::byte* p, V a, int n) {
   const __m256i q = _mm256_cvtps_epi32(a.v);
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));

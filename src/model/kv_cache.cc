@@ -16,6 +16,8 @@ kernels::KvElement element_of(KvType type) {
       return kernels::KvElement::kF32;
     case KvType::kF16:
       return kernels::KvElement::kF16;
+    case KvType::kBf16:
+      return kernels::KvElement::kBf16;
     case KvType::kInt8:
       return kernels::KvElement::kInt8;
   }

@@ -16,7 +16,7 @@
 namespace sluice::model {
 
 // Storage of K and V. int8 has one float scale per token and head.
-enum class KvType { kF32, kF16, kInt8 };
+enum class KvType { kF32, kF16, kBf16, kInt8 };
 
 struct ModelOptions {
   kernels::Isa isa = kernels::best_isa();

@@ -147,10 +147,11 @@ TEST_P(EveryModel, AgreesWithTheNaiveForward) {
     };
     SCOPED_TRACE(kernels::isa_name(isa));
     // Logits have size 1 to 4. Float32 rounds to 6e-8 of that at each of some dozens of sums; F16
-    // keeps 11 bits of K and V, int8 less than 8. Coarse K and V may also turn a router's choice
-    // between two near-equal experts in single rows, hence the mean.
+    // keeps 11 bits of K and V, BF16 8, int8 less than 8. Coarse K and V may also turn a router's
+    // choice between two near-equal experts in single rows, hence the mean.
     EXPECT_LT(error(KvType::kF32).largest, 1e-5);
     EXPECT_LT(error(KvType::kF16).rms, 2e-3);
+    EXPECT_LT(error(KvType::kBf16).rms, 1.6e-2);
     EXPECT_LT(error(KvType::kInt8).rms, 4e-2);
   }
 }
@@ -227,7 +228,7 @@ class Determinism {
 
 TEST_P(EveryModel, LogitsDoNotDependOnBatchChunksBlocksOrThreads) {
   for (const kernels::Isa isa : kernels::supported_isas()) {
-    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kInt8}) {
+    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8}) {
       SCOPED_TRACE(std::string(kernels::isa_name(isa)) + " kv " +
                    std::to_string(static_cast<int>(kv)));
       Determinism test(GetParam(), kv, isa);
@@ -351,6 +352,7 @@ TEST(Model, CountsParametersAndBytes) {
   EXPECT_EQ(parameter_count(source), 2 * 61 * 36 + 36 + 3 * block);
   // 3 layers, K and V, 2 heads of 8 floats, 4 positions.
   EXPECT_EQ(kv_block_bytes(fake.config, KvType::kF32, 4), 3 * 2 * 2 * 8 * 4 * 4);
+  EXPECT_EQ(kv_block_bytes(fake.config, KvType::kBf16, 4), 3 * 2 * 2 * 8 * 4 * 2);
 }
 
 }  // namespace

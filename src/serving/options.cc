@@ -8,6 +8,8 @@ std::string_view kv_type_name(model::KvType type) {
       return "f32";
     case model::KvType::kF16:
       return "f16";
+    case model::KvType::kBf16:
+      return "bf16";
     case model::KvType::kInt8:
       break;
   }

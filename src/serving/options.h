@@ -39,7 +39,7 @@ struct ModelSettings {
   std::optional<std::string> chat_template;  // in place of the model's own
 };
 
-// "f32", "f16", "int8": as --kv-cache-dtype takes it.
+// "f32", "f16", "bf16", "int8": as --kv-cache-dtype takes it.
 std::string_view kv_type_name(model::KvType type);
 
 }  // namespace sluice::serving
