@@ -133,6 +133,34 @@ TEST(Files, WritesAtomicallyAndRefusesLargeFiles) {
   EXPECT_EQ(read_file(path, 3).error().code(), Code::kNotFound);
 }
 
+TEST(Files, AnAtomicFileAppearsWholeOrNotAtAll) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / new_id("sluice-test-");
+  fs::create_directory(folder);
+  const auto files = [&] {
+    return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+  };
+  {
+    auto given_up = AtomicFile::create(folder / "a");
+    ASSERT_TRUE(given_up);
+    ASSERT_TRUE(given_up->write("half"));
+    EXPECT_FALSE(fs::exists(folder / "a"));
+  }
+  EXPECT_EQ(files(), 0) << "what was given up leaves nothing";
+  auto first = AtomicFile::create(folder / "a");
+  auto second = AtomicFile::create(folder / "a");
+  ASSERT_TRUE(first && second) << "two writers do not meet";
+  EXPECT_FALSE(first->reserve(uint64_t{1} << 62)) << "no disk has that much";
+  ASSERT_TRUE(first->reserve(1000) && first->write("one") && second->write("two"));
+  ASSERT_TRUE(first->commit());
+  EXPECT_EQ(*read_file(folder / "a", 100), "one");
+  ASSERT_TRUE(second->commit());
+  EXPECT_EQ(*read_file(folder / "a", 100), "two");
+  EXPECT_EQ(files(), 1);
+  EXPECT_FALSE(AtomicFile::create(folder / "missing" / "a"));
+  fs::remove_all(folder);
+}
+
 TEST(Ids, Differ) {
   std::set<std::string> seen;
   for (int i = 0; i < 1000; ++i) seen.insert(new_id("x-"));

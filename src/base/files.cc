@@ -7,6 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
+
+#include "base/rng.h"
 
 namespace sluice {
 namespace {
@@ -72,20 +75,52 @@ Result<std::string> read_file(const std::filesystem::path& path, size_t max_byte
   return bytes;
 }
 
-Outcome write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path temporary =
-      path.string() + fmt::format(".tmp{}", static_cast<int>(::getpid()));
-  {
-    const Descriptor file(
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (file.get() < 0) return os_failure("cannot create", temporary, errno);
-    SLUICE_RETURN_IF_ERROR(write_all(file.get(), bytes, temporary));
-    if (::fsync(file.get()) != 0) return os_failure("cannot sync", temporary, errno);
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    return os_failure("cannot rename to", path, errno);
+AtomicFile::AtomicFile(int fd, std::filesystem::path path, std::filesystem::path temporary)
+    : fd_(fd), path_(std::move(path)), temporary_(std::move(temporary)) {}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, {})) {}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<AtomicFile> AtomicFile::create(const std::filesystem::path& path, unsigned mode) {
+  // Processes of several containers may share a folder, and their numbers.
+  const std::filesystem::path temporary = path.string() + fmt::format(".tmp{:x}", random_seed());
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) return os_failure("cannot create", temporary, errno);
+  return AtomicFile(fd, path, temporary);
+}
+
+Outcome AtomicFile::reserve(uint64_t bytes) {
+  if (bytes == 0) return {};
+  while (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == EOPNOTSUPP) return {};
+    return os_failure("no room for", temporary_, errno);
   }
   return {};
+}
+
+Outcome AtomicFile::write(std::string_view bytes) { return write_all(fd_, bytes, temporary_); }
+
+Outcome AtomicFile::commit() {
+  if (::fsync(fd_) != 0) return os_failure("cannot sync", temporary_, errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return os_failure("cannot rename to", path_, errno);
+  }
+  temporary_.clear();
+  return {};
+}
+
+Outcome write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  SLUICE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
+  SLUICE_RETURN_IF_ERROR(file.write(bytes));
+  return file.commit();
 }
 
 }  // namespace sluice

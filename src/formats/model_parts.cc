@@ -70,6 +70,14 @@ class LoadedSource final : public ModelSource {
     });
     return digest_;
   }
+  uint64_t files_stamp() const override {
+    uint64_t stamp = 0;
+    for (const tensor::MappedFile& file : parts_.files) {
+      const tensor::FileStamp& each = file.stamp();
+      stamp = XXH3_64bits_withSeed(each.data(), sizeof each, stamp);
+    }
+    return stamp;
+  }
   void release(const tensor::TensorView& view) const override {
     {
       const std::lock_guard lock(released_mutex_);

@@ -77,6 +77,9 @@ class ModelSource {
   // whole file once (parallel not needed; about 10 GB/s); computed on first call, thread-safe. What
   // was released before leaves memory again, tensor by tensor.
   virtual uint64_t weights_digest() const = 0;
+  // Of the files' stamps (tensor/mapped_file.h): equal for files that were not touched in between.
+  // 0 where there are no files.
+  virtual uint64_t files_stamp() const { return 0; }
   // Gives the memory of a tensor back that will rarely be read again; reading stays possible.
   virtual void release(const tensor::TensorView&) const {}
 };

@@ -37,18 +37,24 @@ class PageBuffer {
     if (data_ != nullptr) ::munmap(data_, bytes_);
   }
   std::byte* get() const { return data_; }
+  std::span<const std::byte> bytes() const { return {data_, bytes_}; }
 
  private:
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
 };
 
-// Weights as the file has them, or panels.
+// Weights as the file has them, or panels: of its own or of somebody who outlives it.
 class WeightMatrix final : public Matrix {
  public:
   WeightMatrix(const WeightRows& rows, Isa isa) : isa_(isa), rows_(rows) {}
   WeightMatrix(const WeightRows& rows, Isa isa, const PanelTable& table, PageBuffer panels)
-      : isa_(isa), rows_(rows), table_(&table), panels_(std::move(panels)) {
+      : WeightMatrix(rows, isa, table, panels.bytes()) {
+    owned_ = std::move(panels);
+  }
+  WeightMatrix(const WeightRows& rows, Isa isa, const PanelTable& table,
+               std::span<const std::byte> panels)
+      : isa_(isa), rows_(rows), table_(&table), panels_(panels) {
     rows_.data = nullptr;
   }
 
@@ -56,12 +62,13 @@ class WeightMatrix final : public Matrix {
   int64_t in() const override { return rows_.in; }
   tensor::DType dtype() const override { return rows_.dtype; }
   bool is_repacked() const override { return table_ != nullptr; }
+  std::span<const std::byte> repacked() const override { return panels_; }
   Isa isa() const { return isa_; }
   const WeightRows& rows() const { return rows_; }
   const PanelTable& table() const { return *table_; }
   PanelWeights panels() const {
     return {.dtype = rows_.dtype,
-            .data = panels_.get(),
+            .data = panels_.data(),
             .out = rows_.out,
             .in = rows_.in,
             .panel_bytes = panel_bytes(rows_.dtype, rows_.in)};
@@ -71,7 +78,8 @@ class WeightMatrix final : public Matrix {
   Isa isa_;
   WeightRows rows_;
   const PanelTable* table_ = nullptr;
-  PageBuffer panels_;
+  std::span<const std::byte> panels_;
+  PageBuffer owned_;
 };
 
 // What a matrix is cut into.
@@ -336,6 +344,10 @@ const PanelTable* panels_for(tensor::DType dtype, Isa isa) {
   return packs ? table : nullptr;
 }
 
+WeightRows stored_rows(const TensorView& view) {
+  return {view.dtype, view.bytes.data(), view.row_bytes(), view.shape[0], view.shape[1]};
+}
+
 }  // namespace
 
 int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa) {
@@ -345,8 +357,7 @@ int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa) {
 
 Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, ThreadTeam& team) {
   SLUICE_RETURN_IF_ERROR(check(view, isa));
-  const WeightRows rows = {view.dtype, view.bytes.data(), view.row_bytes(), view.shape[0],
-                           view.shape[1]};
+  const WeightRows rows = stored_rows(view);
   const PanelTable* table = panels_for(view.dtype, isa);
   if (table == nullptr) return std::make_unique<WeightMatrix>(rows, isa);
   const int64_t bytes = panel_bytes(rows.dtype, rows.in);
@@ -361,6 +372,22 @@ Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, 
     for (int64_t p = begin; p < end; ++p) pack_panel(rows, p, buffer.get() + p * bytes);
   });
   return std::make_unique<WeightMatrix>(rows, isa, *table, std::move(buffer));
+}
+
+Result<std::unique_ptr<Matrix>> adopt_matrix(const TensorView& view, Isa isa,
+                                             std::span<const std::byte> repacked) {
+  SLUICE_RETURN_IF_ERROR(check(view, isa));
+  const WeightRows rows = stored_rows(view);
+  const PanelTable* table = panels_for(view.dtype, isa);
+  const int64_t expected = repacked_bytes(rows.dtype, rows.out, rows.in, isa);
+  if (table == nullptr || std::ssize(repacked) != expected) {
+    return invalid(fmt::format("a {} matrix of {} x {} has {} repacked bytes for {}, found {}",
+                               tensor::dtype_info(rows.dtype).name, rows.out, rows.in, expected,
+                               isa_name(isa), repacked.size()));
+  }
+  SLUICE_CHECK(reinterpret_cast<uintptr_t>(repacked.data()) % kRepackedAlignment == 0,
+               "repacked weights are aligned");
+  return std::make_unique<WeightMatrix>(rows, isa, *table, repacked);
 }
 
 void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<const float> bias,

@@ -295,6 +295,28 @@ TEST_P(Matmul, ProductsOfTheSameRowsEqualEachAlone) {
   }
 }
 
+TEST_P(Matmul, AnAdoptedMatrixIsThePreparedOne) {
+  for (const DType dtype : kAllDTypes) {
+    Rng rng(360);
+    const int64_t in = block_of(dtype) * 3, out = 41;
+    const TestMatrix m = random_matrix(rng, dtype, out, in);
+    const auto w = prepare(m);
+    if (!w->is_repacked()) {
+      EXPECT_TRUE(w->repacked().empty());
+      EXPECT_FALSE(adopt_matrix(m.view, isa(), w->repacked())) << "there is nothing to adopt";
+      continue;
+    }
+    const std::span<const std::byte> panels = w->repacked();
+    ASSERT_EQ(std::ssize(panels), repacked_bytes(dtype, out, in, isa()));
+    const auto adopted = adopt_matrix(m.view, isa(), panels);
+    ASSERT_TRUE(adopted) << adopted.error().message();
+    EXPECT_EQ((*adopted)->repacked().data(), panels.data()) << "nothing is copied";
+    const std::vector<float> x = random_floats(rng, 3 * in);
+    EXPECT_EQ(bits(product(**adopted, x, 3, {}, two_)), bits(product(*w, x, 3, {}, one_)));
+    EXPECT_FALSE(adopt_matrix(m.view, isa(), panels.first(panels.size() - 64)));
+  }
+}
+
 TEST_P(Matmul, UnalignedActivations) {
   Rng rng(400);
   const TestMatrix m = random_matrix(rng, DType::kQ8_0, 10, 96);

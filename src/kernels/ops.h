@@ -28,11 +28,19 @@ class Matrix {
   virtual tensor::DType dtype() const = 0;
   // Whether the stored bytes are not needed any more; otherwise the view must outlive the matrix.
   virtual bool is_repacked() const = 0;
+  // The repacked bytes; empty where the stored ones serve.
+  virtual std::span<const std::byte> repacked() const = 0;
 };
 
 // Any of the supported dtypes; `view` is {out, in}.
 Result<std::unique_ptr<Matrix>> prepare_matrix(const tensor::TensorView& view, Isa isa,
                                                ThreadTeam& team);
+
+// The same without the work: `repacked` are the bytes that preparing this matrix gave before,
+// repacked_bytes() of them at a multiple of kRepackedAlignment. They outlive the matrix.
+Result<std::unique_ptr<Matrix>> adopt_matrix(const tensor::TensorView& view, Isa isa,
+                                             std::span<const std::byte> repacked);
+inline constexpr int64_t kRepackedAlignment = 64;
 
 // Memory that preparing such a matrix takes; 0 where the stored bytes serve.
 int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa);

@@ -111,7 +111,8 @@ int64_t parameter_count(const formats::ModelSource& source) {
 }
 
 Result<std::unique_ptr<Model>> load_model(const formats::ModelSource& source,
-                                          const ModelOptions& options, ThreadTeam& team) {
+                                          const ModelOptions& options, ThreadTeam& team,
+                                          WeightsCache* cache) {
   const std::string& name = source.config().architecture;
   const auto family = std::ranges::find(kFamilies, std::string_view(name), &Family::name);
   if (family == kFamilies.end()) {
@@ -119,7 +120,7 @@ Result<std::unique_ptr<Model>> load_model(const formats::ModelSource& source,
                                                   name, fmt::join(kNames, ", ")));
   }
   SLUICE_RETURN_IF_ERROR(check(source.config(), options));
-  Loader load(source, options, team);
+  Loader load(source, options, team, cache);
   std::unique_ptr<Decoder> decoder = family->load(load);
   SLUICE_RETURN_IF_ERROR(load.finish());
   SLUICE_RETURN_IF_ERROR(decoder->allocate());

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "model/weights_cache.h"
+
 namespace sluice::model {
 namespace {
 
@@ -49,8 +51,9 @@ std::string layer_tensor(int layer, std::string_view part, std::string_view kind
   return fmt::format("blk.{}.{}.{}", layer, part, kind);
 }
 
-Loader::Loader(const formats::ModelSource& source, const ModelOptions& options, ThreadTeam& team)
-    : source_(source), options_(options), team_(team) {}
+Loader::Loader(const formats::ModelSource& source, const ModelOptions& options, ThreadTeam& team,
+               WeightsCache* cache)
+    : source_(source), options_(options), team_(team), cache_(cache) {}
 
 const TensorView* Loader::claim(const std::string& name, const Shape& shape) {
   claimed_.insert(name);
@@ -68,12 +71,18 @@ const TensorView* Loader::claim(const std::string& name, const Shape& shape) {
 }
 
 std::unique_ptr<kernels::Matrix> Loader::prepare(const std::string& name, const TensorView& view) {
-  auto matrix = kernels::prepare_matrix(view, options_.isa, team_);
+  std::span<const std::byte> kept;
+  if (cache_ != nullptr) kept = cache_->find(name, view);
+  auto matrix = kept.empty() ? kernels::prepare_matrix(view, options_.isa, team_)
+                             : kernels::adopt_matrix(view, options_.isa, kept);
   if (!matrix) {
     problems_.push_back(fmt::format("{}: {}", name, matrix.error().message()));
     return nullptr;
   }
-  if ((*matrix)->is_repacked()) source_.release(view);
+  if ((*matrix)->is_repacked()) {
+    source_.release(view);
+    if (cache_ != nullptr) cache_->note(name, view, (*matrix)->repacked());
+  }
   return *std::move(matrix);
 }
 

@@ -20,6 +20,8 @@
 
 namespace sluice::model {
 
+class WeightsCache;
+
 // "blk.3.attn_q.weight"
 std::string layer_tensor(int layer, std::string_view part, std::string_view kind = "weight");
 
@@ -46,7 +48,8 @@ struct Rows {
 
 class Loader {
  public:
-  Loader(const formats::ModelSource& source, const ModelOptions& options, ThreadTeam& team);
+  Loader(const formats::ModelSource& source, const ModelOptions& options, ThreadTeam& team,
+         WeightsCache* cache = nullptr);
 
   const formats::ModelConfig& config() const { return source_.config(); }
   const ModelOptions& options() const { return options_; }
@@ -89,6 +92,7 @@ class Loader {
   const formats::ModelSource& source_;
   const ModelOptions& options_;
   ThreadTeam& team_;
+  WeightsCache* const cache_;  // may be null
   std::set<std::string, std::less<>> claimed_;
   std::vector<std::string> problems_;
 };

@@ -15,6 +15,8 @@
 
 namespace sluice::model {
 
+class WeightsCache;  // weights_cache.h
+
 // Storage of K and V. int8 has one float scale per token and head.
 enum class KvType { kF32, kF16, kBf16, kInt8 };
 
@@ -61,8 +63,10 @@ std::span<const std::string_view> architectures();
 
 // `source` and `team` must outlive the model. Fails with the whole list of tensors that are
 // missing, that have a shape or type which the architecture does not give them, or that it has no
-// use for (a variant of the architecture that would be run wrongly).
+// use for (a variant of the architecture that would be run wrongly). With a cache, weights that it
+// holds are not repacked, and it outlives the model.
 Result<std::unique_ptr<Model>> load_model(const formats::ModelSource& source,
-                                          const ModelOptions& options, ThreadTeam& team);
+                                          const ModelOptions& options, ThreadTeam& team,
+                                          WeightsCache* cache = nullptr);
 
 }  // namespace sluice::model

@@ -22,6 +22,10 @@ std::unexpected<Status> os_failure(std::string_view what, const std::filesystem:
   return fail(code, fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(error)));
 }
 
+uint64_t nanoseconds(const timespec& t) {
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
@@ -41,8 +45,11 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   if (failed != 0) return os_failure("stat", path, failed);
   if (!regular) return invalid(fmt::format("{} is not a regular file", path.string()));
   if (map_error != 0) return os_failure("map", path, map_error);
-  if (address == nullptr) return MappedFile({});
-  return MappedFile({static_cast<const std::byte*>(address), static_cast<size_t>(info.st_size)});
+  const FileStamp stamp = {info.st_ino, static_cast<uint64_t>(info.st_size),
+                           nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)};
+  if (address == nullptr) return MappedFile({}, stamp);
+  return MappedFile({static_cast<const std::byte*>(address), static_cast<size_t>(info.st_size)},
+                    stamp);
 }
 
 void MappedFile::release(std::span<const std::byte> part) const {

@@ -126,6 +126,24 @@ TEST(MappedFile, ReleasedPartsReadAsBefore) {
   EXPECT_EQ(std::ranges::count(own, std::byte{7}), 40'000);
 }
 
+TEST(MappedFile, TheStampTellsChangedFilesApart) {
+  const Folder folder;
+  const fs::path path = folder.path() / "a";
+  const auto stamp = [&] { return MappedFile::open(path)->stamp(); };
+  std::ofstream(path) << "some bytes";
+  const FileStamp before = stamp();
+  EXPECT_EQ(stamp(), before);
+  std::ofstream(path) << "some more bytes";
+  EXPECT_NE(stamp(), before) << "another size";
+  // A new file of the same size and time, as a copy that keeps times makes it.
+  std::ofstream(folder.path() / "b") << "some bytes";
+  fs::last_write_time(folder.path() / "b", fs::last_write_time(path));
+  const FileStamp changed = stamp();
+  fs::rename(folder.path() / "b", path);
+  EXPECT_NE(stamp(), changed);
+  EXPECT_NE(stamp(), before);
+}
+
 TEST(MappedFile, RefusesWhatIsNoFile) {
   const Folder folder;
   ASSERT_EQ(::mkfifo((folder.path() / "fifo").c_str(), 0600), 0);
