@@ -30,6 +30,10 @@ void add_model_options(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
   app.add_option("--chat-template", o.chat_template, "Jinja file, or the template itself")
       ->envname("SLUICE_CHAT_TEMPLATE");
+  app.add_option("--weights-cache-dir", o.weights_cache_dir,
+                 "Folder that keeps weights as this processor wants them, so that the next start "
+                 "maps them instead of repacking; beside: the model's own folder (default: off)")
+      ->envname("SLUICE_WEIGHTS_CACHE_DIR");
   app.add_option("--seed", o.seed, "Seed of the requests that bring none (-1: from the system)")
       ->envname("SLUICE_SEED")
       ->check(CLI::Range(-1L, std::numeric_limits<long>::max()))

@@ -72,6 +72,7 @@ Result<serving::ModelSettings> model_settings(const ServeOptions& options) {
     SLUICE_ASSIGN_OR_RETURN(settings.kv_cache_bytes, parse_size(options.kv_cache_memory));
   }
   settings.prefix_caching = options.prefix_caching;
+  settings.weights_cache_dir = options.weights_cache_dir;
   settings.max_queued_requests = static_cast<size_t>(options.max_queued_requests);
   settings.max_queued_tokens = static_cast<size_t>(options.max_queued_tokens);
   settings.seeded = options.seed >= 0;

@@ -31,9 +31,10 @@ struct ServeOptions {
   std::string kv_cache_dtype = "auto";
   std::string kv_cache_memory;  // bytes, with K, M, G
   bool prefix_caching = true;
-  std::string chat_template;  // a file's name, or the template itself
-  int64_t seed = -1;          // below 0: from the system
-  int threads = 0;            // 0: one per core
+  std::string weights_cache_dir;  // empty: off; serving::kBesideModel
+  std::string chat_template;      // a file's name, or the template itself
+  int64_t seed = -1;              // below 0: from the system
+  int threads = 0;                // 0: one per core
   std::string isa = "auto";
   int max_queued_requests = 0;
   int64_t max_queued_tokens = 0;

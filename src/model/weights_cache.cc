@@ -109,14 +109,19 @@ std::unique_ptr<WeightsCache> WeightsCache::open(const formats::ModelSource& sou
   if (!mapped) {
     const bool missing = mapped.error().code() == Code::kNotFound;
     log_line(missing ? LogLevel::kDebug : LogLevel::kWarn,
-             fmt::format("{}: {}; the weights are repacked", cache->path_.string(),
-                         mapped.error().message()));
+             fmt::format("{}; the weights are repacked", mapped.error().message()));
   }
   return cache;
 }
 
 Outcome WeightsCache::map(ThreadTeam& team) {
   SLUICE_ASSIGN_OR_RETURN(tensor::MappedFile file, tensor::MappedFile::open(path_));
+  const Outcome used = use(std::move(file), team);
+  if (!used) return std::unexpected(used.error().at(path_.string()));
+  return {};
+}
+
+Outcome WeightsCache::use(tensor::MappedFile file, ThreadTeam& team) {
   SLUICE_ASSIGN_OR_RETURN(WeightsCacheHead head, parse_weights_cache(file.bytes()));
   if (head.layout != layout_) {
     return fail(Code::kFailedPrecondition, "it has another layout of panels");

@@ -71,6 +71,7 @@ class WeightsCache {
       : source_(source), isa_(isa) {}
 
   Outcome map(ThreadTeam& team);
+  Outcome use(tensor::MappedFile file, ThreadTeam& team);
   uint64_t key_of(const std::string& name, const tensor::TensorView& view) const;
 
   const formats::ModelSource& source_;

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <optional>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/build_info.h"
@@ -14,6 +17,8 @@
 
 namespace sluice::serving {
 namespace {
+
+constexpr size_t kMostOfName = 128;  // of a model's name in that of a file
 
 std::string piece_text(const text::Tokenizer& tokenizer, std::optional<int32_t> id) {
   return id ? std::string(tokenizer.token_piece(*id)) : std::string();
@@ -30,6 +35,23 @@ std::string sampling_defaults(const formats::GenerationDefaults& defaults,
                      number(defaults.repetition_penalty), fmt::join(end_tokens, ","));
 }
 
+// The cache of the model's repacked weights; nullptr where none is wanted.
+std::unique_ptr<model::WeightsCache> open_weights_cache(const ModelPath& path,
+                                                        const ModelSettings& settings,
+                                                        const formats::ModelSource& source,
+                                                        ThreadTeam& team) {
+  if (settings.weights_cache_dir.empty()) return nullptr;
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const bool is_folder = fs::is_directory(path.path, ignored);
+  const fs::path beside = is_folder ? path.path : path.path.parent_path();
+  const fs::path folder =
+      settings.weights_cache_dir == kBesideModel ? beside : settings.weights_cache_dir;
+  const fs::path stem = path.path.has_filename() ? path.path.filename() : beside.filename();
+  return model::WeightsCache::open(source, settings.isa, folder,
+                                   stem.string().substr(0, kMostOfName), team);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(const ModelPath& path,
@@ -38,9 +60,9 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(const ModelPath& path,
   std::unique_ptr<LoadedModel> loaded(new LoadedModel());
   SLUICE_ASSIGN_OR_RETURN(loaded->source_, formats::open_model(path.path));
   SLUICE_RETURN_IF_ERROR(loaded->set_up_text(path, settings));
-  SLUICE_RETURN_IF_ERROR(loaded->set_up_model(settings, team));
-  const formats::ModelSource* source = loaded->source_.get();
-  loaded->digest_ = std::async(std::launch::async, [source] { return source->weights_digest(); });
+  SLUICE_RETURN_IF_ERROR(loaded->set_up_model(path, settings, team));
+  loaded->start_digest();
+  loaded->start_caching();
   return loaded;
 }
 
@@ -77,7 +99,36 @@ Outcome LoadedModel::set_up_text(const ModelPath& path, const ModelSettings& set
   return {};
 }
 
-Outcome LoadedModel::set_up_model(const ModelSettings& settings, ThreadTeam& team) {
+// A cache that was used knows the digest: the weights need not be read for it.
+void LoadedModel::start_digest() {
+  if (const auto known = weights_cache_ ? weights_cache_->digest() : std::nullopt) {
+    std::promise<uint64_t> promise;
+    promise.set_value(*known);
+    digest_ = promise.get_future();
+    return;
+  }
+  const formats::ModelSource* source = source_.get();
+  digest_ = std::async(std::launch::async, [source] { return source->weights_digest(); });
+}
+
+void LoadedModel::start_caching() {
+  if (!weights_cache_ || weights_cache_->is_complete()) return;
+  cache_writer_ = std::jthread([this](const std::stop_token& stop) {
+    const Outcome written = weights_cache_->write(digest_.get(), stop);
+    if (written) {
+      log_info("repacked weights are kept for the next start: {}", weights_cache_->path().string());
+    } else if (written.error().code() != Code::kCancelled) {
+      log_warn("repacked weights are not kept for the next start: {}", written.error().message());
+    }
+  });
+}
+
+void LoadedModel::wait_until_cached() {
+  if (cache_writer_.joinable()) cache_writer_.join();
+}
+
+Outcome LoadedModel::set_up_model(const ModelPath& path, const ModelSettings& settings,
+                                  ThreadTeam& team) {
   SLUICE_ASSIGN_OR_RETURN(const KvPlan plan,
                           plan_kv(source_->config(), settings,
                                   {.available = available_memory_bytes(),
@@ -92,7 +143,8 @@ Outcome LoadedModel::set_up_model(const ModelSettings& settings, ThreadTeam& tea
                                     .kv_blocks = plan.blocks,
                                     .max_batch_rows = settings.max_num_batched_tokens,
                                     .max_context = max_model_len_};
-  SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team));
+  weights_cache_ = open_weights_cache(path, settings, *source_, team);
+  SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team, weights_cache_.get()));
   numeric_flags_ = fmt::format("{}|{}|{}", build_description(), kernels::isa_name(settings.isa),
                                kv_type_name(settings.kv_type));
   numeric_flags_ += "|" + sampling_defaults(source_->generation(), end_tokens_);

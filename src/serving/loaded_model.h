@@ -5,6 +5,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/status.h"
@@ -12,6 +13,7 @@
 #include "completion/prompt_builder.h"
 #include "formats/model_source.h"
 #include "model/model.h"
+#include "model/weights_cache.h"
 #include "serving/options.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -37,6 +39,9 @@ class LoadedModel {
   int64_t kv_blocks() const { return kv_blocks_; }
   int64_t kv_bytes() const { return kv_bytes_; }
 
+  // Returns when no weights are being written for later starts (any more).
+  void wait_until_cached();
+
   // The numerics id (DESIGN: equal ids give equal tokens): a hash of weights digest, build, ISA, KV
   // type and every flag that changes numbers. Waits for the digest, which is computed in the
   // background.
@@ -45,12 +50,15 @@ class LoadedModel {
  private:
   LoadedModel() = default;
   Outcome set_up_text(const ModelPath& path, const ModelSettings& settings);
-  Outcome set_up_model(const ModelSettings& settings, ThreadTeam& team);
+  Outcome set_up_model(const ModelPath& path, const ModelSettings& settings, ThreadTeam& team);
+  void start_digest();
+  void start_caching();
 
   std::unique_ptr<formats::ModelSource> source_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   text::ChatTemplate chat_template_;
   completion::TextModel text_;
+  std::unique_ptr<model::WeightsCache> weights_cache_;  // may be null
   std::unique_ptr<model::Model> model_;
   std::vector<int32_t> end_tokens_;
   int max_model_len_ = 0;
@@ -58,6 +66,7 @@ class LoadedModel {
   int64_t kv_bytes_ = 0;
   std::string numeric_flags_;
   std::shared_future<uint64_t> digest_;
+  std::jthread cache_writer_;  // of weights_cache_; stops early when asked to
 };
 
 }  // namespace sluice::serving

@@ -37,7 +37,11 @@ struct ModelSettings {
   uint64_t seed = 0;  // of requests that bring none, when `seeded`
   bool seeded = false;
   std::optional<std::string> chat_template;  // in place of the model's own
+  // Folder for repacked weights (model/weights_cache.h), or kBesideModel; empty = off.
+  std::filesystem::path weights_cache_dir;
 };
+
+inline constexpr std::string_view kBesideModel = "beside";
 
 // "f32", "f16", "bf16", "int8": as --kv-cache-dtype takes it.
 std::string_view kv_type_name(model::KvType type);
