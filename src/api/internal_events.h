@@ -1,7 +1,6 @@
-// The answer of POST /internal/v1/generate: a stream of typed events, each in a frame.
+// The answer of POST /internal/v1/generate: a stream of typed events, each in a frame
+// (api/internal_frame.h).
 //
-//   frame  = 4 bytes length of what follows (little-endian) · 1 byte kind · sequence number
-//            (varint; 0 for a beat, else 1, 2, … without a gap) · a message
 //   start            1 numerics id  2 context  3 seed  4 prompt {1 tokens 2 text} …
 //   prompt logprobs  1 prompt  2 Entry …
 //   delta            1 choice  2 text  3 tokens  4 Entry …  5 finish + 1  6 stop string
@@ -22,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "api/internal_frame.h"
 #include "base/status.h"
 #include "completion/request.h"
 
@@ -71,22 +71,16 @@ class EventReader {
  public:
   using Take = std::function<void(InternalEvent&&)>;
 
-  explicit EventReader(size_t max_frame_bytes = 64u << 20) : max_frame_bytes_(max_frame_bytes) {}
+  explicit EventReader(size_t max_frame_bytes = 64u << 20);
 
   // Calls `take` for each event that `bytes` complete. `take` may end the reader's life only after
   // feed() has returned.
   Outcome feed(std::string_view bytes, const Take& take);
   // A frame has begun and not ended: the stream was cut inside it.
-  bool mid_frame() const { return !pending_.empty(); }
+  bool mid_frame() const { return frames_.mid_frame(); }
 
  private:
-  Outcome feed_frames(std::string_view& bytes, const Take& take);
-  Outcome read_frame(std::string_view frame, const Take& take);
-
-  size_t max_frame_bytes_;
-  std::string pending_;  // the start of a frame whose end has not come
-  uint64_t next_ = 1;
-  bool failed_ = false;
+  FrameReader frames_;
 };
 
 }  // namespace sluice::api

@@ -3,6 +3,7 @@
 #include <bit>
 #include <limits>
 
+#include "api/block_events.h"
 #include "api/internal_events.h"
 #include "api/internal_request.h"
 #include "api/internal_wire.h"
@@ -305,6 +306,89 @@ TEST(InternalEvents, GapsRepetitionsAndSizesAreErrors) {
   odd[4] = 99;
   EventReader unknown;
   EXPECT_FALSE(unknown.feed(odd, ignore));
+}
+
+std::vector<BlockEvent> read_blocks(std::string_view bytes, size_t piece, bool* failed = nullptr) {
+  BlockEventReader reader;
+  std::vector<BlockEvent> events;
+  while (!bytes.empty()) {
+    const size_t n = std::min(piece, bytes.size());
+    const Outcome read =
+        reader.feed(bytes.substr(0, n), [&](BlockEvent&& e) { events.push_back(std::move(e)); });
+    if (failed != nullptr) *failed = !read;
+    if (!read) break;
+    bytes.remove_prefix(n);
+  }
+  return events;
+}
+
+TEST(BlockEvents, ComeBackInOrderHoweverTheBytesAreSplit) {
+  BlockEventWriter writer;
+  std::string bytes;
+  writer.write({.models = {{{"m", "alias"}, "fp", 16}, {{"other"}, "", 32}}}, bytes);
+  std::vector<PrefixChange> changes;
+  for (uint64_t i = 0; i < 9000; ++i) changes.push_back({i << 40 | i, true});
+  changes.push_back({7, false});
+  changes.push_back({8, true});
+  writer.write(1, changes, bytes);
+  writer.write(BlocksSynced{}, bytes);
+  BlockEventWriter::write_beat(bytes);
+  for (const size_t piece : {size_t{1}, size_t{1000}, bytes.size()}) {
+    const auto events = read_blocks(bytes, piece);
+    ASSERT_EQ(events.size(), 7u);
+    const auto& hello = std::get<BlockHello>(events[0]);
+    EXPECT_EQ(hello.models.at(0).names, (std::vector<std::string>{"m", "alias"}));
+    EXPECT_EQ(hello.models.at(0).fingerprint, "fp");
+    EXPECT_EQ(hello.models.at(1).block_size, 32);
+    std::vector<PrefixChange> told;
+    for (size_t i = 1; i <= 4; ++i) {
+      const auto& part = std::get<BlockChanges>(events[i]);
+      EXPECT_EQ(part.model, 1u);
+      for (const uint64_t tag : part.tags) told.push_back({tag, part.stored});
+    }
+    EXPECT_EQ(told, changes);
+    EXPECT_TRUE(std::holds_alternative<BlocksSynced>(events[5]));
+    EXPECT_TRUE(std::holds_alternative<BlockBeat>(events[6]));
+  }
+}
+
+TEST(BlockEvents, WhatMakesNoSenseIsAnError) {
+  const auto refused = [](auto write) {
+    BlockEventWriter writer;
+    std::string bytes;
+    write(writer, bytes);
+    bool failed = false;
+    read_blocks(bytes, bytes.size(), &failed);
+    return failed;
+  };
+  const BlockHello hello{.models = {{{"m"}, "fp", 16}}};
+  const std::vector<PrefixChange> one = {{1, true}};
+  EXPECT_TRUE(refused([&](auto& w, auto& out) { w.write(0, one, out); })) << "before the hello";
+  EXPECT_TRUE(refused([&](auto& w, auto& out) {
+    w.write(hello, out);
+    w.write(hello, out);
+  }));
+  EXPECT_TRUE(refused([&](auto& w, auto& out) {
+    w.write(hello, out);
+    w.write(1, one, out);
+  })) << "a model that was not announced";
+  EXPECT_TRUE(refused([&](auto& w, auto& out) {
+    w.write(hello, out);
+    w.write(BlocksSynced{}, out);
+    w.write(BlocksSynced{}, out);
+  }));
+  EXPECT_TRUE(refused([&](auto& w, auto& out) { w.write({.models = {{{"m"}, "fp", 0}}}, out); }))
+      << "no block size";
+  EXPECT_TRUE(refused([&](auto& w, auto& out) {
+    w.write(hello, out);
+    std::string lost;
+    w.write(0, one, lost);
+    w.write(0, one, out);
+  })) << "a gap";
+  EXPECT_FALSE(refused([&](auto& w, auto& out) {
+    w.write(hello, out);
+    w.write(0, one, out);
+  }));
 }
 
 TEST(InternalTokenize, RequestsAndResultsComeBack) {

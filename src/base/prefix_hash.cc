@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstring>
+#include <string>
 
 namespace sluice {
 
@@ -17,6 +18,13 @@ constexpr size_t kSmallBlock = 64;  // tokens
 PrefixHash prefix_salt(std::string_view salt) {
   const XXH128_hash_t h = XXH3_128bits(salt.data(), salt.size());
   return {h.low64, h.high64};
+}
+
+// The tenant's length keeps ("ab", "c") and ("a", "bc") apart.
+PrefixHash prompt_salt(std::string_view tenant, std::string_view cache_salt) {
+  std::string salt = std::to_string(tenant.size());
+  salt.append(":").append(tenant).append(cache_salt);
+  return prefix_salt(salt);
 }
 
 PrefixHash extend_prefix(const PrefixHash& parent, std::span<const int32_t> tokens) {

@@ -6,9 +6,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/prefix_hash.h"
 #include "base/status.h"
 #include "completion/request.h"
 
@@ -42,6 +44,19 @@ struct ModelCard {
   int max_model_len = 0;
   double created = 0;       // Unix seconds
   std::string fingerprint;  // numerics id: equal ids give equal tokens
+  std::string primary{};    // the first name of the model that `id` names
+  int block_size = 0;       // tokens of a block of its prefix cache; 0: not known
+};
+
+// Is told what a model's prefix cache holds. Calls come one at a time, from a thread of the
+// backend, and must not block.
+class BlockWatcher {
+ public:
+  virtual ~BlockWatcher() = default;
+  // The first call tells all that is held, those behind it what has changed since.
+  virtual void on_blocks(std::span<const PrefixChange> changes) = 0;
+  // It is not to be told any more. Any thread.
+  virtual bool over() const = 0;
 };
 
 // How much the engines behind a backend have to do.
@@ -84,6 +99,13 @@ class Backend {
   virtual bool ready() const = 0;
   // Engine steps so far of the model: advances while the engine lives and has work.
   virtual uint64_t steps(const std::string& model) const = 0;
+  // The first call comes before this returns. Refused where there is no prefix cache to tell of
+  // (kUnimplemented), or too many watch it.
+  virtual Outcome watch_blocks(const std::string& model, std::shared_ptr<BlockWatcher> watcher) {
+    static_cast<void>(model);
+    static_cast<void>(watcher);
+    return fail(Code::kUnimplemented, "there is no prefix cache here");
+  }
   // Of all models together; zeros where it is not known.
   virtual Load load() const { return {}; }
 };

@@ -74,6 +74,12 @@ void InternalRoutes::add_to(net::Router& router) {
              on_worker([this](const HttpRequest&, net::Responder& responder) {
                responder.send(json_response(identity()));
              }));
+  router.add("POST", "/internal/v1/blocks",
+             [this](const HttpRequest&, const net::PathParams&, const ResponderPtr& responder) {
+               const Outcome queued =
+                   workers_.submit([this, responder] { tell_blocks(responder); });
+               if (!queued) responder->send(error_response(queued.error()));
+             });
   router.add("POST", "/internal/v1/drain",
              on_worker([this](const HttpRequest&, net::Responder& responder) {
                drain_now();
@@ -117,6 +123,22 @@ void InternalRoutes::begin(const std::string& body, const std::shared_ptr<Intern
   responder->on_close([call = *std::move(started)] { call->cancel(); });
 }
 
+void InternalRoutes::tell_blocks(const ResponderPtr& responder) {
+  auto stream = std::make_shared<BlockStream>(responder);
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(block_streams_, [](const auto& each) { return each->over(); });
+    if (leaving_ || block_streams_.size() >= kMaxBlockStreams) {
+      return responder->send(error_response(
+          leaving_ ? Status(Code::kUnavailable, "the server is shutting down", {}, "draining")
+                   : Status(Code::kResourceExhausted, "too many read the block events already")));
+    }
+    block_streams_.push_back(stream);
+  }
+  wake_.notify_one();
+  stream->begin(backend_);
+}
+
 void InternalRoutes::drain_now() {
   log_info("told to drain");
   if (drain_) drain_();
@@ -125,6 +147,11 @@ void InternalRoutes::drain_now() {
 
 void InternalRoutes::leave() {
   for (const auto& stream : open_streams()) stream->leave();
+  {
+    const std::lock_guard lock(mutex_);
+    leaving_ = true;
+  }
+  for (const auto& stream : open_block_streams()) stream->end();
 }
 
 std::string InternalRoutes::identity() const {
@@ -162,16 +189,33 @@ std::vector<std::shared_ptr<InternalStream>> InternalRoutes::open_streams() {
   return open;
 }
 
+std::vector<std::shared_ptr<BlockStream>> InternalRoutes::open_block_streams() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(block_streams_, [](const auto& each) { return each->over(); });
+  return block_streams_;
+}
+
 void InternalRoutes::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     {
       std::unique_lock lock(mutex_);
-      if (!wake_.wait(lock, stop, [this] { return !streams_.empty(); })) return;
+      const auto any = [this] { return !streams_.empty() || !block_streams_.empty(); };
+      if (!wake_.wait(lock, stop, any)) return;
     }
     beat();
+    if (clock_.now() - blocks_beaten_ >= kBlockBeatInterval) beat_blocks();
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, stop, kBeatInterval, [] { return false; });
+    if (streams_.empty()) {
+      wake_.wait_for(lock, stop, kBlockBeatInterval, [this] { return !streams_.empty(); });
+    } else {
+      wake_.wait_for(lock, stop, kBeatInterval, [] { return false; });
+    }
   }
+}
+
+void InternalRoutes::beat_blocks() {
+  blocks_beaten_ = clock_.now();
+  for (const auto& stream : open_block_streams()) stream->beat();
 }
 
 void InternalRoutes::beat() {

@@ -42,6 +42,15 @@ class HeldBackend : public completion::Backend {
   uint64_t steps(const std::string&) const override { return 5; }
   completion::Load load() const override { return {.running = 3}; }
 
+  Outcome watch_blocks(const std::string&,
+                       std::shared_ptr<completion::BlockWatcher> given) override {
+    const std::vector<PrefixChange> before = {{1, true}, {2, true}};
+    given->on_blocks(before);
+    const std::lock_guard lock(mutex_);
+    watcher = std::move(given);
+    return {};
+  }
+
   std::shared_ptr<completion::ResponseSink> wait_for_request() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return held != nullptr; });
@@ -54,6 +63,7 @@ class HeldBackend : public completion::Backend {
 
   completion::Request asked;
   std::shared_ptr<completion::ResponseSink> held;
+  std::shared_ptr<completion::BlockWatcher> watcher;
   std::atomic<bool> drained{false};
 
  private:
@@ -66,7 +76,7 @@ class HeldBackend : public completion::Backend {
     }
     HeldBackend& backend;
   };
-  static completion::ModelCard card() { return {"m", "m.gguf", 512, 1.0, "fp_1"}; }
+  static completion::ModelCard card() { return {"m", "m.gguf", 512, 1.0, "fp_1", "m", 16}; }
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -220,10 +230,61 @@ TEST_F(InternalRoutesTest, AReaderThatLeavesCancels) {
   reader.wait_for_end();
 }
 
+TEST_F(InternalRoutesTest, BlocksAreToldAsTheyChangeUntilItLeaves) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  api::BlockEventReader reader;
+  std::vector<api::BlockEvent> events;
+  bool beaten = false;
+  bool ended = false;
+  client_.request({.method = "POST",
+                   .url = url_ + "/internal/v1/blocks",
+                   .headers = {{"Authorization", "Bearer t"}}},
+                  {.on_head = {},
+                   .on_data =
+                       [&](std::string_view bytes) {
+                         const std::lock_guard lock(mutex);
+                         EXPECT_TRUE(reader.feed(bytes, [&](api::BlockEvent&& event) {
+                           if (std::holds_alternative<api::BlockBeat>(event)) {
+                             beaten = true;
+                           } else {
+                             events.push_back(std::move(event));
+                           }
+                         }));
+                         changed.notify_all();
+                       },
+                   .on_end =
+                       [&](const Outcome& outcome) {
+                         const std::lock_guard lock(mutex);
+                         EXPECT_TRUE(outcome);
+                         ended = true;
+                         changed.notify_all();
+                       }});
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] { return events.size() >= 3 && beaten; });
+  EXPECT_EQ(std::get<api::BlockHello>(events[0]).models.at(0).names, std::vector<std::string>{"m"});
+  EXPECT_EQ(std::get<api::BlockChanges>(events[1]).tags, (std::vector<uint64_t>{1, 2}));
+  EXPECT_TRUE(std::holds_alternative<api::BlocksSynced>(events[2]));
+  lock.unlock();
+  backend_.watcher->on_blocks(std::vector<PrefixChange>{{1, false}, {3, true}});
+  lock.lock();
+  changed.wait(lock, [&] { return events.size() >= 5; });
+  EXPECT_FALSE(std::get<api::BlockChanges>(events[3]).stored);
+  EXPECT_EQ(std::get<api::BlockChanges>(events[4]).tags, std::vector<uint64_t>{3});
+  EXPECT_FALSE(backend_.watcher->over());
+  lock.unlock();
+  endpoints_->leave();
+  lock.lock();
+  changed.wait(lock, [&] { return ended; });
+  EXPECT_TRUE(backend_.watcher->over());
+  EXPECT_EQ(send("POST", "/internal/v1/blocks").status, 503);
+}
+
 TEST_F(InternalRoutesTest, TheTokenGuardsThemAll) {
   for (const auto& [method, path] :
        {std::pair("POST", "/internal/v1/generate"), std::pair("POST", "/internal/v1/tokenize"),
-        std::pair("POST", "/internal/v1/drain"), std::pair("GET", "/internal/v1/identity")}) {
+        std::pair("POST", "/internal/v1/drain"), std::pair("POST", "/internal/v1/blocks"),
+        std::pair("GET", "/internal/v1/identity")}) {
     EXPECT_EQ(send(method, path, {}, "wrong").status, 401) << path;
   }
   EXPECT_FALSE(backend_.drained);

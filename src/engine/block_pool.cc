@@ -16,6 +16,7 @@ int32_t BlockPool::allocate() {
   if (b.has_hash) {
     by_hash_.erase(b.hash);
     b.has_hash = false;
+    note(b.hash, false);
   }
   b.references = 1;
   return block;
@@ -50,6 +51,7 @@ void BlockPool::publish(int32_t block, const PrefixHash& hash) {
   if (b.has_hash || !by_hash_.emplace(hash, block).second) return;
   b.has_hash = true;
   b.hash = hash;
+  note(hash, true);
 }
 
 void BlockPool::push_front(int32_t block) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/prefix_hash.h"
@@ -39,6 +40,11 @@ class BlockPool {
   // From now on the held, full `block` carries the prefix. No effect when another one does already.
   void publish(int32_t block, const PrefixHash& hash);
 
+  // From now on what publish() and allocate() change is kept for take_changes(). What it adds up to
+  // is what find() finds.
+  void keep_changes() { keeps_changes_ = true; }
+  std::vector<PrefixChange> take_changes() { return std::exchange(changes_, {}); }
+
   // Aborts unless what is said above holds. O(blocks).
   void check_integrity() const;
 
@@ -54,6 +60,9 @@ class BlockPool {
   void push_front(int32_t block);
   void push_back(int32_t block);
   void unlink(int32_t block);
+  void note(const PrefixHash& hash, bool stored) {
+    if (keeps_changes_) changes_.push_back({prefix_tag(hash), stored});
+  }
 
   std::vector<Block> blocks_;
   int32_t first_free_ = -1;
@@ -61,6 +70,8 @@ class BlockPool {
   int32_t free_count_ = 0;
   int32_t cached_count_ = 0;
   std::unordered_map<PrefixHash, int32_t> by_hash_;
+  bool keeps_changes_ = false;
+  std::vector<PrefixChange> changes_;
 };
 
 }  // namespace sluice::engine

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 #include "base/rng.h"
@@ -95,6 +96,30 @@ TEST(BlockPool, StaysConsistentUnderRandomUse) {
       held.push_back(*found);
     }
     pool.check_integrity();
+  }
+}
+
+TEST(BlockPool, ItsChangesAddUpToWhatItFinds) {
+  BlockPool pool(16);
+  pool.keep_changes();
+  Rng rng(5);
+  std::set<uint64_t> told;
+  std::vector<int32_t> held;
+  for (int round = 0; round < 2000; ++round) {
+    if (pool.free_count() > 0 && rng.below(2) == 0) {
+      held.push_back(pool.allocate());
+      pool.publish(held.back(), hash_of(rng.below(40)));
+    } else if (!held.empty()) {
+      const auto at = static_cast<ptrdiff_t>(rng.below(held.size()));
+      pool.release(held[static_cast<size_t>(at)]);
+      held.erase(held.begin() + at);
+    }
+    for (const PrefixChange& change : pool.take_changes()) {
+      EXPECT_EQ(change.stored ? told.insert(change.tag).second : told.erase(change.tag) == 1, true);
+    }
+    for (uint64_t n = 0; n < 40; ++n) {
+      ASSERT_EQ(told.contains(prefix_tag(hash_of(n))), pool.find(hash_of(n)).has_value());
+    }
   }
 }
 

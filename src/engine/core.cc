@@ -93,6 +93,7 @@ EngineCore::EngineCore(Runner& runner, EngineOptions options, const Clock& clock
       scheduler_(scheduler_options(options_, runner.vocab())),
       samplers_(size_t(options_.team == nullptr ? 1 : options_.team->size()),
                 Sampler(options_.end_tokens)) {
+  if (options_.on_blocks) scheduler_.keep_block_changes();
   update_stats(clock_.now());
 }
 
@@ -138,6 +139,10 @@ std::vector<StepOutput> EngineCore::step() {
     info_.forward = ran - scheduled;
     info_.sample = done - ran;
     if (options_.on_step) options_.on_step(info_);
+    if (options_.on_blocks) {
+      auto changes = scheduler_.take_block_changes();
+      if (!changes.empty()) options_.on_blocks(std::move(changes));
+    }
   }
   update_stats(clock_.now());
   return std::exchange(outputs_, {});

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/prefix_hash.h"
 #include "base/status.h"
 #include "base/thread_team.h"
 #include "engine/request.h"
@@ -54,6 +55,9 @@ struct EngineOptions {
   ThreadTeam* team = nullptr;
   // Called after each step on the engine thread; must not block. May be empty.
   std::function<void(const StepInfo&)> on_step{};
+  // The same with what a step changed in the prefix cache, in that order, before the step's outputs
+  // are told; not called when nothing changed.
+  std::function<void(std::vector<PrefixChange>&&)> on_blocks{};
 };
 
 // A consistent snapshot, taken after each step; read from any thread.

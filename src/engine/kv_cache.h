@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "base/prefix_hash.h"
 #include "engine/block_pool.h"
@@ -56,6 +57,10 @@ class KvCache {
   // Takes back all blocks; `computed` becomes 0. Published ones stay findable until evicted, the
   // end of a prefix going before its start.
   void release(Sequence& sequence);
+
+  // BlockPool's.
+  void keep_changes() { pool_.keep_changes(); }
+  std::vector<PrefixChange> take_changes() { return pool_.take_changes(); }
 
   // Aborts unless the sequences given, all that hold blocks, account for every held block.
   void check_integrity(std::span<const Sequence* const> holders) const;

@@ -92,6 +92,9 @@ class Scheduler {
   const std::vector<Sequence*>& waiting() const { return waiting_; }
   const std::vector<Sequence*>& running() const { return running_; }
   const BlockPool& pool() const { return cache_.pool(); }
+  // BlockPool's.
+  void keep_block_changes() { cache_.keep_changes(); }
+  std::vector<PrefixChange> take_block_changes() { return cache_.take_changes(); }
   uint64_t prefix_queries() const { return prefix_queries_; }
   uint64_t prefix_hits() const { return prefix_hits_; }
 

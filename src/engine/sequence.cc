@@ -1,7 +1,6 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
-#include <string>
 
 namespace sluice::engine {
 namespace {
@@ -28,18 +27,12 @@ void count_token(Sequence& sequence, int32_t token) {
   ++at->in_output;
 }
 
-// The tenant's length keeps ("ab", "c") and ("a", "bc") apart.
-PrefixHash salt_of(const Request& request) {
-  return prefix_salt(std::to_string(request.tenant.size()) + ':' + request.tenant +
-                     request.cache_salt);
-}
-
 }  // namespace
 
 Sequence make_sequence(Request request, int max_context, TimePoint queued) {
   Sequence sequence;
   sequence.id = request.id;
-  sequence.salt = salt_of(request);
+  sequence.salt = prompt_salt(request.tenant, request.cache_salt);
   sequence.sampling = std::move(request.sampling);
   sequence.priority = request.priority;
   sequence.tenant = std::move(request.tenant);

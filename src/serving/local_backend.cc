@@ -132,6 +132,12 @@ completion::Load LocalBackend::load() const {
   return load;
 }
 
+Outcome LocalBackend::watch_blocks(const std::string& model,
+                                   std::shared_ptr<completion::BlockWatcher> watcher) {
+  SLUICE_ASSIGN_OR_RETURN(ServedModel * served, find(model));
+  return served->block_feed().watch(std::move(watcher));
+}
+
 void LocalBackend::drain() {
   for (const auto& served : models_) served->drain();
 }

@@ -38,6 +38,8 @@ class LocalBackend : public completion::Backend {
   bool ready() const override;
   uint64_t steps(const std::string& model) const override;
   completion::Load load() const override;
+  Outcome watch_blocks(const std::string& model,
+                       std::shared_ptr<completion::BlockWatcher> watcher) override;
 
   // Refuses new requests from now on; running ones go on.
   void drain();

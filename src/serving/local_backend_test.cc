@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/files.h"
@@ -327,6 +328,59 @@ TEST_F(LocalBackendTest, NamesWhatIsWrongWithAModel) {
   settings.kv_cache_bytes = 1024;
   EXPECT_EQ(backend_.add_model({kModel, {"x"}}, settings).error().param(), "kv-cache-memory-bytes");
   EXPECT_FALSE(backend_.ready());
+}
+
+// Keeps what is held, as a gateway does.
+class Mirror : public completion::BlockWatcher {
+ public:
+  void on_blocks(std::span<const PrefixChange> changes) override {
+    const std::lock_guard lock(mutex_);
+    for (const PrefixChange& change : changes) {
+      change.stored ? void(held_.insert(change.tag)) : void(held_.erase(change.tag));
+    }
+  }
+  bool over() const override { return false; }
+  size_t count(std::span<const uint64_t> tags) {
+    const std::lock_guard lock(mutex_);
+    return static_cast<size_t>(
+        std::ranges::count_if(tags, [this](uint64_t tag) { return held_.contains(tag); }));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<uint64_t> held_;
+};
+
+TEST_F(LocalBackendTest, WhoeverWatchesTheBlocksKnowsThoseOfAnAnsweredPrompt) {
+  start();
+  const auto early = std::make_shared<Mirror>();
+  ASSERT_TRUE(backend_.watch_blocks("story", early));
+  Request request;
+  request.model = "story";
+  request.tenant = "t";
+  completion::TokenPrompt prompt;
+  for (int32_t i = 0; i < 50; ++i) prompt.tokens.push_back(100 + i);
+  request.prompts = {prompt};
+  request.sampling.max_tokens = 1;
+  const auto sink = std::make_shared<Collector>();
+  ASSERT_TRUE(backend_.generate(request, sink));
+  sink->wait();
+  // The chain as a gateway computes it.
+  const auto card = backend_.find_model("story");
+  ASSERT_TRUE(card);
+  PrefixHash hash = prompt_salt("t", "");
+  std::vector<uint64_t> tags;
+  const auto size = static_cast<size_t>(card->block_size);
+  for (size_t at = 0; at + size <= prompt.tokens.size(); at += size) {
+    hash = extend_prefix(hash, std::span(prompt.tokens).subspan(at, size));
+    tags.push_back(prefix_tag(hash));
+  }
+  ASSERT_EQ(tags.size(), 3u);
+  EXPECT_EQ(early->count(tags), 3u) << "before the answer's end";
+  const auto late = std::make_shared<Mirror>();
+  ASSERT_TRUE(backend_.watch_blocks("", late));
+  EXPECT_EQ(late->count(tags), 3u);
+  EXPECT_FALSE(backend_.watch_blocks("none", late));
 }
 
 }  // namespace

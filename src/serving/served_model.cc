@@ -79,9 +79,18 @@ void ServedModel::start_engine(ThreadTeam& team) {
       .max_step_stretch = settings_.max_step_stretch,
       .speculation = settings_.speculation,
       .team = &team,
-      .on_step = [this](const engine::StepInfo& step) {
-        metrics_.step_tokens.observe(step.prefill_rows + step.decode_rows + step.draft_rows);
-      }};
+      .on_step =
+          [this](const engine::StepInfo& step) {
+            metrics_.step_tokens.observe(step.prefill_rows + step.decode_rows + step.draft_rows);
+          },
+      .on_blocks =
+          [this](std::vector<PrefixChange>&& changes) {
+            {
+              const std::lock_guard lock(outputs_mutex_);
+              block_changes_.insert(block_changes_.end(), changes.begin(), changes.end());
+            }
+            outputs_ready_.notify_one();
+          }};
   engine_ = engine::start_engine(
       loaded_->model(), options,
       [this](std::vector<engine::StepOutput>&& outputs) {
@@ -108,7 +117,9 @@ completion::ModelCard ServedModel::card() const {
           .root = root_,
           .max_model_len = loaded_->max_model_len(),
           .created = created_,
-          .fingerprint = loaded_->fingerprint()};
+          .fingerprint = loaded_->fingerprint(),
+          .primary = names_.front(),
+          .block_size = settings_.block_size};
 }
 
 Result<std::vector<std::vector<int32_t>>> ServedModel::build_prompts(Request& request) const {
@@ -270,13 +281,19 @@ bool ServedModel::idle() const {
 
 void ServedModel::publish_loop() {
   std::vector<engine::StepOutput> batch;
+  std::vector<PrefixChange> changes;
   while (true) {
     {
       std::unique_lock lock(outputs_mutex_);
-      outputs_ready_.wait(lock, [this] { return stopping_ || !outputs_.empty(); });
-      if (outputs_.empty()) return;
+      outputs_ready_.wait(
+          lock, [this] { return stopping_ || !outputs_.empty() || !block_changes_.empty(); });
+      if (outputs_.empty() && block_changes_.empty()) return;
       batch.swap(outputs_);
+      changes.swap(block_changes_);
     }
+    // Before the outputs: whoever has an answer and goes on with it finds its blocks known.
+    if (!changes.empty()) block_feed_.apply(changes);
+    changes.clear();
     for (const engine::StepOutput& output : batch) publish(output);
     batch.clear();
   }

@@ -14,6 +14,7 @@
 #include "completion/backend.h"
 #include "engine/engine.h"
 #include "serving/active_request.h"
+#include "serving/block_feed.h"
 #include "serving/loaded_model.h"
 #include "telemetry/serving_metrics.h"
 
@@ -43,6 +44,8 @@ class ServedModel {
   bool draining() const { return draining_; }
   bool idle() const;
   engine::EngineStats stats() const { return engine_->stats(); }
+  // What the prefix cache holds.
+  BlockFeed& block_feed() { return block_feed_; }
 
  private:
   ServedModel(const ModelPath& path, const ModelSettings& settings,
@@ -76,12 +79,14 @@ class ServedModel {
   std::mutex outputs_mutex_;
   std::condition_variable outputs_ready_;
   std::vector<engine::StepOutput> outputs_;
+  std::vector<PrefixChange> block_changes_;  // not yet told to block_feed_
   bool stopping_ = false;
   std::atomic<bool> draining_{false};
 
   std::mutex gauges_mutex_;
   engine::EngineStats last_scraped_;
 
+  BlockFeed block_feed_;
   std::jthread publisher_;
   std::unique_ptr<engine::Engine> engine_;
 };
