@@ -20,6 +20,7 @@ Result<ReplicaLease> Balancer::choose(const ChooseRequest& request) {
   };
   const Target::Query query{.sticky_key = request.sticky_key,
                             .prefix = request.prefix,
+                            .blocks = request.blocks,
                             .excluded = request.excluded,
                             .fingerprint = request.fingerprint,
                             .model = request.model};
@@ -44,14 +45,24 @@ Result<ReplicaLease> Balancer::choose(const ChooseRequest& request) {
   return target->choose(query);
 }
 
-void Balancer::learn_fingerprint(const ReplicaInfo& replica, const std::string& model,
-                                 const std::string& fingerprint) {
+std::shared_ptr<ReplicaState> Balancer::find(const ReplicaInfo& replica) const {
   const auto snapshot = snapshot_();
   const auto upstream = snapshot->upstreams().find(replica.upstream);
-  if (upstream == snapshot->upstreams().end()) return;
+  if (upstream == snapshot->upstreams().end()) return nullptr;
   for (const auto& each : *upstream->second->replicas()) {
-    if (each->info().name == replica.name) each->learn_fingerprint(model, fingerprint);
+    if (each->info().name == replica.name) return each;
   }
+  return nullptr;
+}
+
+void Balancer::learn_fingerprint(const ReplicaInfo& replica, const std::string& model,
+                                 const std::string& fingerprint) {
+  if (const auto found = find(replica)) found->learn_fingerprint(model, fingerprint);
+}
+
+std::string Balancer::known_fingerprint(const ReplicaInfo& replica, const std::string& model) {
+  const auto found = find(replica);
+  return found ? found->fingerprint(model) : std::string();
 }
 
 }  // namespace sluice::gateway

@@ -19,8 +19,11 @@ class Balancer : public ReplicaChooser {
   Result<ReplicaLease> choose(const ChooseRequest& request) override;
   void learn_fingerprint(const ReplicaInfo& replica, const std::string& model,
                          const std::string& fingerprint) override;
+  std::string known_fingerprint(const ReplicaInfo& replica, const std::string& model) override;
 
  private:
+  std::shared_ptr<ReplicaState> find(const ReplicaInfo& replica) const;
+
   const CurrentSnapshot snapshot_;
 };
 

@@ -52,6 +52,12 @@ void Gateway::set_gauges() {
           usable);
     gauge("sluice_gateway_outstanding_requests", "Requests at an upstream's replicas.", labels,
           outstanding);
+    if (const auto blocks = upstream->blocks()) {
+      gauge("sluice_gateway_block_streams", "Replicas that tell what their prefix cache holds.",
+            labels, static_cast<double>(blocks->synced()));
+      gauge("sluice_gateway_blocks_known", "Blocks of prefix caches that the balancer knows of.",
+            labels, static_cast<double>(blocks->directory().known()));
+    }
   }
   for (const auto& route : current->routes()) {
     const std::string& name = route->settings().name;

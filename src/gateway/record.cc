@@ -72,6 +72,9 @@ std::string access_line(const RequestRecord& r, Duration took) {
   if (r.waited > Duration::zero()) {
     fmt::format_to(std::back_inserter(out), R"(,"waited_ms":{})", milliseconds(r.waited));
   }
+  if (r.tokenized > Duration::zero()) {
+    fmt::format_to(std::back_inserter(out), R"(,"tokenize_ms":{})", milliseconds(r.tokenized));
+  }
   if (r.first_byte > Duration::zero()) {
     fmt::format_to(std::back_inserter(out), R"(,"first_byte_ms":{})", milliseconds(r.first_byte));
   }

@@ -35,6 +35,7 @@ struct RequestRecord {
   double unix_began = 0;
   Duration first_byte{};  // 0: none
   Duration waited{};      // in the queue
+  Duration tokenized{};   // while the prompt's tokens were found out; 0: they were not
   int status = 0;
   int attempts = 0;
   bool stream = false;

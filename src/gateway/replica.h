@@ -4,6 +4,7 @@
 // OpenAI-compatible server is a foreign one, to which requests are passed on as they came.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -61,6 +62,7 @@ class ReplicaLease {
   ReplicaLease(ReplicaLease&& other) noexcept
       : replica_(std::move(other.replica_)),
         release_(std::exchange(other.release_, nullptr)),
+        held_(std::move(other.held_)),
         result_(other.result_),
         to_first_token_(other.to_first_token_) {}
   ReplicaLease& operator=(ReplicaLease&&) = delete;
@@ -72,10 +74,13 @@ class ReplicaLease {
   const std::shared_ptr<const ReplicaInfo>& replica_ptr() const { return replica_; }
   void report(UseResult result) { result_ = result; }
   void report_first_token(Duration after) { to_first_token_ = after; }
+  // Is let go when the lease ends.
+  void hold(std::shared_ptr<const void> what) { held_ = std::move(what); }
 
  private:
   std::shared_ptr<const ReplicaInfo> replica_;
   Release release_;
+  std::shared_ptr<const void> held_;
   UseResult result_ = UseResult::kAnswered;
   Duration to_first_token_{};
 };
@@ -92,6 +97,9 @@ struct ChooseRequest {
   // request that is tried again stays where it was.
   std::string_view upstream = {};
   std::span<const std::pair<std::string, std::string>> headers = {};  // that a split may look at
+  // The prompt's blocks as the runtimes of that upstream name them (block_chain()); empty: not
+  // known.
+  std::span<const uint64_t> blocks = {};
 };
 
 // Thread-safe; a choice takes microseconds and never blocks.
@@ -107,6 +115,11 @@ class ReplicaChooser {
     static_cast<void>(replica);
     static_cast<void>(model);
     static_cast<void>(fingerprint);
+  }
+  // What was learned last; empty: nothing.
+  virtual std::string known_fingerprint(const ReplicaInfo& replica, const std::string& model) {
+    static_cast<void>(model);
+    return replica.fingerprint;
   }
 };
 

@@ -56,6 +56,11 @@ class Route {
     return targets_.front()->upstream().settings()->kind == plan::UpstreamKind::kSluice;
   }
 
+  // Requests go where their prompts' blocks are, as the replicas tell it.
+  bool exact() const {
+    return sluice() && settings_.policy == plan::Policy::kPrefixAffinity && settings_.prefix.exact;
+  }
+
   // The branch for a request. Null when no branch has a replica.
   Target* split(std::string_view sticky_key, FindHeader header);
   Target* target(std::string_view upstream) const;  // null when it is none of the route's

@@ -85,11 +85,25 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
       if (!model.ends_with('*')) models_[model] = true;
     }
   }
+  want_blocks();
   for (const plan::Tenant& tenant : plan_->tenants) {
     for (const plan::ApiKey& key : tenant.keys) {
       keys_.emplace(key.digest.hex(), KeyEntry{key.digest, {&tenant, &key}});
     }
   }
+}
+
+// What the replicas' caches hold is asked for where some route goes by it.
+void Snapshot::want_blocks() {
+  std::map<std::string_view, size_t> capacities;
+  for (const auto& route : routes_) {
+    if (!route->exact()) continue;
+    for (const auto& target : route->targets()) {
+      size_t& capacity = capacities[target->upstream().name()];
+      capacity = std::max(capacity, static_cast<size_t>(route->settings().prefix.index_blocks));
+    }
+  }
+  for (const auto& [name, upstream] : upstreams_) upstream->want_blocks(capacities[name]);
 }
 
 Route* Snapshot::find_route(std::string_view name) const {

@@ -60,6 +60,8 @@ class Snapshot {
   std::string_view model_label(std::string_view model) const;
 
  private:
+  void want_blocks();
+
   struct KeyEntry {
     SecretDigest digest;
     Caller caller;

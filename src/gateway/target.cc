@@ -11,7 +11,7 @@ namespace sluice::gateway {
 
 std::string_view decision_name(Decision decision) {
   constexpr std::array<std::string_view, kDecisions> kNames = {
-      "only", "policy", "sticky", "affinity", "unbalanced", "no_prefix"};
+      "only", "policy", "sticky", "affinity", "unbalanced", "no_prefix", "exact"};
   return kNames[static_cast<size_t>(decision)];
 }
 
@@ -60,8 +60,7 @@ Result<ReplicaLease> Target::choose(const Query& query) {
     Decision why = Decision::kOnly;
     const size_t at = candidates.size() == 1 ? 0 : pick(candidates, query, why);
     if (auto lease = candidates[at]->acquire(settings_.model, clock_)) {
-      if (memory_->index && !query.prefix.empty())
-        memory_->index->insert(query.prefix, candidates[at]->slot());
+      remember(*lease, query, candidates[at]->slot());
       (*memory_->decisions)[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
       return std::move(*lease);
     }
@@ -70,6 +69,16 @@ Result<ReplicaLease> Target::choose(const Query& query) {
   return fail(Code::kUnavailable,
               fmt::format("no replica of '{}' can take requests now", upstream_->name()), {},
               "no_replica");
+}
+
+// The prompt is going to be where it is sent.
+void Target::remember(ReplicaLease& lease, const Query& query, size_t slot) const {
+  const auto blocks = query.blocks.empty() ? nullptr : upstream_->blocks();
+  if (blocks) {
+    lease.hold(blocks->directory().promise(query.blocks, slot));
+  } else if (memory_->index && !query.prefix.empty()) {
+    memory_->index->insert(query.prefix, slot);
+  }
 }
 
 size_t Target::pick(const Candidates& candidates, const Query& query, Decision& why) {
@@ -86,7 +95,7 @@ size_t Target::pick(const Candidates& candidates, const Query& query, Decision& 
     case plan::Policy::kPowerOfTwo:
       return power_of_two(candidates);
     case plan::Policy::kPrefixAffinity:
-      return by_prefix(candidates, query.prefix, why);
+      return by_prefix(candidates, query, why);
     case plan::Policy::kLeastOutstanding:
       break;
   }
@@ -160,8 +169,7 @@ size_t Target::power_of_two(const Candidates& candidates) {
   return load(b) < load(a) ? b : a;
 }
 
-size_t Target::by_prefix(const Candidates& candidates, std::span<const PrefixHash> prefix,
-                         Decision& why) {
+size_t Target::by_prefix(const Candidates& candidates, const Query& query, Decision& why) {
   int most = 0;
   int fewest = candidates.front()->outstanding();
   SlotSet among;
@@ -176,12 +184,15 @@ size_t Target::by_prefix(const Candidates& candidates, std::span<const PrefixHas
     why = Decision::kUnbalanced;
     return least(candidates);
   }
-  const PrefixIndex::Match match = memory_->index->find(prefix, among);
+  const auto blocks = query.blocks.empty() ? nullptr : upstream_->blocks();
+  if (!blocks && query.prefix.empty()) return least(candidates);  // it has no prompt
+  const PrefixMatch match = blocks ? blocks->directory().find(query.blocks, among)
+                                   : memory_->index->find(query.prefix, among);
   if (match.blocks == 0) {
     why = Decision::kNoPrefix;
     return least(candidates);
   }
-  why = Decision::kAffinity;
+  why = blocks ? Decision::kExact : Decision::kAffinity;
   size_t best = candidates.size();
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (!match.slots.has(candidates[i]->slot())) continue;

@@ -23,8 +23,8 @@
 namespace sluice::gateway {
 
 // Why a replica was chosen; label values of a metric.
-enum class Decision { kOnly, kPolicy, kSticky, kAffinity, kUnbalanced, kNoPrefix };
-inline constexpr size_t kDecisions = 6;
+enum class Decision { kOnly, kPolicy, kSticky, kAffinity, kUnbalanced, kNoPrefix, kExact };
+inline constexpr size_t kDecisions = 7;
 std::string_view decision_name(Decision decision);
 
 // Decisions that no metric has been told of yet.
@@ -52,6 +52,7 @@ class Target {
   struct Query {
     std::string_view sticky_key = {};
     std::span<const PrefixHash> prefix = {};
+    std::span<const uint64_t> blocks = {};  // not empty: used instead of `prefix`
     std::span<const std::string> excluded = {};
     std::string_view fingerprint = {};
     std::string_view model = {};  // the client's
@@ -82,7 +83,8 @@ class Target {
   size_t weighted(const Candidates& candidates);
   size_t least(const Candidates& candidates);
   size_t power_of_two(const Candidates& candidates);
-  size_t by_prefix(const Candidates& candidates, std::span<const PrefixHash> prefix, Decision& why);
+  size_t by_prefix(const Candidates& candidates, const Query& query, Decision& why);
+  void remember(ReplicaLease& lease, const Query& query, size_t slot) const;
   static size_t by_key(const Candidates& candidates, std::string_view key);
 
   const std::shared_ptr<Upstream> upstream_;

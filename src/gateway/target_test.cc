@@ -272,6 +272,127 @@ TEST(PrefixIndex, IsBoundedAndForgetsTheOldestFirst) {
   EXPECT_LT(known, 20);
 }
 
+std::vector<uint64_t> tags_of(uint64_t seed, size_t blocks) {
+  std::vector<uint64_t> tags;
+  for (const PrefixHash& hash : chain_of(seed, blocks)) tags.push_back(prefix_tag(hash));
+  return tags;
+}
+
+TEST(BlockDirectory, KnowsWhoHoldsTheLongestBeginningToTheBlock) {
+  const auto directory = std::make_shared<BlockDirectory>(1 << 12);
+  SlotSet all;
+  for (size_t i = 0; i < 3; ++i) all.add(i);
+  const auto chain = tags_of(1, 100);
+  directory->change(std::span(chain).first(10), 0, true);
+  directory->change(std::span(chain).first(53), 1, true);
+  auto match = directory->find(chain, all);
+  EXPECT_EQ(match.blocks, 53u) << "between two checkpoints";
+  EXPECT_TRUE(match.slots.has(1) && !match.slots.has(0));
+  match = directory->find(std::span(chain).first(10), all);
+  EXPECT_TRUE(match.slots.has(0) && match.slots.has(1));
+  // The end of a prefix is evicted before its start.
+  directory->change(std::span(chain).subspan(20), 1, false);
+  EXPECT_EQ(directory->find(chain, all).blocks, 20u);
+  EXPECT_EQ(directory->known(), 20u);
+  directory->forget(1);
+  EXPECT_EQ(directory->find(chain, all).blocks, 10u);
+  EXPECT_EQ(directory->find(tags_of(2, 100), all).blocks, 0u);
+  EXPECT_EQ(directory->find({}, all).blocks, 0u);
+}
+
+TEST(BlockDirectory, WhatIsUnderWayCountsUntilItIsOver) {
+  const auto directory = std::make_shared<BlockDirectory>(1 << 12);
+  SlotSet all;
+  all.add(0);
+  all.add(1);
+  const auto chain = tags_of(1, 40);
+  auto promise = directory->promise(chain, 1);
+  EXPECT_EQ(directory->find(chain, all).blocks, 40u);
+  EXPECT_EQ(directory->known(), 0u) << "nobody holds them yet";
+  directory->change(std::span(chain).first(30), 1, true);
+  promise.reset();
+  EXPECT_EQ(directory->find(chain, all).blocks, 30u);
+  directory->change(chain, 1, false);
+  EXPECT_EQ(directory->find(chain, all).blocks, 0u);
+}
+
+TEST(BlockDirectory, FindsWhatAModelOfItFinds) {
+  const auto directory = std::make_shared<BlockDirectory>(1 << 14);
+  constexpr size_t kSlots = 5;
+  constexpr size_t kChains = 8;
+  std::array<std::array<size_t, kChains>, kSlots> held{};  // blocks of each chain
+  std::vector<std::vector<uint64_t>> chains;
+  for (uint64_t i = 0; i < kChains; ++i) chains.push_back(tags_of(i, 60));
+  SlotSet all;
+  for (size_t i = 0; i < kSlots; ++i) all.add(i);
+  Rng rng(9);
+  for (int round = 0; round < 3000; ++round) {
+    const size_t slot = rng.below(kSlots);
+    const size_t chain = rng.below(kChains);
+    size_t& now = held[slot][chain];
+    const size_t next = rng.below(61);
+    const auto tags = std::span(chains[chain]);
+    if (next > now) directory->change(tags.subspan(now, next - now), slot, true);
+    if (next < now) directory->change(tags.subspan(next, now - next), slot, false);
+    now = next;
+    size_t longest = 0;
+    for (const auto& each : held) longest = std::max(longest, each[chain]);
+    const PrefixMatch match = directory->find(tags, all);
+    ASSERT_EQ(match.blocks, longest);
+    for (size_t i = 0; i < kSlots && longest > 0; ++i) {
+      ASSERT_EQ(match.slots.has(i), held[i][chain] == longest);
+    }
+  }
+}
+
+TEST(UpstreamBlocks, NamesPromptsAsTheirReplicasDo) {
+  UpstreamBlocks blocks(1 << 12);
+  EXPECT_FALSE(blocks.shape("m"));
+  const api::BlockHello hello{.models = {{{"m", "alias"}, "fp", 4}, {{"other"}, "fp", 4}}};
+  blocks.on_event(0, hello);
+  EXPECT_FALSE(blocks.shape("m")) << "not all was told yet";
+  // What the engine does with a prompt of nine tokens.
+  const std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const PrefixHash first = extend_prefix(prompt_salt("t", "s"), std::span(tokens).first(4));
+  const PrefixHash second = extend_prefix(first, std::span(tokens).subspan(4, 4));
+  const std::vector<uint64_t> held = {prefix_tag(first), prefix_tag(second)};
+  blocks.on_event(0, api::BlockChanges{.model = 0, .stored = true, .tags = held});
+  blocks.on_event(0, api::BlocksSynced{});
+  const auto shape = blocks.shape("alias");
+  ASSERT_TRUE(shape);
+  EXPECT_EQ(shape->block_size, 4);
+  SlotSet all;
+  all.add(0);
+  const auto found = [&](const BlockShape& s, std::string_view tenant, std::string_view salt) {
+    return blocks.directory().find(block_chain(tokens, s, tenant, salt), all).blocks;
+  };
+  EXPECT_EQ(found(*shape, "t", "s"), 2u);
+  EXPECT_EQ(found(*shape, "u", "s"), 0u);
+  EXPECT_EQ(found(*shape, "t", ""), 0u);
+  EXPECT_EQ(found(*blocks.shape("other"), "t", "s"), 0u) << "another model's blocks";
+  EXPECT_FALSE(blocks.shape("none"));
+  EXPECT_EQ(blocks.synced(), 1u);
+  blocks.on_lost(0);
+  EXPECT_EQ(found(*shape, "t", "s"), 0u);
+  EXPECT_FALSE(blocks.shape("m"));
+}
+
+TEST(PrefixAffinity, GoesWhereTheBlocksAreSaidToBe) {
+  Bench bench(plan::Policy::kPrefixAffinity, upstream_of(4));
+  bench.upstream->want_blocks(1 << 12);
+  const auto chain = tags_of(1, 20);
+  auto& directory = bench.upstream->blocks()->directory();
+  directory.change(chain, 2, true);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(bench.choose({.blocks = chain, .model = ""}), "r2");
+  EXPECT_EQ(bench.target->take_decisions(Decision::kExact), 3u);
+  directory.change(chain, 2, false);
+  EXPECT_EQ(bench.choose({.blocks = chain, .model = ""}), "r2") << "while they are under way";
+  bench.held.clear();
+  EXPECT_EQ(directory.find(chain, {{~uint64_t{0}, 0}}).blocks, 0u);
+  bench.choose({.blocks = chain, .model = ""});
+  EXPECT_EQ(bench.target->take_decisions(Decision::kNoPrefix), 1u);
+}
+
 TEST(PrefixAffinity, FollowsThePrefixUntilTheLoadIsSkewed) {
   Bench bench(plan::Policy::kPrefixAffinity, upstream_of(4),
               {.imbalance = 8, .imbalance_ratio = 2});

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "api/internal_request.h"
 #include "base/json.h"
@@ -148,13 +150,13 @@ bool UnbrokenBackend::ready() const {
 }
 
 // Any replica knows the tokenizer; another one is asked when the first cannot be.
-Result<std::string> UnbrokenBackend::ask(
-    const std::string& model, std::string_view path,
+Result<UnbrokenBackend::Answered> UnbrokenBackend::ask(
+    const Choose& choose, const std::string& model, std::string_view path,
     const std::function<std::string(const std::string& model)>& body) const {
   std::vector<std::string> excluded;
   Status last(Code::kUnavailable, "no server for this model can be reached");
   for (int i = 0; i < kAsked; ++i) {
-    auto lease = choose(model, excluded);
+    auto lease = choose(excluded);
     if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
     const ReplicaInfo& replica = lease->replica();
     auto response =
@@ -165,7 +167,9 @@ Result<std::string> UnbrokenBackend::ask(
                        .timeout = kTokenizePatience,
                        .tls = replica.tls,
                        .tls_name = replica.tls_name});
-    if (response && response->status == 200) return std::move(response->body);
+    if (response && response->status == 200) {
+      return Answered{std::move(response->body), lease->replica_ptr()};
+    }
     if (response && response->status < 500 && response->status != 429) {
       return std::unexpected(read_refusal(response->status, response->body));
     }
@@ -184,20 +188,67 @@ Result<std::string> UnbrokenBackend::ask(
 
 Result<completion::TokenizeResult> UnbrokenBackend::tokenize(
     const completion::TokenizeRequest& request) const {
-  SLUICE_ASSIGN_OR_RETURN(const std::string body,
-                          ask(request.model, "tokenize", [&](const std::string& model) {
-                            completion::TokenizeRequest named = request;
-                            named.model = model;
-                            return api::write_tokenize_request(named);
-                          }));
-  return api::read_tokenize_result(body);
+  SLUICE_ASSIGN_OR_RETURN(const Answered answer,
+                          ask([&](const auto& excluded) { return choose(request.model, excluded); },
+                              request.model, "tokenize",
+                              [&](const std::string& model) {
+                                completion::TokenizeRequest named = request;
+                                named.model = model;
+                                return api::write_tokenize_request(named);
+                              }));
+  return api::read_tokenize_result(answer.body);
+}
+
+Result<TokenizedPrompts> UnbrokenBackend::tokenize_prompts(const UnbrokenRoute& route,
+                                                           const completion::Request& request,
+                                                           size_t prompts) {
+  const TimePoint began = clock_.now();
+  ReplicaChooser& chooser = route.chooser ? *route.chooser : chooser_;
+  const auto choose = [&](const std::vector<std::string>& excluded) {
+    return chooser.choose({.route = route.name,
+                           .sticky_key = route.sticky_key,
+                           .prefix = {},
+                           .excluded = excluded,
+                           .fingerprint = {},
+                           .model = request.model,
+                           .upstream = route.upstream});
+  };
+  TokenizedPrompts found{.upstream = route.upstream, .model = {}, .fingerprint = {}, .tokens = {}};
+  found.tokens.resize(std::min(prompts, request.prompts.size()));
+  for (size_t i = 0; i < found.tokens.size(); ++i) {
+    if (std::holds_alternative<completion::TokenPrompt>(request.prompts[i])) continue;
+    SLUICE_ASSIGN_OR_RETURN(
+        const Answered answer,
+        ask(choose, request.model, "tokenize", [&](const std::string& model) {
+          return api::write_tokenize_request({.model = model, .prompt = request.prompts[i]});
+        }));
+    SLUICE_ASSIGN_OR_RETURN(auto result, api::read_tokenize_result(answer.body));
+    const ReplicaInfo& replica = *answer.replica;
+    const std::string& model = replica.model.empty() ? request.model : replica.model;
+    std::string fingerprint = chooser.known_fingerprint(replica, model);
+    const bool first = found.model.empty();
+    // By one tokenizer all of them, or none is of use as ids.
+    if (!first && (replica.upstream != found.upstream || fingerprint != found.fingerprint)) {
+      fingerprint.clear();
+    }
+    found.upstream = replica.upstream;
+    found.model = model;
+    found.fingerprint = std::move(fingerprint);
+    found.tokens[i] = std::move(result.tokens);
+  }
+  metrics_.on_tokenized(clock_.now() - began);
+  return found;
 }
 
 Result<std::string> UnbrokenBackend::detokenize(const std::string& model,
                                                 const std::vector<int32_t>& tokens) const {
-  return ask(model, "detokenize", [&](const std::string& name) {
-    return api::write_detokenize_request({.model = name, .tokens = tokens});
-  });
+  SLUICE_ASSIGN_OR_RETURN(
+      Answered answer,
+      ask([&](const auto& excluded) { return choose(model, excluded); }, model, "detokenize",
+          [&](const std::string& name) {
+            return api::write_detokenize_request({.model = name, .tokens = tokens});
+          }));
+  return std::move(answer.body);
 }
 
 }  // namespace sluice::gateway

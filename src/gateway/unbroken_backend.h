@@ -48,6 +48,10 @@ class UnbrokenBackend final : public completion::Backend {
       std::shared_ptr<completion::ResponseSink> sink);
   Result<completion::TokenizeResult> tokenize(
       const completion::TokenizeRequest& request) const override;
+  // The prompts of a request, up to the first `prompts` of them, by a replica of the upstream that
+  // the route names. Waits for it.
+  Result<TokenizedPrompts> tokenize_prompts(const UnbrokenRoute& route,
+                                            const completion::Request& request, size_t prompts);
   Result<std::string> detokenize(const std::string& model,
                                  const std::vector<int32_t>& tokens) const override;
   bool ready() const override;
@@ -62,8 +66,15 @@ class UnbrokenBackend final : public completion::Backend {
                                         const ReplicaIdentity& identity) const;
   Result<completion::ModelCard> ask_for_card(const std::string& name) const;
   void refresh(const std::string& name) const;
-  Result<std::string> ask(const std::string& model, std::string_view path,
-                          const std::function<std::string(const std::string& model)>& body) const;
+
+  // Who is asked, but for those who were already.
+  using Choose = std::function<Result<ReplicaLease>(const std::vector<std::string>& excluded)>;
+  struct Answered {
+    std::string body;
+    std::shared_ptr<const ReplicaInfo> replica;
+  };
+  Result<Answered> ask(const Choose& choose, const std::string& model, std::string_view path,
+                       const std::function<std::string(const std::string& model)>& body) const;
 
   const UnbrokenRoutes& routes_;
   ReplicaChooser& chooser_;

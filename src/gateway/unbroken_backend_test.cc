@@ -215,7 +215,7 @@ TEST(ModelCards, KnownOnesAreGivenWhileTheyAreAskedForAgain) {
 }
 
 TEST(ReplicaIdentity, OddBodiesAreRefused) {
-  const std::string good = FakeReplica::identity().body;
+  const std::string good = FakeReplica().identity().body;
   ASSERT_TRUE(parse_identity(good));
   EXPECT_EQ(parse_identity(good)->load.running, 1);
   for (const char* part : {"ready", "models", "load", "fingerprint", "max_model_len", "waiting"}) {

@@ -8,6 +8,7 @@
 #include "gateway/balancer.h"
 #include "gateway/forward.h"
 #include "gateway/paid_sink.h"
+#include "gateway/place_waiter.h"
 #include "gateway/text_prefix.h"
 #include "gateway/unbroken_origin.h"
 #include "net/event_loop.h"
@@ -88,7 +89,8 @@ class UnbrokenFront::Backend final : public completion::Backend {
     request.tenant = origin.caller.tenant_name();
     const TimePoint latest = origin.record.began + origin.route->settings().timeouts.total;
     request.deadline = std::min(request.deadline.value_or(latest), latest);
-    SLUICE_ASSIGN_OR_RETURN(sink, front_.paid(request, std::move(sink)));
+    SLUICE_RETURN_IF_ERROR(front_.find_tokens(request, route));
+    SLUICE_ASSIGN_OR_RETURN(sink, front_.paid(route, request, std::move(sink)));
     return unbroken_.generate_on(std::move(route), std::move(request), std::move(sink));
   }
 
@@ -100,47 +102,23 @@ class UnbrokenFront::Backend final : public completion::Backend {
 class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::Entry> {
  public:
   Entry(UnbrokenFront& front, net::EventLoop& loop, RelayRequest request)
-      : front_(front),
-        loop_(loop),
-        request_(std::move(request)),
-        asked_at_(front.host_.clock.now()),
-        wait_(loop, [this] { on_wait_over(); }) {}
+      : front_(front), loop_(loop), request_(std::move(request)) {}
 
   void ask() {
     self_ = shared_from_this();
     request_.responder->on_close([weak = weak_from_this()] {
       if (const auto alive = weak.lock()) alive->loop_.post([alive] { alive->on_client_gone(); });
     });
-    Admission::Asker asker{.tenant = std::string(request_.caller.tenant_name())};
-    if (request_.caller.tenant != nullptr) {
-      asker.priority = request_.caller.tenant->priority;
-      asker.weight = request_.caller.tenant->weight;
-    }
-    // Granted inside ask(), or later on the thread of whoever leaves: that may serve another loop,
-    // and those who enter one after another must not stand on each other's stack.
-    auto granted = [weak = weak_from_this(), loop = &loop_](Admission::Permit permit) {
-      auto kept = std::make_shared<Admission::Permit>(std::move(permit));
-      const auto enter = [weak, kept] {
-        if (const auto alive = weak.lock()) alive->enter(std::move(*kept));
-      };
-      const auto self = loop->on_thread() ? weak.lock() : nullptr;
-      self && self->asking_ ? enter() : loop->post(enter);
-    };
-    const auto admission = request_.route->memory()->admission;
-    asking_ = true;
-    const auto ticket = admission->ask(asker, std::move(granted));
-    asking_ = false;
-    if (!ticket) return refuse(ticket.error());
-    if (*ticket == 0) return;
-    ticket_ = *ticket;
-    wait_.set(asked_at_ + request_.route->settings().queue.max_wait);
+    waiter_ =
+        PlaceWaiter::ask(loop_, front_.host_.clock, *request_.route, request_.caller,
+                         [self = self_](Result<Admission::Permit> place, Duration waited) {
+                           self->request_.record.waited = waited;
+                           place ? self->enter(*std::move(place)) : self->refuse(place.error());
+                         });
   }
 
  private:
   void enter(Admission::Permit permit) {
-    if (!self_) return;
-    if (ticket_ != 0) request_.record.waited = front_.host_.clock.now() - asked_at_;
-    ticket_ = 0;
     auto origin = std::make_shared<UnbrokenOrigin>();
     origin->route = request_.route;
     origin->caller = request_.caller;
@@ -157,31 +135,17 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     auto responder = std::make_shared<RecordingResponder>(std::move(request_.responder),
                                                           front_.host_, std::move(origin));
     auto endpoints = front_.endpoints_;
-    leave();
+    self_.reset();
     if (auto refusal = endpoints->refuse(http)) return responder->send(*std::move(refusal));
     endpoints->handle(std::move(http), std::move(responder));
   }
 
-  void on_wait_over() {
-    if (!self_ || !withdraw()) return;
-    loop_.post([kept = self_] {});  // it must not end inside its own timer
-    request_.record.waited = front_.host_.clock.now() - asked_at_;
-    refuse({Code::kResourceExhausted,
-            "waited too long for a place; try again later",
-            {},
-            "queue_timeout"});
-  }
-
   void on_client_gone() {
-    if (!self_ || !withdraw()) return;
+    if (!self_ || !waiter_->withdraw()) return;
+    request_.record.waited = front_.host_.clock.now() - request_.record.began;
     request_.record.ending = Ending::kClientGone;
     front_.host_.on_over(request_.record);
-    leave();
-  }
-
-  bool withdraw() {
-    const uint64_t ticket = std::exchange(ticket_, 0);
-    return ticket != 0 && request_.route->memory()->admission->withdraw(ticket);
+    self_.reset();
   }
 
   void refuse(const Status& status) {
@@ -193,11 +157,6 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     request_.record.bytes_out = response.body.size();
     request_.responder->send(std::move(response));
     front_.host_.on_over(request_.record);
-    leave();
-  }
-
-  void leave() {
-    wait_.disarm();
     self_.reset();
   }
 
@@ -224,11 +183,8 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
   UnbrokenFront& front_;
   net::EventLoop& loop_;
   RelayRequest request_;
-  const TimePoint asked_at_;
   std::shared_ptr<Entry> self_;  // until it has a place or is refused
-  uint64_t ticket_ = 0;
-  bool asking_ = false;
-  net::EventLoop::Timer wait_;
+  std::shared_ptr<PlaceWaiter> waiter_;
 };
 
 UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser,
@@ -246,9 +202,42 @@ UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaC
 
 UnbrokenFront::~UnbrokenFront() = default;
 
-// How many tokens the prompts have is asked of a replica where a limit depends on it.
-Result<TokenUse> UnbrokenFront::most_use(const UnbrokenOrigin& origin,
-                                         completion::Request& request) const {
+completion::Backend& UnbrokenFront::backend() { return *backend_; }
+
+Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenRoute& route) {
+  const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
+  const bool counts = quota_() != nullptr && Quota::counts_tokens(origin->caller);
+  if (!counts && !origin->route->exact()) return {};
+  Target* target = origin->route->split(
+      route.sticky_key, [&](std::string_view name) { return header_of(route.headers, name); });
+  if (target == nullptr) {
+    if (!counts) return {};  // the run waits for somebody
+    return fail(Code::kUnavailable, "no server for this model can be reached", {}, "no_replica");
+  }
+  route.upstream = target->upstream().name();
+  const std::string& asked = target->settings().model;
+  const auto blocks = origin->route->exact() ? target->upstream().blocks() : nullptr;
+  const auto shape = blocks ? blocks->shape(asked.empty() ? request.model : asked) : std::nullopt;
+  if (!counts && !shape) return {};
+  const TimePoint began = host_.clock.now();
+  auto found = unbroken_.tokenize_prompts(route, request, counts ? request.prompts.size() : 1);
+  if (found) {
+    route.tokenized = std::make_shared<const TokenizedPrompts>(*std::move(found));
+    const std::lock_guard lock(origin->mutex);
+    origin->record.tokenized = host_.clock.now() - began;
+  } else if (counts || found.error().code() != Code::kUnavailable) {
+    return std::unexpected(std::move(found).error());
+  }
+  if (shape) {
+    const auto tokens = known_tokens(request, route.tokenized.get(), 0);
+    route.blocks =
+        block_chain(computed_tokens(request, tokens), *shape, request.tenant, request.cache_salt);
+  }
+  return {};
+}
+
+TokenUse UnbrokenFront::most_use(const UnbrokenOrigin& origin, const UnbrokenRoute& route,
+                                 completion::Request& request) {
   TokenUse most;
   const bool counts = Quota::counts_tokens(origin.caller);
   if (counts && !request.sampling.max_tokens) {
@@ -257,24 +246,19 @@ Result<TokenUse> UnbrokenFront::most_use(const UnbrokenOrigin& origin,
   most.completion = int64_t{request.sampling.max_tokens.value_or(0)} * request.choices_per_prompt *
                     std::ssize(request.prompts);
   if (!counts) return most;
-  for (const completion::Prompt& prompt : request.prompts) {
-    if (const auto* tokens = std::get_if<completion::TokenPrompt>(&prompt)) {
-      most.prompt += std::ssize(tokens->tokens);
-      continue;
-    }
-    SLUICE_ASSIGN_OR_RETURN(const auto counted,
-                            unbroken_.tokenize({.model = request.model, .prompt = prompt}));
-    most.prompt += std::ssize(counted.tokens);
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    most.prompt += std::ssize(known_tokens(request, route.tokenized.get(), i));
   }
   return most;
 }
 
 Result<std::shared_ptr<completion::ResponseSink>> UnbrokenFront::paid(
-    completion::Request& request, std::shared_ptr<completion::ResponseSink> sink) {
+    const UnbrokenRoute& route, completion::Request& request,
+    std::shared_ptr<completion::ResponseSink> sink) {
   Quota* quota = quota_();
   const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
   if (quota == nullptr || origin->caller.tenant == nullptr) return sink;
-  SLUICE_ASSIGN_OR_RETURN(const TokenUse most, most_use(*origin, request));
+  const TokenUse most = most_use(*origin, route, request);
   auto grant =
       quota->reserve(origin->caller, origin->route->settings(), origin->record.model_label, most);
   {

@@ -41,6 +41,9 @@ class UnbrokenFront final : public UnbrokenRoutes {
   // On the loop that the request came in on. Never blocks.
   void answer(RelayRequest request);
 
+  // Requests of other doors than HTTP's: their context is an UnbrokenOrigin, permit and all.
+  completion::Backend& backend();
+
   Result<UnbrokenRoute> route(const completion::Request& request) const override;
   Result<std::string> route_of_model(const std::string& model) const override;
   std::vector<std::string> models() const override;
@@ -49,10 +52,14 @@ class UnbrokenFront final : public UnbrokenRoutes {
   class Entry;
   class Backend;
 
-  Result<TokenUse> most_use(const UnbrokenOrigin& origin, completion::Request& request) const;
+  // Chooses the branch and finds out the prompts' tokens, where a limit or the balancer needs them.
+  Outcome find_tokens(const completion::Request& request, UnbrokenRoute& route);
+  static TokenUse most_use(const UnbrokenOrigin& origin, const UnbrokenRoute& route,
+                           completion::Request& request);
   // The sink by which the caller pays, after its limits have let the request in.
   Result<std::shared_ptr<completion::ResponseSink>> paid(
-      completion::Request& request, std::shared_ptr<completion::ResponseSink> sink);
+      const UnbrokenRoute& route, completion::Request& request,
+      std::shared_ptr<completion::ResponseSink> sink);
 
   RelayHost& host_;
   const CurrentSnapshot snapshot_;

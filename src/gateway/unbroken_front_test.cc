@@ -9,12 +9,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/files.h"
 #include "gateway/fake_replica_test_support.h"
 #include "gateway/gateway.h"
 #include "gateway/gateway_test_support.h"
+#include "gateway/running_front_test_support.h"
 #include "net/test_support.h"
 
 namespace sluice::gateway {
@@ -22,55 +24,10 @@ namespace {
 
 using net::testing::Signal;
 using testing::FakeReplica;
+using testing::kAsk;
 using testing::Mishap;
-
-constexpr const char* kAsk = R"({"model":"m","prompt":"x","max_tokens":12,"stream":true})";
-
-std::string plan_text(const std::vector<std::string>& urls, const std::string& route = "r",
-                      const std::string& more = "") {
-  std::string text =
-      "upstreams:\n  - name: u\n    kind: sluice\n    internal_token: {env: T}\n"
-      "    health: {active: false}\n    endpoints:\n";
-  for (size_t i = 0; i < urls.size(); ++i) {
-    text += "      - {url: \"" + urls[i] + "\", name: r" + std::to_string(i) + "}\n";
-  }
-  return text + "routes:\n  - name: " + route +
-         "\n    public: true\n    policy: round_robin\n    targets: [{upstream: u}]\n" + more;
-}
-
-struct RunningFront {
-  explicit RunningFront(const std::string& yaml)
-      : loop(*net::EventLoop::create()),
-        gateway(
-            std::make_shared<Gateway>(testing::plan_of(yaml), std::vector{loop}, workers, metrics)),
-        front(
-            gateway->relay_host(), [this] { return gateway->snapshot(); }, gateway->chooser(),
-            workers, metrics) {
-    gateway->set_sluice_handler([this](RelayRequest request) { front.answer(std::move(request)); });
-    EXPECT_TRUE(gateway->open());
-    net::ServerOptions options;
-    options.loops = {loop};
-    server = *net::HttpServer::start(std::move(options), gateway);
-  }
-
-  std::string url(std::string_view path) const {
-    return "http://127.0.0.1:" + std::to_string(server->port()) + std::string(path);
-  }
-  net::HttpResponse post(std::string body, std::string path = "/v1/completions") {
-    auto response = client.fetch({.method = "POST", .url = url(path), .body = std::move(body)});
-    if (!response) ADD_FAILURE() << response.error().message();
-    return response ? *response : net::HttpResponse{.status = 0};
-  }
-  Route& route() { return *gateway->snapshot()->routes().front(); }
-
-  telemetry::Metrics metrics;
-  WorkerPool workers{2, 64};
-  std::shared_ptr<net::EventLoop> loop;
-  std::shared_ptr<Gateway> gateway;
-  UnbrokenFront front;
-  std::unique_ptr<net::HttpServer> server;
-  net::HttpClient client;
-};
+using testing::plan_text;
+using testing::RunningFront;
 
 TEST(UnbrokenFront, AStreamGoesOnUnderThePlanThatItBeganUnder) {
   FakeReplica first;
@@ -146,6 +103,89 @@ TEST(UnbrokenFront, ItsOwnErrorsSpeakTheClientsDialect) {
   EXPECT_EQ(full.status, 429);
   EXPECT_TRUE(full.body.starts_with(R"({"type":"error","error":{)")) << full.body;
   EXPECT_FALSE(net::find_header(full.headers, "x-request-id").empty());
+}
+
+// The one block of the prompt that every FakeReplica finds in every text.
+std::vector<PrefixChange> block_of_the_prompt(bool stored) {
+  const std::vector<int32_t> tokens = {5, 6};
+  return {{prefix_tag(extend_prefix(prompt_salt("", ""), tokens)), stored}};
+}
+
+// The watcher is looked after by time: it is waited for, however long it takes.
+template <typename Condition>
+void wait_until(Condition condition) {
+  const TimePoint end = system_clock().now() + std::chrono::seconds(30);
+  while (!condition() && system_clock().now() < end) std::this_thread::yield();
+  EXPECT_TRUE(condition());
+}
+
+TEST(UnbrokenFront, PromptsGoWhereTheirBlocksAreAndAreTokenizedOnce) {
+  FakeReplica first;
+  FakeReplica second;
+  second.hold(block_of_the_prompt(true));
+  RunningFront running(plan_text({first.url, second.url}, "r", "    prefix: {imbalance: 1000}\n",
+                                 "prefix_affinity"));
+  running.gateway->begin();
+  const auto upstream = running.gateway->snapshot()->upstreams().at("u");
+  wait_until([&] { return upstream->blocks()->synced() == 2; });
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  EXPECT_EQ(second.requests, 6);
+  EXPECT_EQ(first.tokenized + second.tokenized, 6);
+  EXPECT_EQ(second.sent_as_ids, 6) << "nobody tokenizes them again";
+  // It moves.
+  second.hold(block_of_the_prompt(false));
+  first.hold(block_of_the_prompt(true));
+  auto& directory = upstream->blocks()->directory();
+  const auto shape = upstream->blocks()->shape("m");
+  const std::vector<int32_t> tokens = {5, 6};
+  const auto holders = [&] {
+    const SlotSet both{{3, 0}};
+    return directory.find(block_chain(tokens, *shape, "", ""), both).slots.bits[0];
+  };
+  wait_until([&] { return holders() == 1; });
+  EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  EXPECT_EQ(first.requests, 1);
+  // A stream that breaks is begun anew, and what it told before is forgotten.
+  first.drop_block_streams();
+  wait_until([&] { return first.block_readers == 2 && upstream->blocks()->synced() == 2; });
+  wait_until([&] { return holders() == 1; });
+  // Who asks no more for blocks reads none.
+  EXPECT_TRUE(running.gateway->apply(testing::plan_of(plan_text({first.url, second.url}))));
+  EXPECT_EQ(upstream->blocks(), nullptr);
+  EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  EXPECT_EQ(first.sent_as_ids + second.sent_as_ids, 7);
+  running.gateway->end();
+}
+
+TEST(UnbrokenFront, WhoeverHasOtherNumericsIsSentTheText) {
+  FakeReplica first;
+  FakeReplica second;
+  second.fingerprint = "fp_2";
+  second.hold(block_of_the_prompt(true));
+  RunningFront running(plan_text({first.url, second.url}, "r", "    prefix: {imbalance: 1000}\n",
+                                 "prefix_affinity"));
+  running.gateway->begin();
+  const auto upstream = running.gateway->snapshot()->upstreams().at("u");
+  wait_until([&] { return upstream->blocks()->synced() == 2; });
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  EXPECT_EQ(second.requests, 6);
+  EXPECT_GT(first.tokenized, 0);
+  EXPECT_EQ(second.sent_as_ids, second.tokenized)
+      << "those that another one tokenized came as text";
+  running.gateway->end();
+}
+
+TEST(UnbrokenFront, IdsStandInPlaceOfTheTextsThatTheyAreOf) {
+  TokenizedPrompts found{.upstream = "u", .model = "m", .fingerprint = "fp_1", .tokens = {}};
+  found.tokens.emplace_back(std::vector<int32_t>{5, 6});
+  completion::Request request;
+  request.prompts = {completion::TextPrompt{"x", true}, completion::TextPrompt{"y", true}};
+  EXPECT_EQ(known_tokens(request, &found, 0).size(), 2u);
+  put_tokens(found, request);
+  EXPECT_EQ(known_tokens(request, nullptr, 0).size(), 2u);
+  EXPECT_TRUE(known_tokens(request, &found, 1).empty());
+  request.truncate_prompt_tokens = 1;
+  EXPECT_EQ(computed_tokens(request, known_tokens(request, nullptr, 0)).front(), 6);
 }
 
 // Notes how deep in the stack it is answered.

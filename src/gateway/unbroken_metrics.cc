@@ -16,6 +16,10 @@ telemetry::Buckets gap_buckets() {
   return {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 3.0, 5.0, 10.0, 20.0};
 }
 
+telemetry::Buckets tokenize_buckets() {
+  return {0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0};
+}
+
 }  // namespace
 
 UnbrokenMetrics::UnbrokenMetrics(telemetry::Metrics& metrics) {
@@ -37,6 +41,10 @@ UnbrokenMetrics::UnbrokenMetrics(telemetry::Metrics& metrics) {
   gaps_ = &metrics.histogram(View::kNative, "sluice_gateway_resume_gap_seconds",
                              "Time for which the client of a resumed answer saw nothing.",
                              gap_buckets());
+  tokenize_ = &metrics.histogram(
+      View::kNative, "sluice_gateway_tokenize_seconds",
+      "Time in which a prompt's tokens were found out, before its replica was chosen.",
+      tokenize_buckets());
   const auto given_up = [&](const char* when) {
     return &metrics.counter(View::kNative, "sluice_gateway_unbroken_given_up_total",
                             "Answers that ended in an error because of the replicas.",

@@ -17,12 +17,15 @@ class UnbrokenMetrics final : public UnbrokenObserver {
   void on_loss(Loss loss, bool resumable) override;
   void on_gap(Duration gap) override;
   void on_given_up(bool mid_answer) override;
+  // A prompt was tokenized before its replica was chosen.
+  void on_tokenized(Duration took) { tokenize_->Observe(to_seconds(took)); }
 
  private:
   std::array<telemetry::Counter*, kAttemptReasons> attempts_;
   std::array<telemetry::Counter*, kLosses> losses_;          // before the first token
   std::array<telemetry::Counter*, kLosses> losses_resumed_;  // in mid answer
   telemetry::Histogram* gaps_;
+  telemetry::Histogram* tokenize_;
   telemetry::Counter* refused_;
   telemetry::Counter* cut_;
 };

@@ -119,7 +119,8 @@ UnbrokenRun::UnbrokenRun(const UnbrokenParts& parts, UnbrokenRoute route,
       model_(request.model),
       sink_(std::move(sink)),
       answer_(seeded(std::move(request)), route_.rules, random_seed(), *sink_, parts_.observer,
-              parts_.clock.now()) {}
+              parts_.clock.now()),
+      upstream_(route_.upstream) {}
 
 void UnbrokenRun::settle() {
   wake_at_ = answer_.wake_at().time_since_epoch().count();
@@ -152,7 +153,8 @@ Result<ReplicaLease> UnbrokenRun::choose(UnbrokenAnswer::Wish wish) {
                              .fingerprint = fingerprint,
                              .model = model_,
                              .upstream = upstream,
-                             .headers = route_.headers});
+                             .headers = route_.headers,
+                             .blocks = route_.blocks});
   };
   if (!upstream.empty()) {
     auto lease = ask(wish.fingerprint);
@@ -179,6 +181,14 @@ void UnbrokenRun::learn(int attempt, const api::InternalEvent& event) {
                               start->fingerprint);
 }
 
+// Whether the prompts' ids mean there what they mean where they were found.
+bool UnbrokenRun::takes_tokens(const ReplicaInfo& replica, const std::string& model) {
+  const TokenizedPrompts* found = route_.tokenized.get();
+  return found != nullptr && found->upstream == replica.upstream && found->model == model &&
+         !found->fingerprint.empty() &&
+         chooser().known_fingerprint(replica, model) == found->fingerprint;
+}
+
 std::optional<UnbrokenRun::Opening> UnbrokenRun::next_opening(TimePoint now) {
   const UnbrokenAnswer::Wish wish = answer_.wish();
   if (needs_permit(wish.reason) && route_.permit && !route_.permit(wish.reason)) {
@@ -200,6 +210,9 @@ std::optional<UnbrokenRun::Opening> UnbrokenRun::next_opening(TimePoint now) {
   if (route_.on_attempt) route_.on_attempt(wish.reason, *opening.replica);
   completion::Request request = answer_.begin(attempt, opening.replica->name, now);
   request.model = opening.replica->model.empty() ? model_ : opening.replica->model;
+  if (!request.resume && takes_tokens(*opening.replica, request.model)) {
+    put_tokens(*route_.tokenized, request);
+  }
   opening.body = api::write_request(request, now);
   opening.stream = std::make_shared<ReplicaStream>(attempt, weak_from_this());
   uses_.emplace(attempt, Use{*std::move(lease), opening.stream});

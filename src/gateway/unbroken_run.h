@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "completion/backend.h"
+#include "gateway/prompt_tokens.h"
 #include "gateway/replica.h"
 #include "gateway/replica_stream.h"
 #include "gateway/unbroken_answer.h"
@@ -74,6 +75,9 @@ struct UnbrokenRoute {
   std::string sticky_key;  // empty: none
   std::vector<PrefixHash> prefix;
   std::vector<std::pair<std::string, std::string>> headers;  // that a split may look at
+  std::string upstream = {};  // where the split sends it, when that was asked; empty: to be asked
+  std::vector<uint64_t> blocks = {};                       // there; see ChooseRequest
+  std::shared_ptr<const TokenizedPrompts> tokenized = {};  // null: the prompts were not tokenized
   UnbrokenRules rules;
   // By the plan that the request came in under, so that a reload does not take its route away while
   // it runs; null: the backend's, which follows the plan in force.
@@ -126,6 +130,7 @@ class UnbrokenRun final : public completion::Call,
   ReplicaChooser& chooser() const { return route_.chooser ? *route_.chooser : parts_.chooser; }
   Result<ReplicaLease> choose(UnbrokenAnswer::Wish wish);
   void learn(int attempt, const api::InternalEvent& event);
+  bool takes_tokens(const ReplicaInfo& replica, const std::string& model);
   std::optional<Opening> next_opening(TimePoint now);
   void settle();  // after whatever changed the answer, under the lock
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace sluice::gateway {
@@ -84,6 +85,20 @@ void Upstream::rebuild(const std::vector<plan::Endpoint>& endpoints) {
 std::shared_ptr<const ReplicaList> Upstream::replicas() const {
   const std::lock_guard lock(mutex_);
   return replicas_;
+}
+
+std::shared_ptr<UpstreamBlocks> Upstream::blocks() const {
+  const std::lock_guard lock(mutex_);
+  return blocks_;
+}
+
+void Upstream::want_blocks(size_t capacity) {
+  const std::lock_guard lock(mutex_);
+  if (capacity == 0) {
+    blocks_.reset();
+  } else if (!blocks_ || blocks_->directory().capacity() != std::bit_ceil(capacity)) {
+    blocks_ = std::make_shared<UpstreamBlocks>(capacity);
+  }
 }
 
 std::shared_ptr<const plan::Upstream> Upstream::settings() const {

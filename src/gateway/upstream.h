@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gateway/replica_state.h"
+#include "gateway/upstream_blocks.h"
 #include "plan/plan.h"
 
 namespace sluice::gateway {
@@ -30,6 +31,11 @@ class Upstream {
   std::shared_ptr<const plan::Upstream> settings() const;
   const std::string& name() const { return name_; }
 
+  // What the replicas' prefix caches hold; null: no route asks. `capacity` is in blocks, 0 for
+  // none; another one begins anew.
+  std::shared_ptr<UpstreamBlocks> blocks() const;
+  void want_blocks(size_t capacity);
+
   // Slots whose replica has gone since the last call; what is known of them must be forgotten.
   std::vector<size_t> take_freed_slots();
 
@@ -41,6 +47,7 @@ class Upstream {
   std::shared_ptr<const plan::Upstream> settings_;
   TlsPtr tls_;
   std::shared_ptr<const ReplicaList> replicas_;
+  std::shared_ptr<UpstreamBlocks> blocks_;
   std::set<size_t> free_slots_;
   std::vector<size_t> freed_;
   size_t next_slot_ = 0;

@@ -49,13 +49,15 @@ Watcher::Watcher(net::EventLoop& loop, net::HttpClient& client, WorkerPool& work
       workers_(workers),
       snapshot_(std::move(snapshot)),
       clock_(clock),
-      timer_(loop, [this] { tick(); }) {}
+      timer_(loop, [this] { tick(); }),
+      blocks_(client, clock) {}
 
 void Watcher::begin() { tick(); }
 
 void Watcher::end() {
   ended_ = true;
   timer_.disarm();
+  blocks_.end();
 }
 
 void Watcher::tick() {
@@ -86,6 +88,7 @@ void Watcher::tick() {
       }
     }
   }
+  blocks_.tick(*snapshot);
   timer_.set(net::EventLoop::now() + kTick);
 }
 

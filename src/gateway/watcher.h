@@ -1,5 +1,5 @@
 // Watcher: what the gateway does by itself, on an event loop: checks of replicas, outlier
-// detection, and the discovery of replicas by DNS and files.
+// detection, the discovery of replicas by DNS and files, and streams of their block events.
 #pragma once
 
 #include <functional>
@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/worker_pool.h"
+#include "gateway/block_listener.h"
 #include "gateway/snapshot.h"
 #include "net/client.h"
 #include "net/event_loop.h"
@@ -51,6 +52,7 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   const Clock& clock_;
   net::EventLoop::Timer timer_;
   std::map<std::string, Due> due_;  // by upstream
+  BlockListener blocks_;
   bool ended_ = false;
 };
 

@@ -97,6 +97,7 @@ constexpr WithoutEffect kNotOverSluice[] = {
 };
 constexpr WithoutEffect kNotOverForeign[] = {
     {"unbroken", "", "has no effect over upstreams of kind foreign: leave it out"},
+    {"prefix", "exact", "has no effect over upstreams of kind foreign: leave it out"},
 };
 
 // Names must be unique, and those that are referred to must exist.

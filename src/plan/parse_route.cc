@@ -92,6 +92,7 @@ void read_sticky(Fields& f, Sticky& out) {
 void read_prefix(Fields& f, PrefixPlan& out) {
   f.integer("block_tokens", out.block_tokens, 1, 1024);
   f.integer("index_blocks", out.index_blocks, 1024, 1 << 22);
+  f.boolean("exact", out.exact);
   f.integer("imbalance", out.imbalance, 0, 1'000'000);
   f.number("imbalance_ratio", out.imbalance_ratio, 1, 1000);
 }

@@ -202,6 +202,7 @@ struct Sticky {
 struct PrefixPlan {
   int block_tokens = limits::kBlockSize;
   int index_blocks = 1 << 16;
+  bool exact = true;  // over Sluice replicas: by what they tell of their caches, not by the text
   int imbalance = 8;             // of outstanding requests, above which the least loaded is taken …
   double imbalance_ratio = 1.5;  // … if the most loaded also has so many times the least's
 };
