@@ -252,6 +252,12 @@ void add_gateway_options(CLI::App& app, GatewayOptions& o) {
       ->envname("SLUICE_PORT")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
+  app.add_option("--grpc-port", o.grpc_port,
+                 "Port of the Open Inference Protocol over gRPC, commonly 9000 (0: any free one; "
+                 "-1: no gRPC)")
+      ->envname("SLUICE_GRPC_PORT")
+      ->check(CLI::Range(-1, 65535))
+      ->capture_default_str();
   app.add_option("--io-threads", o.io_threads, "Event loops, each on a thread of its own")
       ->envname("SLUICE_IO_THREADS")
       ->check(CLI::Range(1, 64))

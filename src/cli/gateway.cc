@@ -7,6 +7,7 @@
 #include <csignal>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,11 +22,13 @@
 #include "cli/tls_source.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
+#include "gateway/typed_door.h"
 #include "gateway/unbroken_front.h"
 #include "net/event_loop.h"
 #include "net/forwarded.h"
 #include "net/server.h"
 #include "plan/parse.h"
+#include "rpc/server.h"
 #include "telemetry/metrics.h"
 
 namespace sluice::cli {
@@ -35,6 +38,7 @@ constexpr int kWorkerThreads = 8;  // they wait for replicas and name servers, t
 constexpr size_t kWorkerQueue = 1024;
 constexpr auto kReadyPatience = std::chrono::seconds(3);
 constexpr std::chrono::milliseconds kReadyLook{10};
+constexpr std::chrono::hours kLongestRequest{24};  // a route's timeouts.total ends it before
 
 std::string shown_address(const plan::Plan& plan, const std::string& host, uint16_t port) {
   const std::string_view scheme = plan.server.tls ? "https" : "http";
@@ -58,6 +62,37 @@ plan::Listener listener_of(const plan::Plan& plan, const GatewayOptions& options
   return {.host = options.host, .port = static_cast<uint16_t>(options.port)};
 }
 
+// Over TLS with the first of the plan's certificates: gRPC shows one to everybody.
+rpc::RpcOptions rpc_options(const plan::Plan& plan, const GatewayOptions& options, bool share_port,
+                            gateway::TypedDoor& door) {
+  rpc::RpcOptions rpc;
+  rpc.host = listener_of(plan, options).host;
+  rpc.port = static_cast<uint16_t>(options.grpc_port);
+  rpc.share_port = share_port;
+  rpc.request_timeout = kLongestRequest;
+  if (plan.server.tls) {
+    const plan::ServerTlsPlan& tls = *plan.server.tls;
+    rpc.tls = rpc::RpcTls{.certificate_file = tls.certificates.front().certificate,
+                          .key_file = tls.certificates.front().key,
+                          .client_ca_file = tls.client_ca,
+                          .client_certificate_required = tls.client_certificate_required,
+                          .look_again = std::chrono::seconds(options.reload_seconds)};
+  }
+  rpc.authorize = [&door](const rpc::CallHeaders& headers,
+                          const std::string& peer) -> Result<rpc::Caller> {
+    SLUICE_ASSIGN_OR_RETURN(auto caller, door.identify(headers, peer));
+    return rpc::Caller{.tenant = std::string(caller->caller.tenant_name()),
+                       .context = std::move(caller)};
+  };
+  rpc.authorize_admin = [&door](const rpc::CallHeaders& headers) {
+    return door.check_admin(headers);
+  };
+  rpc.may_use = [&door](const rpc::Caller& caller, const std::string& model) {
+    return door.may_use(*static_cast<const gateway::TypedCaller*>(caller.context.get()), model);
+  };
+  return rpc;
+}
+
 // The parts of a running gateway. They end in the order opposite to that in which they stand: first
 // the server, with its loops, which hands work to the workers; then the workers, whose tasks use
 // the front and the gateway.
@@ -78,6 +113,7 @@ class GatewayProcess {
     http.host = listener.host;
     http.port = listener.port;
     http.listen_fd = take_inherited_socket();
+    const bool supervised = http.listen_fd.has_value();
     http.loops = loops;
     http.limits.connections = plan->server.max_connections;
     http.limits.body_bytes = plan->server.max_body_bytes;
@@ -92,15 +128,26 @@ class GatewayProcess {
     }
     SLUICE_ASSIGN_OR_RETURN(process->http_, net::HttpServer::start(http, process->gateway_));
     report_http(process->metrics_, [&http = *process->http_] { return http.stats(); });
+    if (options.grpc_port >= 0) {
+      SLUICE_ASSIGN_OR_RETURN(
+          process->rpc_,
+          rpc::RpcServer::start(process->door_, process->metrics_, *process->workers_,
+                                rpc_options(*plan, options, supervised, process->door_)));
+    }
     process->gateway_->begin();
     return process;
   }
 
   ~GatewayProcess() {
+    rpc_.reset();  // its calls are given up on the loops, which run until http_ ends
     if (http_) gateway_->end();
   }
 
   uint16_t port() const { return http_->port(); }
+  // None: gRPC is off.
+  std::optional<uint16_t> grpc_port() const {
+    return rpc_ ? std::optional(rpc_->port()) : std::nullopt;
+  }
   gateway::Gateway& gateway() { return *gateway_; }
 
   // Whole or not at all: the certificates are read before the plan is taken.
@@ -123,8 +170,12 @@ class GatewayProcess {
   }
 
   bool drain(Duration patience) {
+    const TimePoint until = system_clock().now() + patience;
     gateway_->drain();
-    return http_->drain(patience);
+    if (rpc_) rpc_->leave();
+    const bool answered = http_->drain(patience);
+    if (!rpc_) return answered;
+    return rpc_->drain(std::max(Duration::zero(), until - system_clock().now())) && answered;
   }
 
  private:
@@ -135,6 +186,7 @@ class GatewayProcess {
         front_(
             gateway_->relay_host(), [this] { return gateway_->snapshot(); }, gateway_->chooser(),
             *workers, metrics_, [this] { return gateway_->quota(); }),
+        door_(*gateway_, front_, *loops.front(), *workers),
         workers_(std::move(workers)) {
     gateway_->set_sluice_handler(
         [this](gateway::RelayRequest request) { front_.answer(std::move(request)); });
@@ -143,9 +195,11 @@ class GatewayProcess {
   telemetry::Metrics metrics_;
   std::shared_ptr<gateway::Gateway> gateway_;
   gateway::UnbrokenFront front_;
+  gateway::TypedDoor door_;
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<TlsSource> tls_;
   std::unique_ptr<net::HttpServer> http_;
+  std::unique_ptr<rpc::RpcServer> rpc_;
 };
 
 // Takes the configuration anew when its files have changed, or on SIGHUP.
@@ -234,6 +288,9 @@ int run_gateway(const GatewayOptions& options) {
   }
   log_info("sluice {} gateway serves on {}", kVersion,
            shown_address(**plan, listener_of(**plan, options).host, (*process)->port()));
+  if (const auto port = (*process)->grpc_port()) {
+    log_info("sluice gateway serves gRPC on {}:{}", listener_of(**plan, options).host, *port);
+  }
   Reloader reloader(**process, options, std::move(stamp));
   // Who waits for this process may send the one before away: discovery should have found somebody.
   const TimePoint ready_until = system_clock().now() + kReadyPatience;

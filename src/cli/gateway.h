@@ -14,6 +14,7 @@ struct GatewayOptions {
   std::vector<std::string> command;  // this process's own, as it was called
   std::string host = "127.0.0.1";
   int port = 8000;
+  int grpc_port = -1;  // below 0: no gRPC
   int io_threads = 1;
   int reload_seconds = 2;
   int shutdown_timeout_seconds = 30;

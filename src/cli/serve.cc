@@ -133,7 +133,7 @@ rpc::RpcOptions rpc_options(const ServeOptions& options) {
                           .look_again = options.ssl_refresh ? kTlsLook : std::chrono::seconds(0)};
   }
   rpc.request_timeout = std::chrono::seconds(options.request_timeout_seconds);
-  rpc.authorize = [=](const rpc::CallHeaders& headers) -> Result<rpc::Caller> {
+  rpc.authorize = [=](const rpc::CallHeaders& headers, const std::string&) -> Result<rpc::Caller> {
     SLUICE_ASSIGN_OR_RETURN(auto tenant, auth->check(request(headers)));
     return rpc::Caller{.tenant = std::move(tenant)};
   };

@@ -44,6 +44,9 @@ grpc::Status to_grpc(const Status& status) { return {code_of(status.code()), sta
 
 CallHeaders headers_of(const grpc::CallbackServerContext& context) {
   CallHeaders headers;
+  const grpc::string_ref authority = context.ExperimentalGetAuthority();
+  if (!authority.empty())
+    headers.emplace_back("host", std::string(authority.data(), authority.size()));
   for (const auto& [name, value] : context.client_metadata()) {
     if (name.ends_with("-bin")) continue;
     headers.emplace_back(std::string(name.data(), name.size()),

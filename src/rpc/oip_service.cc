@@ -10,9 +10,9 @@ namespace sluice::rpc {
 template <typename Work>
 OipService::Unary* OipService::answer(Context& context, const char* method, const Work& work) {
   Outcome outcome;
-  const auto caller = kit_->options.authorize(headers_of(context));
+  const auto caller = authorize(context);
   if (caller) {
-    outcome = work();
+    outcome = work(*caller);
   } else {
     outcome = std::unexpected(caller.error());
   }
@@ -23,9 +23,15 @@ OipService::Unary* OipService::answer(Context& context, const char* method, cons
   return reactor;
 }
 
+Result<Caller> OipService::authorize(const Context& context) const {
+  return kit_->options.authorize(headers_of(context), context.peer());
+}
+
 bool OipService::ready() const { return kit_->backend.ready() && !kit_->running.leaving(); }
 
-Outcome OipService::check_model(const std::string& model, const std::string& version) const {
+Outcome OipService::check_model(const Caller& caller, const std::string& model,
+                                const std::string& version) const {
+  if (kit_->options.may_use) SLUICE_RETURN_IF_ERROR(kit_->options.may_use(caller, model));
   SLUICE_RETURN_IF_ERROR(kit_->backend.find_model(model));
   return api::check_model_version(version);
 }
@@ -39,7 +45,7 @@ Outcome OipService::change(Context& context, const std::string& model, bool load
 
 OipService::Unary* OipService::ServerLive(Context* context, const inference::ServerLiveRequest*,
                                           inference::ServerLiveResponse* response) {
-  return answer(*context, "ServerLive", [&]() -> Outcome {
+  return answer(*context, "ServerLive", [&](const Caller&) -> Outcome {
     response->set_live(true);
     return {};
   });
@@ -47,7 +53,7 @@ OipService::Unary* OipService::ServerLive(Context* context, const inference::Ser
 
 OipService::Unary* OipService::ServerReady(Context* context, const inference::ServerReadyRequest*,
                                            inference::ServerReadyResponse* response) {
-  return answer(*context, "ServerReady", [&]() -> Outcome {
+  return answer(*context, "ServerReady", [&](const Caller&) -> Outcome {
     response->set_ready(ready());
     return {};
   });
@@ -56,8 +62,8 @@ OipService::Unary* OipService::ServerReady(Context* context, const inference::Se
 OipService::Unary* OipService::ModelReady(Context* context,
                                           const inference::ModelReadyRequest* request,
                                           inference::ModelReadyResponse* response) {
-  return answer(*context, "ModelReady", [&]() -> Outcome {
-    SLUICE_RETURN_IF_ERROR(check_model(request->name(), request->version()));
+  return answer(*context, "ModelReady", [&](const Caller& caller) -> Outcome {
+    SLUICE_RETURN_IF_ERROR(check_model(caller, request->name(), request->version()));
     response->set_ready(ready());
     return {};
   });
@@ -66,7 +72,7 @@ OipService::Unary* OipService::ModelReady(Context* context,
 OipService::Unary* OipService::ServerMetadata(Context* context,
                                               const inference::ServerMetadataRequest*,
                                               inference::ServerMetadataResponse* response) {
-  return answer(*context, "ServerMetadata", [&]() -> Outcome {
+  return answer(*context, "ServerMetadata", [&](const Caller&) -> Outcome {
     response->set_name("sluice");
     response->set_version(std::string(kVersion));
     response->add_extensions("model_repository_extension");
@@ -77,8 +83,8 @@ OipService::Unary* OipService::ServerMetadata(Context* context,
 OipService::Unary* OipService::ModelMetadata(Context* context,
                                              const inference::ModelMetadataRequest* request,
                                              inference::ModelMetadataResponse* response) {
-  return answer(*context, "ModelMetadata", [&]() -> Outcome {
-    SLUICE_RETURN_IF_ERROR(check_model(request->name(), request->version()));
+  return answer(*context, "ModelMetadata", [&](const Caller& caller) -> Outcome {
+    SLUICE_RETURN_IF_ERROR(check_model(caller, request->name(), request->version()));
     fill_metadata(request->name(), *response);
     return {};
   });
@@ -87,18 +93,19 @@ OipService::Unary* OipService::ModelMetadata(Context* context,
 OipService::Unary* OipService::ModelInfer(Context* context,
                                           const inference::ModelInferRequest* request,
                                           inference::ModelInferResponse* response) {
-  auto caller = kit_->options.authorize(headers_of(*context));
+  auto caller = authorize(*context);
   auto place = kit_->running.enter();
   if (!caller || !place) {
-    return answer(*context, "ModelInfer",
-                  [&] { return place ? Outcome() : std::unexpected(place.error()); });
+    return answer(*context, "ModelInfer", [&](const Caller&) {
+      return place ? Outcome() : std::unexpected(place.error());
+    });
   }
   return start_infer(kit_, *context, *request, *response, *std::move(caller), *std::move(place));
 }
 
 grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*
 OipService::ModelStreamInfer(Context* context) {
-  auto caller = kit_->options.authorize(headers_of(*context));
+  auto caller = authorize(*context);
   if (const auto place = kit_->running.enter(); caller && !place) {
     caller = std::unexpected(place.error());
   }
@@ -108,7 +115,7 @@ OipService::ModelStreamInfer(Context* context) {
 OipService::Unary* OipService::RepositoryModelLoad(
     Context* context, const inference::RepositoryModelLoadRequest* request,
     inference::RepositoryModelLoadResponse* response) {
-  return answer(*context, "RepositoryModelLoad", [&]() -> Outcome {
+  return answer(*context, "RepositoryModelLoad", [&](const Caller&) -> Outcome {
     SLUICE_RETURN_IF_ERROR(change(*context, request->model_name(), true));
     response->set_model_name(request->model_name());
     response->set_isloaded(true);
@@ -119,7 +126,7 @@ OipService::Unary* OipService::RepositoryModelLoad(
 OipService::Unary* OipService::RepositoryModelUnload(
     Context* context, const inference::RepositoryModelUnloadRequest* request,
     inference::RepositoryModelUnloadResponse* response) {
-  return answer(*context, "RepositoryModelUnload", [&]() -> Outcome {
+  return answer(*context, "RepositoryModelUnload", [&](const Caller&) -> Outcome {
     SLUICE_RETURN_IF_ERROR(change(*context, request->model_name(), false));
     response->set_model_name(request->model_name());
     response->set_isunloaded(true);

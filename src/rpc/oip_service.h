@@ -35,11 +35,13 @@ class OipService : public inference::GRPCInferenceService::CallbackService {
                                inference::RepositoryModelUnloadResponse* response) override;
 
  private:
+  Result<Caller> authorize(const Context& context) const;
   // Finishes a call that is answered on the spot: `work` runs when the caller may call.
   template <typename Work>
   Unary* answer(Context& context, const char* method, const Work& work);
   bool ready() const;
-  Outcome check_model(const std::string& model, const std::string& version) const;
+  Outcome check_model(const Caller& caller, const std::string& model,
+                      const std::string& version) const;
   Outcome change(Context& context, const std::string& model, bool load) const;
 
   const KitPtr kit_;

@@ -32,11 +32,11 @@ std::string address(const RpcOptions& options) {
             : fmt::format("{}:{}", options.host, options.port);
 }
 
-void set_limits(grpc::ServerBuilder& builder) {
+void set_limits(grpc::ServerBuilder& builder, bool share_port) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kMaxBodyBytes));
   builder.SetResourceQuota(grpc::ResourceQuota("sluice").Resize(kQuotaBytes));
-  // A second server on the port must fail, not share it.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // A second server on the port must fail, unless it is meant to share it.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, share_port ? 1 : 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits::kMaxHeaderBytes));
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
@@ -87,7 +87,7 @@ Result<std::unique_ptr<RpcServer>> RpcServer::start(completion::Backend& backend
   gpr_set_log_function(log_for_grpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  set_limits(builder);
+  set_limits(builder, impl->kit->options.share_port);
   builder.AddListeningPort(where, credentials(impl->kit->options.tls), &impl->port);
   builder.RegisterService(&impl->service);
   impl->server = builder.BuildAndStart();

@@ -20,7 +20,7 @@
 
 namespace sluice::rpc {
 
-// What a caller sent beside its request; names in lower case.
+// What a caller sent beside its request; names in lower case, "host" being what it asked for.
 using CallHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // Who calls: the request's tenant, and what the front knows of the caller (Request::context).
@@ -41,10 +41,14 @@ struct RpcTls {
 struct RpcOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;  // 0: any free one
+  // Another process may listen on the port too, so that a new one begins before an old one ends.
+  bool share_port = false;
   std::optional<RpcTls> tls;
   std::chrono::seconds request_timeout{600};
   // Who calls, or why not. Called on gRPC's threads.
-  std::function<Result<Caller>(const CallHeaders&)> authorize;
+  std::function<Result<Caller>(const CallHeaders&, const std::string& peer)> authorize;
+  // Whether there is such a model for this caller; unset: whatever the backend has.
+  std::function<Outcome(const Caller&, const std::string& model)> may_use = {};
   // The same for changes of the model repository.
   std::function<Outcome(const CallHeaders&)> authorize_admin;
 };

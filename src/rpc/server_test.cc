@@ -119,7 +119,7 @@ class ServerTest : public ::testing::Test {
   }
   static RpcOptions options() {
     RpcOptions options;
-    options.authorize = [](const CallHeaders& headers) -> Result<Caller> {
+    options.authorize = [](const CallHeaders& headers, const std::string&) -> Result<Caller> {
       for (const auto& [name, value] : headers) {
         if (name == "authorization" && value == "Bearer k") return Caller{.tenant = "tenant-k"};
       }
