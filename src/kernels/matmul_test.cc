@@ -245,23 +245,53 @@ TEST_P(Matmul, RowsAreBitEqualInAnyCompany) {
   }
 }
 
-TEST_P(Matmul, NamedRowsEqualTheWholeProduct) {
-  for (const DType dtype : {DType::kBF16, DType::kQ4_K}) {
-    Rng rng(300);
-    const int64_t in = 512, out = 21, n = 40;
-    const TestMatrix m = random_matrix(rng, dtype, out, in);
-    const auto w = prepare(m);
-    const std::vector<float> x = random_floats(rng, n * in);
-    const std::vector<float> whole = product(*w, x, n, {}, one_);
-    for (const std::vector<int32_t>& rows :
-         {std::vector<int32_t>{}, {7}, {39, 0, 12}, {1, 2, 3, 5, 8, 13, 21, 34, 30, 31, 32}}) {
-      std::vector<float> y(static_cast<size_t>(n * out), -5.0F);
-      std::vector<float> expected = y;
-      matmul_rows({{{.w = w.get(), .y = y.data(), .bias = {}}}}, x.data(), rows, two_);
-      for (const int32_t row : rows) {
-        std::copy_n(whole.begin() + row * out, out, expected.begin() + row * out);
+// Experts with no row, one, and more than a tile; rows of several experts and of none.
+TEST_P(Matmul, RoutedRowsEqualEachExpertsOwnProduct) {
+  constexpr int64_t kIn = 256, kHidden = 64, kExperts = 5, kRows = 40;
+  const std::vector<int32_t> first = {0, 1, 1, 24, 27, 38};
+  Rng rng(300);
+  std::vector<int32_t> rows(static_cast<size_t>(first.back()));
+  for (int32_t& row : rows) row = static_cast<int32_t>(rng.below(kRows));
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ4_0, DType::kQ5_1}) {
+    std::vector<TestMatrix> stored;
+    std::vector<std::unique_ptr<Matrix>> gates, ups, downs;
+    const auto prepare_one = [&](DType type, int64_t out, int64_t in) {
+      stored.push_back(random_matrix(rng, type, out, in));
+      return prepare(stored.back());
+    };
+    for (int64_t e = 0; e < kExperts; ++e) {
+      gates.push_back(prepare_one(dtype, kHidden, kIn));
+      ups.push_back(prepare_one(DType::kQ8_0, kHidden, kIn));
+      downs.push_back(prepare_one(dtype, 37, kHidden));
+    }
+    const std::vector<float> x = random_floats(rng, kRows * kIn);
+    const auto entries = static_cast<size_t>(first.back());
+    for (ThreadTeam* team : {&one_, &three_}) {
+      std::vector<float> gate(entries * kHidden, NAN), up = gate, down(entries * 37, NAN);
+      matmul_routed({{{.experts = gates, .y = gate.data()}, {.experts = ups, .y = up.data()}}},
+                    x.data(), {first, rows}, *team);
+      std::vector<float> expected_gate = gate, expected_up = up, expected_down = down;
+      for (size_t e = 0; e < kExperts; ++e) {
+        for (auto i = static_cast<size_t>(first[e]); i < static_cast<size_t>(first[e + 1]); ++i) {
+          const float* row = x.data() + rows[i] * kIn;
+          float* own_gate = expected_gate.data() + i * kHidden;
+          float* own_up = expected_up.data() + i * kHidden;
+          matmul(*gates[e], row, 1, own_gate, {}, one_);
+          matmul(*ups[e], row, 1, own_up, {}, one_);
+        }
       }
-      ASSERT_EQ(bits(y), bits(expected));
+      ASSERT_EQ(bits(gate), bits(expected_gate)) << tensor::dtype_info(dtype).name;
+      ASSERT_EQ(bits(up), bits(expected_up));
+      for (size_t e = 0; e < kExperts; ++e) {
+        for (auto i = static_cast<size_t>(first[e]); i < static_cast<size_t>(first[e + 1]); ++i) {
+          matmul_gated({.w = downs[e].get(), .y = expected_down.data() + i * 37, .bias = {}},
+                       Gate::kSilu, expected_gate.data() + i * kHidden, up.data() + i * kHidden, 1,
+                       one_);
+        }
+      }
+      matmul_gated_routed({.experts = downs, .y = down.data()}, Gate::kSilu, gate.data(), up.data(),
+                          first, *team);
+      ASSERT_EQ(bits(down), bits(expected_down)) << tensor::dtype_info(dtype).name;
     }
   }
 }

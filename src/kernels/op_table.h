@@ -20,7 +20,7 @@ struct WeightRows {
   int64_t in;
 };
 
-// The rows of a product. Row i is x + row(i) * in and goes to y + row(i) * out.
+// The rows of a product. Row i is x + row(i) * in and goes to y + i * out.
 struct MatmulRows {
   const float* x;
   float* y;

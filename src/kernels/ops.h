@@ -68,11 +68,27 @@ enum class Gate { kSilu, kGelu };
 void matmul_gated(const Product& product, Gate activation, float* gate, const float* up, int64_t n,
                   ThreadTeam& team);
 
-// One expert's share of a mixture: rows[i] names the row of x and of y; y[rows[i]] is overwritten.
-void matmul_rows(std::span<const Product> products, const float* x, std::span<const int32_t> rows,
-                 ThreadTeam& team);
-void matmul_gated_rows(const Product& product, Gate activation, float* gate, const float* up,
-                       std::span<const int32_t> rows, ThreadTeam& team);
+// The rows that each expert of a mixture gets: entries [first[e], first[e + 1]) are expert e's, and
+// entry i is row rows[i] of x. A row may have any number of entries.
+struct RoutedRows {
+  std::span<const int32_t> first;  // [experts + 1], from 0 to the number of entries
+  std::span<const int32_t> rows;
+};
+
+// A product with the weights of the expert that an entry belongs to; y[entries, out].
+struct ExpertProduct {
+  std::span<const std::unique_ptr<Matrix>> experts;  // of one tensor
+  float* y;
+};
+
+// All experts' products at once: whatever the routing, the team is called as often as for one.
+// Each entry's result is what matmul() gives for its row.
+void matmul_routed(std::span<const ExpertProduct> products, const float* x,
+                   const RoutedRows& routed, ThreadTeam& team);
+
+// The same with x = activation(gate) * up of the entry, as matmul_gated(); `first` as above.
+void matmul_gated_routed(const ExpertProduct& product, Gate activation, float* gate,
+                         const float* up, std::span<const int32_t> first, ThreadTeam& team);
 
 // out[n, cols] = rows `ids` of an embedding matrix of any dtype, times scale.
 void embed_rows(const tensor::TensorView& table, std::span<const int32_t> ids, float scale,

@@ -92,7 +92,7 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
       const int64_t col = pass.panel * kPanelColumns + across * kTileColumns;
       if (col >= w.out) break;
       float* y[kPanelRows];
-      for (int r = 0; r < height; ++r) y[r] = rows.y + rows.row(first + r) * w.out + col;
+      for (int r = 0; r < height; ++r) y[r] = rows.y + (first + r) * w.out + col;
       const int64_t half = across * kTileColumns / kHalfColumns;
       format.kernels[height - 1](
           {.rows = packed.data + first * packed.row_bytes + skipped,

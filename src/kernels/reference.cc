@@ -22,7 +22,7 @@ void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile)
       double sum = 0;
       for (int64_t k = 0; k < w.in; ++k) sum += double{x[k]} * double{weights[size_t(k)]};
       const float bias = rows.bias == nullptr ? 0.0F : rows.bias[col];
-      rows.y[rows.row(i) * w.out + col] = static_cast<float>(sum) + bias;
+      rows.y[i * w.out + col] = static_cast<float>(sum) + bias;
     }
   }
 }

@@ -41,8 +41,8 @@ SLUICE_INLINE TileRows tile_rows(const WeightRows& w, const MatmulRows& rows, in
                                  int count) {
   TileRows t;
   for (int r = 0; r < kTileRows; ++r) {
-    const int64_t row = rows.row(first + std::min(r, count - 1));
-    t.x[r] = rows.x + row * w.in;
+    const int64_t row = first + std::min(r, count - 1);
+    t.x[r] = rows.x + rows.row(row) * w.in;
     t.y[r] = rows.y + row * w.out;
   }
   return t;

@@ -44,7 +44,9 @@ class MixtureFfn final : public FeedForward {
 
  private:
   void route(Step& step) const;
-  void add_expert(Step& step, int expert) const;
+  void sort_by_expert(Step& step) const;
+  void run_experts(Step& step, size_t begin, size_t end) const;
+  void add_entries(Step& step, int32_t from, int32_t to) const;
   void add_shared(Step& step) const;
 
   int width_ = 0;
@@ -73,8 +75,14 @@ MixtureFfn::MixtureFfn(Loader& load, int layer)
 
 void MixtureFfn::run(Step& step) const {
   route(step);
+  sort_by_expert(step);
   std::fill_n(step.work.output.get(), step.rows * width_, 0.0f);
-  for (int expert = 0; expert < moe_.experts; ++expert) add_expert(step, expert);
+  const std::vector<int32_t>& first = step.work.routing.first;
+  for (size_t e = 0, end = 0; e + 1 < first.size(); e = end) {
+    end = e + 1;
+    while (end + 1 < first.size() && first[end + 1] - first[e] <= kRoutedEntries) ++end;
+    if (first[e] < first[end]) run_experts(step, e, end);
+  }
   if (moe_.shared_ffn > 0) add_shared(step);
 }
 
@@ -82,36 +90,79 @@ void MixtureFfn::run(Step& step) const {
 void MixtureFfn::route(Step& step) const {
   float* router = step.work.router.get();
   kernels::matmul(*router_.weight, step.work.normed.get(), step.rows, router, {}, step.team);
-  kernels::softmax(step.isa, router, step.rows, moe_.experts);
-  for (int64_t row = 0; row < step.rows; ++row) {
-    const std::span weights(router + row * moe_.experts, static_cast<size_t>(moe_.experts));
-    keep_largest(weights, moe_.used);
-    if (moe_.normalize_top_k) normalize(weights);
-  }
+  for_rows(step, [&](int64_t first, int64_t count) {
+    kernels::softmax(step.isa, router + first * moe_.experts, count, moe_.experts);
+    for (int64_t row = first; row < first + count; ++row) {
+      const std::span weights(router + row * moe_.experts, static_cast<size_t>(moe_.experts));
+      keep_largest(weights, moe_.used);
+      if (moe_.normalize_top_k) normalize(weights);
+    }
+  });
 }
 
-void MixtureFfn::add_expert(Step& step, int expert) const {
-  const float* router = step.work.router.get() + expert;
-  std::vector<int32_t>& rows = step.work.expert_rows;
-  rows.clear();
+void MixtureFfn::sort_by_expert(Step& step) const {
+  Routing& routing = step.work.routing;
+  const float* router = step.work.router.get();
+  std::ranges::fill(routing.first, 0);
   for (int64_t row = 0; row < step.rows; ++row) {
-    if (router[row * moe_.experts] != kNotChosen) rows.push_back(static_cast<int32_t>(row));
+    const float* weights = router + row * moe_.experts;
+    for (size_t e = 0; e + 1 < routing.first.size(); ++e) {
+      routing.first[e + 1] += weights[e] == kNotChosen ? 0 : 1;
+    }
   }
-  if (rows.empty()) return;
+  for (size_t e = 1; e < routing.first.size(); ++e) routing.first[e] += routing.first[e - 1];
+  // first[e] counts up to where expert e + 1 begins, and is moved back afterwards.
+  for (int64_t row = 0; row < step.rows; ++row) {
+    Routing::Choice* choice = routing.choices.data() + row * moe_.used;
+    Routing::Choice* const end = choice + moe_.used;
+    for (int e = 0; e < moe_.experts; ++e, ++router) {
+      if (*router == kNotChosen) continue;
+      const int32_t entry = routing.first[static_cast<size_t>(e)]++;
+      routing.rows[static_cast<size_t>(entry)] = static_cast<int32_t>(row);
+      *choice++ = {.entry = entry, .weight = *router};
+    }
+    std::fill(choice, end, Routing::Choice{.entry = -1, .weight = 0.0f});
+  }
+  std::shift_right(routing.first.begin(), routing.first.end(), 1);
+  routing.first.front() = 0;
+}
 
-  const auto e = static_cast<size_t>(expert);
-  float* gate = step.work.gate.get();
-  float* up = step.work.up.get();
-  float* out = step.work.expert.get();
-  const kernels::Product gate_and_up[] = {{.w = gate_[e].get(), .y = gate, .bias = {}},
-                                          {.w = up_[e].get(), .y = up, .bias = {}}};
-  kernels::matmul_rows(gate_and_up, step.work.normed.get(), rows, step.team);
-  kernels::matmul_gated_rows({.w = down_[e].get(), .y = out, .bias = {}}, gate_of(activation_),
-                             gate, up, rows, step.team);
-  for (const int64_t row : rows) {
-    kernels::add_scaled(step.isa, step.work.output.get() + row * width_, out + row * width_,
-                        router[row * moe_.experts], width_);
-  }
+// Experts [begin, end) for all their entries.
+void MixtureFfn::run_experts(Step& step, size_t begin, size_t end) const {
+  Workspace& work = step.work;
+  Routing& routing = work.routing;
+  const int32_t from = routing.first[begin];
+  routing.batch_first.clear();
+  for (size_t e = begin; e <= end; ++e) routing.batch_first.push_back(routing.first[e] - from);
+  const auto of_batch = [&](const Matrices& all) {
+    return std::span(all).subspan(begin, end - begin);
+  };
+  float* gate = work.gate.get();
+  float* up = work.up.get();
+  const kernels::ExpertProduct gate_and_up[] = {{.experts = of_batch(gate_), .y = gate},
+                                                {.experts = of_batch(up_), .y = up}};
+  kernels::matmul_routed(gate_and_up, work.normed.get(),
+                         {.first = routing.batch_first,
+                          .rows = std::span(routing.rows).subspan(static_cast<size_t>(from))},
+                         step.team);
+  kernels::matmul_gated_routed({.experts = of_batch(down_), .y = work.expert.get()},
+                               gate_of(activation_), gate, up, routing.batch_first, step.team);
+  add_entries(step, from, routing.first[end]);
+}
+
+// output += weight * expert output of the entries [from, to), a row's ascending.
+void MixtureFfn::add_entries(Step& step, int32_t from, int32_t to) const {
+  constexpr int64_t kRowsPerPiece = 4;
+  const Workspace& work = step.work;
+  step.team.parallel_for(step.rows, kRowsPerPiece, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * moe_.used; i < end * moe_.used; ++i) {
+      const Routing::Choice& choice = work.routing.choices[static_cast<size_t>(i)];
+      if (choice.entry < from || choice.entry >= to) continue;
+      kernels::add_scaled(step.isa, work.output.get() + i / moe_.used * width_,
+                          work.expert.get() + int64_t{choice.entry - from} * width_, choice.weight,
+                          width_);
+    }
+  });
 }
 
 void MixtureFfn::add_shared(Step& step) const {

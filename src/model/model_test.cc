@@ -96,7 +96,7 @@ std::unique_ptr<Model> load(const FakeSource& source, const FakeModel& fake, Thr
                            .kv_type = kv,
                            .block_size = kBlockSize,
                            .kv_blocks = kBlocks,
-                           .max_batch_rows = 64,
+                           .max_batch_rows = 144,
                            .max_context = fake.max_context},
                           team);
   EXPECT_TRUE(model) << (model ? "" : model.error().message());
@@ -235,6 +235,28 @@ TEST_P(EveryModel, LogitsDoNotDependOnBatchChunksBlocksOrThreads) {
       test.check_chunks();
       test.check_company();
     }
+  }
+}
+
+// More rows than a mixture's experts take at once.
+TEST_P(EveryModel, ManyRowsOfABatchGiveTheSameLogits) {
+  const FakeModel& fake = GetParam();
+  const FakeSource source = fake_source(fake.config, kSeed);
+  ThreadTeam team(2);
+  const auto model = load(source, fake, team);
+  Rng rng(9);
+  Blocks blocks(4);
+  std::vector<Sequence> all;
+  std::vector<Sequence*> pointers;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back(blocks.sequence(random_tokens(rng, 24, fake.config.vocab)));
+  }
+  for (Sequence& s : all) pointers.push_back(&s);
+  step(*model, pointers, std::vector<int>(all.size(), 24));
+  for (const Sequence& s : all) {
+    Sequence alone = {.tokens = s.tokens, .blocks = s.blocks};
+    run_in_chunks(*model, alone, 5);
+    ASSERT_EQ(s.logits, alone.logits);
   }
 }
 

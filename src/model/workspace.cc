@@ -19,7 +19,9 @@ Workspace::Workspace(const formats::ModelConfig& config, int max_rows) {
   const int64_t q_width = int64_t{config.heads} * config.head_dim;
   const int64_t kv_width = int64_t{config.kv_heads} * config.head_dim;
   const bool mixture = config.moe.experts > 0;
-  const int64_t widest = mixture ? std::max(config.moe.ffn, config.moe.shared_ffn) : config.ffn;
+  const int64_t entries = std::max(rows, kRoutedEntries);
+  const int64_t hidden = mixture ? std::max(entries * config.moe.ffn, rows * config.moe.shared_ffn)
+                                 : rows * config.ffn;
   width = config.width;
   residual = FloatBuffer(rows * config.width);
   normed = FloatBuffer(rows * config.width);
@@ -28,12 +30,15 @@ Workspace::Workspace(const formats::ModelConfig& config, int max_rows) {
   k = FloatBuffer(rows * kv_width);
   v = FloatBuffer(rows * kv_width);
   mixed = FloatBuffer(rows * q_width);
-  gate = FloatBuffer(rows * widest);
-  up = FloatBuffer(rows * widest);
+  gate = FloatBuffer(hidden);
+  up = FloatBuffer(hidden);
   if (mixture) {
     router = FloatBuffer(rows * config.moe.experts);
-    expert = FloatBuffer(rows * config.width);
-    expert_rows.reserve(static_cast<size_t>(rows));
+    expert = FloatBuffer(entries * config.width);
+    routing.first.resize(static_cast<size_t>(config.moe.experts) + 1);
+    routing.batch_first.reserve(routing.first.size());
+    routing.rows.resize(static_cast<size_t>(rows * config.moe.used));
+    routing.choices.resize(routing.rows.size());
   }
   for (RopeAngles& a : angles) {
     a.cos = FloatBuffer(rows * config.rope.dim / 2);

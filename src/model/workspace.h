@@ -40,6 +40,22 @@ struct RopeAngles {
 // Which of the two rotations a layer uses.
 enum class RopeKind { kGlobal, kLocal };
 
+// Which experts the rows of a step go to. An entry is a row at an expert.
+struct Routing {
+  struct Choice {
+    int32_t entry;  // negative: none
+    float weight;
+  };
+  std::vector<int32_t> first;  // kernels::RoutedRows
+  std::vector<int32_t> rows;
+  std::vector<int32_t> batch_first;  // the same of experts that run together
+  std::vector<Choice> choices;       // [rows, experts used], a row's ascending by expert
+};
+
+// Experts run together until they have this many entries, so that what they make of them is still
+// in the caches when it is used. One expert may have more.
+inline constexpr int64_t kRoutedEntries = 256;
+
 struct Workspace {
   Workspace(const formats::ModelConfig& config, int max_rows);
 
@@ -50,15 +66,15 @@ struct Workspace {
   FloatBuffer k;         // [rows, kv_heads * head_dim]
   FloatBuffer v;         // the same
   FloatBuffer mixed;     // [rows, heads * head_dim]: what attention gathered
-  FloatBuffer gate;      // [rows, widest feed-forward]
+  FloatBuffer gate;      // [rows, feed-forward], of experts [entries, feed-forward]
   FloatBuffer up;        // the same
   FloatBuffer router;    // [rows, experts]
-  FloatBuffer expert;    // [rows, width]: one expert's output
+  FloatBuffer expert;    // [entries, width]: the experts' outputs
   RopeAngles angles[2];  // by RopeKind
   int width = 0;         // the model's
   std::vector<int32_t> row_position;
-  std::vector<int32_t> row_slice;    // the slice that a row belongs to
-  std::vector<int32_t> expert_rows;  // rows that chose the expert at work
+  std::vector<int32_t> row_slice;  // the slice that a row belongs to
+  Routing routing;
   std::vector<kernels::AttentionSlice> slices;
 };
 
