@@ -117,6 +117,8 @@ Outcome AtomicFile::commit() {
   return {};
 }
 
+void AtomicFile::forget() { ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED); }
+
 Outcome write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
   SLUICE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
   SLUICE_RETURN_IF_ERROR(file.write(bytes));

@@ -31,6 +31,8 @@ class AtomicFile {
   Outcome reserve(uint64_t bytes);
   Outcome write(std::string_view bytes);
   Outcome commit();
+  // Takes what was committed out of the system's memory, to be read from the disk again.
+  void forget();
 
  private:
   AtomicFile(int fd, std::filesystem::path path, std::filesystem::path temporary);

@@ -90,6 +90,17 @@ Outcome write_in_parts(AtomicFile& file, std::string_view bytes, const std::stop
   return {};
 }
 
+// Fills the system's file cache.
+void read_in_large_pages(const tensor::MappedFile& file, const std::stop_token& stop) {
+  constexpr size_t kPage = 4096;
+  file.prefer_large_pages();
+  const std::span<const std::byte> bytes = file.bytes();
+  const volatile std::byte* data = bytes.data();
+  for (size_t at = 0; at < bytes.size() && !stop.stop_requested(); at += kPage) {
+    static_cast<void>(data[at]);
+  }
+}
+
 uint64_t padding(uint64_t bytes) {
   return (kernels::kRepackedAlignment - bytes % kernels::kRepackedAlignment) %
          kernels::kRepackedAlignment;
@@ -131,6 +142,7 @@ Outcome WeightsCache::use(tensor::MappedFile file, ThreadTeam& team) {
   if (!untouched && head.digest != source_.weights_digest()) {
     return fail(Code::kFailedPrecondition, "it was made of other weights");
   }
+  file.prefer_large_pages();
   if (const int64_t damaged = find_damage(head, file.bytes(), team); damaged >= 0) {
     return fail(Code::kDataLoss, fmt::format("the checksum of its matrix at {} is wrong",
                                              head.matrices[static_cast<size_t>(damaged)].offset));
@@ -203,7 +215,12 @@ Outcome WeightsCache::write(uint64_t digest, const std::stop_token& stop) const 
     SLUICE_RETURN_IF_ERROR(write_in_parts(file, as_text(noted.bytes), stop));
     SLUICE_RETURN_IF_ERROR(file.write(zeros.substr(0, padding(noted.bytes.size()))));
   }
-  return file.commit();
+  SLUICE_RETURN_IF_ERROR(file.commit());
+  // What was written part by part lies in small pages, in which the next start would find it.
+  file.forget();
+  const auto again = tensor::MappedFile::open(path_);
+  if (again) read_in_large_pages(*again, stop);
+  return {};
 }
 
 }  // namespace sluice::model

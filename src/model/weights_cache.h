@@ -57,8 +57,8 @@ class WeightsCache {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Puts a file of all that was noted in the place of the old one. Gives up when asked to stop,
-  // with kCancelled.
+  // Puts a file of all that was noted in the place of the old one, and reads it once, so that the
+  // next start finds it in large pages. Gives up when asked to stop, with kCancelled.
   Outcome write(uint64_t digest, const std::stop_token& stop) const;
 
  private:

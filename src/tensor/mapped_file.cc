@@ -52,6 +52,11 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
                     stamp);
 }
 
+void MappedFile::prefer_large_pages() const {
+  if (bytes_.empty()) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_HUGEPAGE);
+}
+
 void MappedFile::release(std::span<const std::byte> part) const {
   const auto begin = reinterpret_cast<uintptr_t>(part.data()), end = begin + part.size();
   const auto first = reinterpret_cast<uintptr_t>(bytes_.data()), last = first + bytes_.size();
