@@ -13,6 +13,7 @@
 #include "endpoint/error_shape.h"
 #include "endpoint/model_path.h"
 #include "endpoint/sinks.h"
+#include "gateway/charging.h"
 #include "gateway/forward.h"
 
 namespace sluice::gateway {
@@ -78,35 +79,6 @@ bool has_json_body(const HttpRequest& request) {
           request.body.front() == '{');
 }
 
-// What a request to a server of any make is charged for, by its path.
-enum class Charged { kNothing, kPrompt, kAnswer };
-Charged charged_for(std::string_view path) {
-  const auto is = [path](std::string_view end) { return path.ends_with(end); };
-  if (is("/count_tokens") || is("/tokenize") || is("/detokenize")) return Charged::kNothing;
-  if (is("/embeddings") || is("/rerank") || is("/score") || is("/moderations")) {
-    return Charged::kPrompt;
-  }
-  return Charged::kAnswer;
-}
-
-// Sees to it that the request names the most that it may generate. What has only an "input" may be
-// no generation at all: those of the Responses API are told by their path.
-Outcome bound_cost(RelayRequest& request, int64_t default_max_tokens) {
-  BodyFields& fields = request.fields;
-  if (fields.prompt.empty()) {
-    return fail(Code::kFailedPrecondition,
-                "your key has limits on tokens, and what this request may cost cannot be told: use "
-                "a route with prompt, messages or input",
-                {}, "cost_unknown");
-  }
-  if (fields.max_tokens || (fields.input_only && !request.http.path.ends_with("/responses"))) {
-    return {};
-  }
-  SLUICE_ASSIGN_OR_RETURN(request.http.body,
-                          with_max_tokens(request.http.body, fields, default_max_tokens));
-  return {};
-}
-
 // The field that differs though it is read at the start only; empty: none.
 std::string_view changed_at_start_only(const plan::Plan& a, const plan::Plan& b) {
   if (a.listeners != b.listeners) return "listen";
@@ -116,6 +88,7 @@ std::string_view changed_at_start_only(const plan::Plan& a, const plan::Plan& b)
   if (a.server.trusted_proxies != b.server.trusted_proxies) return "server.trusted_proxies";
   if (a.access_log.path != b.access_log.path) return "access_log.path";
   if (a.usage.path != b.usage.path) return "usage.path";
+  if (a.limits.redis != b.limits.redis) return "limits.redis";
   return {};
 }
 
@@ -146,7 +119,7 @@ Gateway::~Gateway() = default;
 
 Outcome Gateway::open() {
   const plan::Plan& plan = snapshot()->plan();
-  SLUICE_ASSIGN_OR_RETURN(quota_, Quota::open(plan.usage.path, gateway_metrics_, clock_));
+  SLUICE_ASSIGN_OR_RETURN(quota_, Quota::open(plan.usage, plan.limits, gateway_metrics_, clock_));
   SLUICE_ASSIGN_OR_RETURN(const UpstreamTls tls, open_upstream_tls(plan));
   for (const auto& [name, context] : tls) {
     snapshot()->upstreams().at(name)->configure(*plan.find_upstream(name), context);
@@ -365,19 +338,25 @@ void Gateway::route(RelayRequest request) {
                                          "model", "model_not_found"));
   }
   request.record.route = request.route->settings().name;
-  if (answer_again(request)) return;
-  if (request.route->sluice() && sluice_handler_) return sluice_handler_(std::move(request));
   const auto* here = net::EventLoop::current();
   const auto parts = std::ranges::find_if(
       loops_, [here](const LoopParts& each) { return each.loop.get() == here; });
   if (parts == loops_.end()) {
     return refused(request, {Code::kInternal, "the request came in on an unknown thread"});
   }
-  if (!reserve(request)) return;
-  Relay::begin(relay_host_, *parts->loop, *parts->client, std::move(request));
+  if (answer_again(request, parts->loop)) return;
+  if (request.route->sluice() && sluice_handler_) return sluice_handler_(std::move(request));
+  if (!quota_ || request.caller.tenant == nullptr) {
+    return Relay::begin(relay_host_, *parts->loop, *parts->client, std::move(request));
+  }
+  const auto most = most_cost(request);
+  if (!most) return refused(request, most.error());
+  reserve(std::move(request), *most, parts->loop, [this, &parts = *parts](RelayRequest paid) {
+    Relay::begin(relay_host_, *parts.loop, *parts.client, std::move(paid));
+  });
 }
 
-bool Gateway::answer_again(RelayRequest& request) {
+bool Gateway::answer_again(RelayRequest& request, const std::shared_ptr<net::EventLoop>& loop) {
   const plan::Route& settings = request.route->settings();
   if (settings.cache_for == Duration::zero()) return false;
   const CacheWishes wishes = cache_wishes(request.http);
@@ -399,53 +378,39 @@ bool Gateway::answer_again(RelayRequest& request) {
     request.responder = record_answer(std::move(request.responder), cache_, *key);
     return false;
   }
-  // A request like any other, but of no tokens.
-  net::Headers headers = {{"X-Request-Id", request.record.id}};
-  if (quota_ && request.caller.tenant != nullptr) {
-    auto grant = quota_->reserve(request.caller, settings, request.record.model_label, {});
-    if (!grant) {
-      refused(request, grant.error().status, std::move(grant.error().headers));
-      return true;
-    }
-    take_headers(headers, quota_->headers(request.caller));
-  }
   note("hit");
-  request.record.status = 200;
-  request.record.stream = answer->streamed;
-  request.record.bytes_out = answer->body.size();
-  replay_answer(*answer, clock_.now(), std::move(headers), *request.responder);
-  over(request.record);
+  auto replay = [this, answer](RelayRequest hit) {
+    net::Headers headers = {{"X-Request-Id", hit.record.id}};
+    take_headers(headers, std::move(hit.limit_headers));
+    hit.record.status = 200;
+    hit.record.stream = answer->streamed;
+    hit.record.bytes_out = answer->body.size();
+    replay_answer(*answer, clock_.now(), std::move(headers), *hit.responder);
+    over(hit.record);
+  };
+  // A request like any other, but of no tokens.
+  if (quota_ && request.caller.tenant != nullptr) {
+    reserve(std::move(request), {}, loop, std::move(replay));
+  } else {
+    replay(std::move(request));
+  }
   return true;
 }
 
-bool Gateway::reserve(RelayRequest& request) {
-  const Caller& caller = request.caller;
-  if (!quota_ || caller.tenant == nullptr) return true;
-  const plan::Route& settings = request.route->settings();
-  const Charged charged = charged_for(request.http.path);
-  if (charged == Charged::kAnswer && Quota::counts_tokens(caller) && !request.http.body.empty()) {
-    const Outcome bounded = bound_cost(request, settings.default_max_tokens);
-    if (!bounded) {
-      refused(request, bounded.error());
-      return false;
-    }
-  }
-  const BodyFields& fields = request.fields;
-  const std::string& body = request.http.body;
-  TokenUse most;
-  if (charged != Charged::kNothing) most.prompt = prompt_bound(body);
-  if (charged == Charged::kAnswer) {
-    most.completion = completion_bound(fields.max_tokens.value_or(0), fields.choices,
-                                       prompt_count(fields.prompt.of(body)));
-  }
-  auto grant = quota_->reserve(caller, settings, request.record.model_label, most);
-  if (!grant) {
-    refused(request, grant.error().status, std::move(grant.error().headers));
-    return false;
-  }
-  request.grant = *std::move(grant);
-  request.limit_headers = quota_->headers(caller);
-  return true;
+void Gateway::reserve(RelayRequest request, const TokenUse& most,
+                      const std::shared_ptr<net::EventLoop>& loop,
+                      std::function<void(RelayRequest)> then) {
+  auto held = std::make_shared<RelayRequest>(std::move(request));
+  const Quota::Ask ask{.caller = held->caller,
+                       .route = &held->route->settings(),
+                       .model = held->record.model_label,
+                       .most = most};
+  quota_->reserve(ask, loop, [this, held, then = std::move(then)](Quota::Answer grant) {
+    if (!grant) return refused(*held, grant.error().status, std::move(grant.error().headers));
+    held->grant = *std::move(grant);
+    held->limit_headers = held->grant->take_headers();
+    then(std::move(*held));
+  });
 }
 
 void Gateway::refused(RelayRequest& request, const Status& status, net::Headers headers) {

@@ -93,10 +93,12 @@ class Gateway : public net::HttpHandler {
   bool is_ready(const Snapshot& snapshot) const;
   void send_usage(RelayRequest request);
   void route(RelayRequest request);
-  // False: the caller's limits do not let it in, and it was told so.
-  bool reserve(RelayRequest& request);
-  // True: answered from the cache, or refused. Else the answer may be recorded for it.
-  bool answer_again(RelayRequest& request);
+  // Goes on with `then`, on the loop's thread, once the caller's limits have let it in: at once, or
+  // when those that are shared have answered. Whom they do not let in is told so.
+  void reserve(RelayRequest request, const TokenUse& most,
+               const std::shared_ptr<net::EventLoop>& loop, std::function<void(RelayRequest)> then);
+  // True: answered from the cache, or refused, now or soon. Else the answer may be recorded for it.
+  bool answer_again(RelayRequest& request, const std::shared_ptr<net::EventLoop>& loop);
   void over(RequestRecord& record);
   void refused(RelayRequest& request, const Status& status, net::Headers headers = {});
   void set_gauges();

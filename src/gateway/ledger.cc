@@ -55,7 +55,6 @@ CREATE TABLE usage (
 ) WITHOUT ROWID;
 )sql"};
 
-// Rounded up: a fraction of a millionth is charged as a whole one.
 int64_t micros_of(const TokenUse& tokens, const plan::Price& price) {
   const auto part = [](int64_t count, int64_t per_million) {
     return static_cast<__int128>(count) * per_million;
@@ -63,10 +62,6 @@ int64_t micros_of(const TokenUse& tokens, const plan::Price& price) {
   const __int128 sum =
       part(tokens.prompt, price.prompt) + part(tokens.completion, price.completion);
   return static_cast<int64_t>(std::min<__int128>((sum + kMillion - 1) / kMillion, kMostMicros));
-}
-
-Amount amount_of(const TokenUse& tokens, const plan::Price& price) {
-  return {tokens.prompt + tokens.completion, micros_of(tokens, price)};
 }
 
 // A process by pid and start time, so that a pid used again is another one.
@@ -87,6 +82,10 @@ bool lives(const std::string& owner) {
 }
 
 }  // namespace
+
+Amount amount_of(const TokenUse& tokens, const plan::Price& price) {
+  return {tokens.prompt + tokens.completion, micros_of(tokens, price)};
+}
 
 struct Ledger::Impl {
   // A reservation that counts in the budgets.

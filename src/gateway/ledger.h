@@ -48,6 +48,9 @@ struct TokenUse {
   int64_t completion = 0;
 };
 
+// What so many tokens cost, rounded up: a fraction of a millionth is charged as a whole one.
+Amount amount_of(const TokenUse& tokens, const plan::Price& price);
+
 // One row of the usage report: a day's sum. `unsettled` counts requests whose process ended before
 // they did; they stand with all that they had reserved.
 struct UsageRow {

@@ -31,6 +31,24 @@ void add_left(net::Headers& headers, std::string_view what,
   headers.emplace_back(fmt::format("x-ratelimit-reset-{}", what), seconds_text(left->reset));
 }
 
+net::Headers left_headers(const Ledger::MinuteLeft& left) {
+  net::Headers headers;
+  add_left(headers, "requests", left.requests);
+  add_left(headers, "tokens", left.tokens);
+  return headers;
+}
+
+SharedLimits::Payer payer_of(const Caller& caller) {
+  const auto some = [](const plan::Limits& limits) -> std::optional<plan::Limits> {
+    return limits == plan::Limits{} ? std::nullopt : std::optional(limits);
+  };
+  SharedLimits::Payer payer{.tenant = std::string(caller.tenant->name),
+                            .key = std::string(caller.key_name()),
+                            .tenant_limits = some(caller.tenant->limits)};
+  if (caller.key != nullptr) payer.key_limits = some(caller.key->limits);
+  return payer;
+}
+
 Status status_of(const Ledger::Denial& denial) {
   if (denial.failure) {
     return {Code::kUnavailable,
@@ -178,14 +196,25 @@ bool Quota::counts_tokens(const Caller& caller) {
          (counts(caller.tenant->limits) || (caller.key != nullptr && counts(caller.key->limits)));
 }
 
-Result<std::unique_ptr<Quota>> Quota::open(const std::filesystem::path& path,
-                                           GatewayMetrics& metrics, const Clock& clock) {
-  SLUICE_ASSIGN_OR_RETURN(auto ledger, Ledger::open(path, clock));
-  return std::unique_ptr<Quota>(new Quota(std::move(ledger), metrics, clock));
+Result<std::unique_ptr<Quota>> Quota::open(const plan::UsagePlan& usage,
+                                           const plan::LimitsPlan& limits, GatewayMetrics& metrics,
+                                           const Clock& clock) {
+  SLUICE_ASSIGN_OR_RETURN(auto ledger, Ledger::open(usage.path, clock));
+  std::unique_ptr<SharedLimits> shared;
+  auto on_loss = plan::RedisPlan::OnLoss::kRefuse;
+  if (limits.redis) {
+    on_loss = limits.redis->on_loss;
+    SLUICE_ASSIGN_OR_RETURN(shared, SharedLimits::open(*limits.redis, metrics.metrics()));
+  }
+  return std::unique_ptr<Quota>(
+      new Quota(std::move(ledger), std::move(shared), on_loss, metrics, clock));
 }
 
-Quota::Quota(std::unique_ptr<Ledger> ledger, GatewayMetrics& metrics, const Clock& clock)
+Quota::Quota(std::unique_ptr<Ledger> ledger, std::unique_ptr<SharedLimits> shared,
+             plan::RedisPlan::OnLoss on_loss, GatewayMetrics& metrics, const Clock& clock)
     : ledger_(std::move(ledger)),
+      shared_(std::move(shared)),
+      on_loss_(on_loss),
       metrics_(metrics),
       clock_(clock),
       house_([this](const std::stop_token& stop) { keep_house(stop); }) {}
@@ -223,41 +252,94 @@ void Quota::note_settled() {
 
 void Quota::Grant::settle(const TokenUse& used, std::string_view version) {
   if (settled_.exchange(true)) return;
+  if (hold_) hold_->settle(amount_of(used, price_));
+  if (charged_) quota_.shared_->charge(*charged_, amount_of(used, price_));
   quota_.ledger_->settle(id_, used, version);
   quota_.note_settled();
 }
 
-std::expected<std::shared_ptr<Quota::Grant>, Quota::Refused> Quota::reserve(
-    const Caller& caller, const plan::Route& route, std::string_view model, const TokenUse& most) {
-  if (caller.tenant == nullptr) return nullptr;
-  const auto id = ledger_->reserve({.tenant = caller.tenant->name,
-                                    .key = caller.key_name(),
-                                    .route = route.name,
-                                    .model = model,
-                                    .tenant_limits = &caller.tenant->limits,
-                                    .key_limits = caller.key ? &caller.key->limits : nullptr,
-                                    .price = route.price,
-                                    .prompt_tokens = most.prompt,
-                                    .most_completion_tokens = most.completion});
-  if (id) return std::make_shared<Grant>(*this, *id, most);
-  const Ledger::Denial& denial = id.error();
-  Refused refused{status_of(denial), headers(caller)};
-  metrics_.limited(caller.tenant->name,
-                   denial.refusal ? limit_name(denial.refusal->limit) : "not_recorded");
-  if (denial.refusal && denial.refusal->retry_after) {
-    const double seconds = std::ceil(to_seconds(*denial.refusal->retry_after));
-    refused.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::max(1.0, seconds)));
-  }
-  return std::unexpected(std::move(refused));
+bool Quota::asks_shared(const Caller& caller) const {
+  return shared_ && (caller.tenant->limits != plan::Limits{} ||
+                     (caller.key != nullptr && caller.key->limits != plan::Limits{}));
 }
 
-net::Headers Quota::headers(const Caller& caller) {
-  net::Headers headers;
-  if (caller.tenant == nullptr) return headers;
-  const Ledger::MinuteLeft left = ledger_->minute_left(caller.tenant->name, caller.key_name());
-  add_left(headers, "requests", left.requests);
-  add_left(headers, "tokens", left.tokens);
-  return headers;
+Quota::Answer Quota::reserve(const Ask& ask) {
+  if (ask.caller.tenant == nullptr) return nullptr;
+  if (!asks_shared(ask.caller)) return reserve_here(ask, Limited::kYes);
+  return conclude(
+      ask, shared_->reserve_now(payer_of(ask.caller), amount_of(ask.most, ask.route->price)));
+}
+
+void Quota::reserve(const Ask& ask, const std::shared_ptr<net::EventLoop>& loop,
+                    std::function<void(Answer)> done) {
+  if (ask.caller.tenant == nullptr) return done(nullptr);
+  if (!asks_shared(ask.caller)) return done(reserve_here(ask, Limited::kYes));
+  shared_->reserve(payer_of(ask.caller), amount_of(ask.most, ask.route->price),
+                   [this, ask, loop, done = std::move(done)](SharedLimits::Answer answer) {
+                     loop->post([this, ask, done, answer = std::move(answer)]() mutable {
+                       done(conclude(ask, std::move(answer)));
+                     });
+                   });
+}
+
+Quota::Answer Quota::reserve_here(const Ask& ask, Limited limited) {
+  const Caller& caller = ask.caller;
+  const bool yes = limited == Limited::kYes;
+  const auto id =
+      ledger_->reserve({.tenant = caller.tenant->name,
+                        .key = caller.key_name(),
+                        .route = ask.route->name,
+                        .model = ask.model,
+                        .tenant_limits = yes ? &caller.tenant->limits : nullptr,
+                        .key_limits = yes && caller.key != nullptr ? &caller.key->limits : nullptr,
+                        .price = ask.route->price,
+                        .prompt_tokens = ask.most.prompt,
+                        .most_completion_tokens = ask.most.completion});
+  const Ledger::MinuteLeft left =
+      yes ? ledger_->minute_left(caller.tenant->name, caller.key_name()) : Ledger::MinuteLeft{};
+  if (!id) return std::unexpected(refused(ask, id.error(), left));
+  auto grant = std::make_shared<Grant>(*this, *id, ask);
+  grant->headers_ = left_headers(left);
+  return grant;
+}
+
+Quota::Refused Quota::refused(const Ask& ask, const Ledger::Denial& denial,
+                              const Ledger::MinuteLeft& left) {
+  metrics_.limited(ask.caller.tenant->name,
+                   denial.refusal ? limit_name(denial.refusal->limit) : "not_recorded");
+  Refused out{status_of(denial), left_headers(left)};
+  if (denial.refusal && denial.refusal->retry_after) {
+    const double seconds = std::ceil(to_seconds(*denial.refusal->retry_after));
+    out.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::max(1.0, seconds)));
+  }
+  return out;
+}
+
+// What Redis said of it, or what is to be done without Redis.
+Quota::Answer Quota::conclude(const Ask& ask, SharedLimits::Answer answer) {
+  using OnLoss = plan::RedisPlan::OnLoss;
+  if (answer) {
+    auto grant = reserve_here(ask, Limited::kNo);
+    if (!grant) return grant;
+    (*grant)->hold_ = std::move(answer->hold);
+    (*grant)->headers_ = left_headers(answer->left);
+    return grant;
+  }
+  const SharedLimits::Denied& denied = answer.error();
+  if (denied.denial.refusal) {
+    return std::unexpected(refused(ask, denied.denial, denied.left));
+  }
+  if (on_loss_ == OnLoss::kRefuse) {
+    metrics_.limited(ask.caller.tenant->name, "redis_lost");
+    return std::unexpected(Refused{{Code::kUnavailable,
+                                    "the limits of this key cannot be asked now: try again",
+                                    {},
+                                    "limits_unavailable"},
+                                   {{"Retry-After", "1"}}});
+  }
+  auto grant = reserve_here(ask, on_loss_ == OnLoss::kLocal ? Limited::kYes : Limited::kNo);
+  if (grant) (*grant)->charged_ = payer_of(ask.caller);
+  return grant;
 }
 
 Result<std::string> Quota::report(std::string_view from, std::string_view to) {

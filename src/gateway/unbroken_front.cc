@@ -259,12 +259,13 @@ Result<std::shared_ptr<completion::ResponseSink>> UnbrokenFront::paid(
   const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
   if (quota == nullptr || origin->caller.tenant == nullptr) return sink;
   const TokenUse most = most_use(*origin, route, request);
-  auto grant =
-      quota->reserve(origin->caller, origin->route->settings(), origin->record.model_label, most);
+  auto grant = quota->reserve({.caller = origin->caller,
+                               .route = &origin->route->settings(),
+                               .model = origin->record.model_label,
+                               .most = most});
   {
     const std::lock_guard lock(origin->mutex);
-    origin->limit_headers =
-        grant ? quota->headers(origin->caller) : std::move(grant.error().headers);
+    origin->limit_headers = grant ? (*grant)->take_headers() : std::move(grant.error().headers);
   }
   if (!grant) return std::unexpected(std::move(grant).error().status);
   return std::make_shared<PaidSink>(std::move(sink), *std::move(grant), [origin] {

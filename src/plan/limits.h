@@ -12,6 +12,7 @@ struct Limits {
   int64_t max_concurrent = 0;       // requests under way
   int64_t micros_per_day = 0;       // money, in millionths of the currency unit; UTC days
   int64_t micros_per_month = 0;     // UTC months
+  bool operator==(const Limits&) const = default;
 };
 
 // What a million tokens cost on a route, in millionths of the currency unit.

@@ -293,6 +293,7 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
     cache.size("max_bytes", plan.cache.max_bytes, 64u << 10, size_t{1} << 40);
   });
   fields.map("usage", [&](Fields& usage) { usage.text("path", plan.usage.path, 4096); });
+  fields.map("limits", [&](Fields& f) { read_shared_limits(f, secrets, plan.limits); });
   fields.list("upstreams", kMaxUpstreams,
               [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
   fields.list("routes", kMaxRoutes, [&](Fields& f) { plan.routes.push_back(read_route(f)); });

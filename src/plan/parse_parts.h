@@ -18,6 +18,8 @@ Upstream read_upstream(Fields& fields, const SecretSource& secrets);
 Route read_route(Fields& fields);
 Tenant read_tenant(Fields& fields, const SecretSource& secrets);
 
+void read_shared_limits(Fields& fields, const SecretSource& secrets, LimitsPlan& out);
+
 // Money for a million tokens of each kind.
 void read_price(Fields& fields, Price& out);
 
@@ -27,6 +29,9 @@ void read_secret(Fields& fields, std::string_view name, const SecretSource& secr
 
 // "http://host:port", nothing behind it.
 Outcome check_base_url(std::string_view url);
+
+// "host", "host:port" or "[address]:port"; the port stays as it is where none is given.
+bool read_host_and_port(std::string_view text, std::string& host, uint16_t& port);
 
 // The fields certificate and key of `f`.
 void read_certificate(Fields& f, CertificateFiles& out);

@@ -109,6 +109,29 @@ void read_certificate(Fields& f, CertificateFiles& out) {
   f.text("key", out.key, 4096);
 }
 
+bool read_host_and_port(std::string_view text, std::string& host, uint16_t& port) {
+  const size_t colon = text.rfind(':');
+  if (colon != std::string_view::npos && text.find(']', colon) == std::string_view::npos) {
+    const std::string_view digits = text.substr(colon + 1);
+    int number = 0;
+    const auto [at, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    if (error != std::errc() || at != digits.data() + digits.size() || number < 1 ||
+        number > 65535) {
+      return false;
+    }
+    port = static_cast<uint16_t>(number);
+    text = text.substr(0, colon);
+  }
+  const bool good = !text.empty() && text.size() <= 255 && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("-_.[]:").contains(c);
+  });
+  if (!good) return false;
+  if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
+  host = text;
+  return true;
+}
+
 Outcome check_base_url(std::string_view url) {
   const std::string_view scheme = url.starts_with("https://") ? "https://" : "http://";
   const auto wrong = [&] {
@@ -118,22 +141,9 @@ Outcome check_base_url(std::string_view url) {
     return invalid("expected a URL such as http://host:8000, found " + found_text(shown));
   };
   if (!url.starts_with(scheme)) return wrong();
-  std::string_view rest = url.substr(scheme.size());
-  const size_t colon = rest.rfind(':');
-  const bool has_port = colon != std::string_view::npos && rest.find(']', colon) == rest.npos;
-  if (has_port) {
-    const std::string_view digits = rest.substr(colon + 1);
-    int port = 0;
-    const auto [at, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (error != std::errc() || at != digits.data() + digits.size() || port < 1 || port > 65535) {
-      return wrong();
-    }
-    rest = rest.substr(0, colon);
-  }
-  const bool good = !rest.empty() && rest.size() <= 255 && std::ranges::all_of(rest, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("-_.[]:").contains(c);
-  });
+  std::string host;
+  uint16_t port = 0;
+  const bool good = read_host_and_port(url.substr(scheme.size()), host, port);
   if (!good) return wrong();
   return {};
 }

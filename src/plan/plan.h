@@ -90,6 +90,42 @@ struct UsagePlan {
   std::string path;  // of the ledger's database; empty: in memory, forgotten with the process
 };
 
+// Of https endpoints, and of Redis.
+struct UpstreamTlsPlan {
+  std::string ca;             // PEM; empty: the system's authorities
+  CertificateFiles identity;  // shown to servers that ask; empty: none
+  std::string server_name;    // that their certificates must name; empty: the URL's host
+  bool operator==(const UpstreamTlsPlan&) const = default;
+};
+
+// Where the limits of tenants and keys are counted that several gateways share.
+struct RedisPlan {
+  // What becomes of requests under limits while it cannot be asked.
+  enum class OnLoss {
+    kRefuse,  // 503
+    kLocal,   // each gateway counts for itself
+    kAllow,   // no limits
+  };
+  std::string host;
+  uint16_t port = 6379;
+  std::string unix_path;  // of a socket, instead of host and port
+  bool secure = false;    // rediss://
+  UpstreamTlsPlan tls;    // of a secure one
+  std::string username;
+  std::string password;  // never logged
+  int database = 0;
+  std::string prefix = "sluice";  // of all keys
+  Duration timeout = std::chrono::milliseconds(250);
+  // What a gateway that has died had reserved is spent after so long, and its places are free.
+  Duration lease = std::chrono::seconds(10);
+  OnLoss on_loss = OnLoss::kRefuse;
+  bool operator==(const RedisPlan&) const = default;
+};
+
+struct LimitsPlan {
+  std::optional<RedisPlan> redis;  // none: each gateway counts for itself
+};
+
 struct HealthPlan {
   bool active = true;
   std::string path = "/ready";
@@ -134,13 +170,6 @@ struct DnsSource {
 struct FileSource {
   std::string path;
   Duration refresh = std::chrono::seconds(2);
-};
-
-// Of https endpoints.
-struct UpstreamTlsPlan {
-  std::string ca;             // PEM; empty: the system's authorities
-  CertificateFiles identity;  // shown to servers that ask; empty: none
-  std::string server_name;    // that their certificates must name; empty: the URL's host
 };
 
 enum class UpstreamKind { kSluice, kForeign };
@@ -310,6 +339,7 @@ struct Plan {
   AccessLogPlan access_log;
   UsagePlan usage;
   CachePlan cache;
+  LimitsPlan limits;
   std::vector<Upstream> upstreams;
   std::vector<Route> routes;
   std::vector<Tenant> tenants;

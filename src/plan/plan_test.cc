@@ -271,6 +271,54 @@ routes:
   EXPECT_NE(upstream("ftp://h", "ca: x").find("http://host:8000"), std::string::npos);
 }
 
+TEST(Plan, WhereLimitsAreShared) {
+  const auto redis = [](const std::string& fields) {
+    return "limits: {redis: {" + fields + "}}\n" + kGood;
+  };
+  auto plan = parse(redis("url: redis://cache.example"));
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->limits.redis->host, "cache.example");
+  EXPECT_EQ(plan->limits.redis->port, 6379);
+  EXPECT_EQ(plan->limits.redis->on_loss, RedisPlan::OnLoss::kRefuse);
+  plan = parse(
+      redis("url: \"rediss://[::1]:7000/3\", username: gw, password: {env: KEY}, on_loss: local, "
+            "tls: {ca: /ca.pem, server_name: cache}, prefix: \"a:b\", timeout: 50ms, lease: 5s"));
+  ASSERT_TRUE(plan) << plan.error().message();
+  const RedisPlan& all = *plan->limits.redis;
+  EXPECT_EQ(all.host, "::1");
+  EXPECT_EQ(all.port, 7000);
+  EXPECT_EQ(all.database, 3);
+  EXPECT_TRUE(all.secure);
+  EXPECT_EQ(all.tls.ca, "/ca.pem");
+  EXPECT_EQ(all.password, "key-from-env");
+  EXPECT_EQ(all.prefix, "a:b");
+  EXPECT_EQ(all.timeout, milliseconds(50));
+  EXPECT_EQ(all.on_loss, RedisPlan::OnLoss::kLocal);
+  plan = parse(redis("url: unix:///run/redis.sock"));
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->limits.redis->unix_path, "/run/redis.sock");
+  EXPECT_FALSE(parse(kGood)->limits.redis);
+
+  const std::string url = "url: redis://h";
+  const std::pair<std::string, std::string> cases[] = {
+      {redis("on_loss: refuse"), "url"},
+      {redis("url: http://h"), "expected redis://"},
+      {redis("url: \"redis://user:secret@h\""), "expected redis://"},
+      {redis("url: redis://h/x"), "expected redis://"},
+      {redis("url: redis://h/-1"), "expected redis://"},
+      {redis("url: redis://h:0"), "expected redis://"},
+      {redis("url: unix://here"), "expected redis://"},
+      {redis(url + ", password: plain"), "a secret does not stand here in plain"},
+      {redis(url + ", on_loss: pray"), "expected one of refuse local allow"},
+      {redis(url + ", tls: {ca: /ca.pem}"), "has no effect without a rediss:// URL"},
+      {redis(url + ", username: gw"), "has no effect without a password"},
+      {redis(url + ", timeout: 1s, lease: 2s"), "expected four times the timeout"},
+  };
+  for (const auto& [yaml, message] : cases) {
+    EXPECT_TRUE(wrong(yaml).contains(message)) << yaml << "\n" << wrong(yaml);
+  }
+}
+
 TEST(Yaml, BoundsHoldForAliasesToo) {
   std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) {
