@@ -254,7 +254,7 @@ TEST_P(EveryModel, ManyRowsOfABatchGiveTheSameLogits) {
   for (Sequence& s : all) pointers.push_back(&s);
   step(*model, pointers, std::vector<int>(all.size(), 24));
   for (const Sequence& s : all) {
-    Sequence alone = {.tokens = s.tokens, .blocks = s.blocks};
+    Sequence alone{.tokens = s.tokens, .blocks = s.blocks, .done = 0, .logits = {}};
     run_in_chunks(*model, alone, 5);
     ASSERT_EQ(s.logits, alone.logits);
   }
