@@ -45,10 +45,14 @@ constexpr Case kCases[] = {
 class Attention : public EveryIsa {
  protected:
   // The plain twin knows no partitions: long sequences would tell nothing of it and take minutes.
+  // So do large ones on an emulated processor; and all of its instruction sets share one attention.
   std::vector<Case> cases() const {
+    const int64_t most_work = isa() == Isa::kNeon ? 30'000'000 : 2'000'000;
     std::vector<Case> found;
     for (const Case& c : kCases) {
-      if (isa() != Isa::kReference || c.positions < kPartitionPositions) found.push_back(c);
+      const int64_t work = int64_t{c.heads} * c.head_dim * c.positions * c.positions;
+      if (isa() == Isa::kReference && c.positions >= kPartitionPositions) continue;
+      if (!is_emulated() || work <= most_work) found.push_back(c);
     }
     return found;
   }

@@ -8,6 +8,7 @@ struct I {
 // Rows of a tile, so that 2 × 3 sums of integers and as many of floats nearly fit the registers.
 constexpr int kPanelRows = 3;
 constexpr int kTileVectors = 2;
+constexpr bool kSignedDots = false;
 
 SLUICE_INLINE I load_plane(const std::byte* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};

@@ -10,6 +10,8 @@ struct I {
 constexpr int kPanelRows = 5;
 // Vectors of columns that a tile is wide.
 constexpr int kTileVectors = 2;
+// Weights with zero point 128 lose it in weights_of(), instead of in the first sum.
+constexpr bool kSignedDots = false;
 
 SLUICE_INLINE I load_plane(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
 SLUICE_INLINE I and_bits(I a, int mask) {
@@ -32,21 +34,24 @@ SLUICE_INLINE I table_entries(const uint8_t* table, I indices) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), indices.v)};
 }
 
-// Four signed bytes of a row, in every lane.
+// Four signed bytes of a row's block, those of step kStep, in every lane.
 struct Activations {
   __m512i v;
 };
-SLUICE_INLINE Activations broadcast_activations(const std::byte* p) {
+template <int kStep>
+SLUICE_INLINE Activations activations(const std::byte* block) {
   int32_t four;
-  std::memcpy(&four, p, sizeof four);
+  std::memcpy(&four, block + 4 * kStep, sizeof four);
   return {_mm512_set1_epi32(four)};
 }
 // What dot() takes of a vector of weights.
 struct Weights {
   __m512i v;
 };
+template <PanelLayout>
 SLUICE_INLINE Weights weights_of(I a) { return {a.v}; }
 // sum += the four products of each lane, exactly.
+template <int kStep>
 SLUICE_INLINE I dot(I sum, Weights w, Activations a) {
   return {_mm512_dpbusd_epi32(sum.v, w.v, a.v)};
 }

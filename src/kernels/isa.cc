@@ -3,11 +3,31 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <iterator>
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace sluice::kernels {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2,       Isa::kAvxVnni,
-                        Isa::kAvx512,    Isa::kAvx512Vnni, Isa::kAvx512Bf16};
+constexpr Isa kAll[] = {Isa::kReference,  Isa::kAvx2,       Isa::kAvxVnni, Isa::kAvx512,
+                        Isa::kAvx512Vnni, Isa::kAvx512Bf16, Isa::kNeon,    Isa::kNeonDotprod,
+                        Isa::kNeonI8mm,   Isa::kNeonBf16};
+
+bool is_built(Isa isa) {
+  if (isa == Isa::kReference) return true;
+#if defined(__x86_64__)
+  return isa < Isa::kNeon;
+#elif defined(__aarch64__)
+  return isa >= Isa::kNeon;
+#else
+  return false;
+#endif
+}
 
 }  // namespace
 
@@ -25,6 +45,14 @@ std::string_view isa_name(Isa isa) {
       return "avx512vnni";
     case Isa::kAvx512Bf16:
       return "avx512bf16";
+    case Isa::kNeon:
+      return "neon";
+    case Isa::kNeonDotprod:
+      return "neondotprod";
+    case Isa::kNeonI8mm:
+      return "neoni8mm";
+    case Isa::kNeonBf16:
+      return "neonbf16";
   }
   return "unknown";
 }
@@ -57,17 +85,30 @@ bool isa_supported(Isa isa) {
       return isa_supported(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
     case Isa::kAvx512Bf16:
       return isa_supported(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+      return true;
+    case Isa::kNeonDotprod:
+      return (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    case Isa::kNeonI8mm:
+      return isa_supported(Isa::kNeonDotprod) && (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+    case Isa::kNeonBf16:
+      return isa_supported(Isa::kNeonI8mm) && (::getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
 #endif
     default:
       return false;
   }
 }
 
+std::vector<Isa> built_isas() {
+  std::vector<Isa> found;
+  std::ranges::copy_if(kAll, std::back_inserter(found), is_built);
+  return found;
+}
+
 std::vector<Isa> supported_isas() {
   std::vector<Isa> found;
-  for (const Isa isa : kAll) {
-    if (isa_supported(isa)) found.push_back(isa);
-  }
+  std::ranges::copy_if(kAll, std::back_inserter(found), isa_supported);
   return found;
 }
 

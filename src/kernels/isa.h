@@ -9,18 +9,23 @@
 namespace sluice::kernels {
 
 enum class Isa {
-  kReference,   // plain C++, the twin that every other version is tested against
-  kAvx2,        // AVX2 + FMA + F16C
-  kAvxVnni,     // AVX2 with the int8 dot product
-  kAvx512,      // AVX-512 F/BW/DQ/VL
-  kAvx512Vnni,  // … with the int8 dot product
-  kAvx512Bf16,  // … and that of bfloat16, too
+  kReference,    // plain C++, the twin that every other version is tested against
+  kAvx2,         // AVX2 + FMA + F16C
+  kAvxVnni,      // AVX2 with the int8 dot product
+  kAvx512,       // AVX-512 F/BW/DQ/VL
+  kAvx512Vnni,   // … with the int8 dot product
+  kAvx512Bf16,   // … and that of bfloat16, too
+  kNeon,         // of every 64-bit ARM processor
+  kNeonDotprod,  // … with the int8 dot product
+  kNeonI8mm,     // … and the int8 matrix product, too
+  kNeonBf16,     // … and the dot product of bfloat16, too
 };
 
 std::string_view isa_name(Isa isa);
 Result<Isa> parse_isa(std::string_view name);
+std::vector<Isa> built_isas();      // those of the architecture that this program is built for
 bool isa_supported(Isa isa);        // by this processor
-std::vector<Isa> supported_isas();  // ascending
+std::vector<Isa> supported_isas();  // ascending, as built_isas()
 Isa best_isa();
 
 }  // namespace sluice::kernels

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -95,6 +96,9 @@ inline TestMatrix random_matrix(Rng& rng, tensor::DType dtype, int64_t out, int6
   return m;
 }
 
+// Set where the processor is emulated, some hundred times slower than one that is there.
+inline bool is_emulated() { return std::getenv("SLUICE_EMULATED") != nullptr; }
+
 class EveryIsa : public testing::TestWithParam<Isa> {
  protected:
   void SetUp() override {
@@ -109,9 +113,6 @@ inline std::string isa_test_name(const testing::TestParamInfo<Isa>& info) {
   return std::string(isa_name(info.param));
 }
 
-inline auto every_isa() {
-  return testing::Values(Isa::kReference, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512, Isa::kAvx512Vnni,
-                         Isa::kAvx512Bf16);
-}
+inline auto every_isa() { return testing::ValuesIn(built_isas()); }
 
 }  // namespace sluice::kernels

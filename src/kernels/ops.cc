@@ -27,6 +27,12 @@ const OpTable& ops(Isa isa) {
     case Isa::kAvx512Vnni:
     case Isa::kAvx512Bf16:
       return avx512_ops();
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+    case Isa::kNeonDotprod:
+    case Isa::kNeonI8mm:
+    case Isa::kNeonBf16:
+      return neon_ops();
 #endif
     default:
       return reference_ops();
@@ -45,6 +51,15 @@ const PanelTable* panel_table(Isa isa) {
       return &avx512_vnni_panels();
     case Isa::kAvx512Bf16:
       return &avx512_bf16_panels();
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+      return &neon_panels();
+    case Isa::kNeonDotprod:
+      return &neon_dotprod_panels();
+    case Isa::kNeonI8mm:
+      return &neon_i8mm_panels();
+    case Isa::kNeonBf16:
+      return &neon_bf16_panels();
 #endif
     default:
       return nullptr;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -180,10 +181,16 @@ TEST_P(Ops, SoftmaxSumsToOne) {
 }
 
 TEST(Isas, NamesAndOrder) {
-  for (const Isa isa : {Isa::kReference, Isa::kAvx2, Isa::kAvx512}) {
+  const std::vector<Isa> built = built_isas();
+  // Also those of other architectures: what is missing is named as it was asked for.
+  for (int i = 0; i <= static_cast<int>(Isa::kNeonBf16); ++i) {
+    const Isa isa = static_cast<Isa>(i);
     EXPECT_EQ(*parse_isa(isa_name(isa)), isa);
+    EXPECT_TRUE(!isa_supported(isa) || std::ranges::count(built, isa) == 1) << isa_name(isa);
   }
   EXPECT_EQ(parse_isa("sse2").error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(built.front(), Isa::kReference);
+  EXPECT_GT(built.size(), 1);
   EXPECT_EQ(supported_isas().front(), Isa::kReference);
   EXPECT_EQ(supported_isas().back(), best_isa());
 }

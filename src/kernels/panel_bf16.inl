@@ -1,6 +1,6 @@
 // Products of bfloat16 rows with panels. The order of every result's sum, whatever the number of
-// rows: pairs of elements ascending, each pair's two products added by one vdpbf16ps. The bias
-// comes last.
+// rows: pairs of elements ascending, each pair's two products added by one dot(). The bias comes
+// last.
 
 constexpr PanelLayout kBf16Layout = panel_layout(tensor::DType::kBF16);
 constexpr int kPairs = kBlockElements / 2;
@@ -16,13 +16,13 @@ void bf16_tile(const TileTask& t) {
     fetch_ahead(ahead, t.ahead_lines);
 #pragma clang loop unroll_count(4)
     for (int i = 0; i < kPairs; ++i) {
-      __m512bh w[kTileVectors];
+      Pairs w[kTileVectors];
       for (int c = 0; c < kTileVectors; ++c) {
-        w[c] = load_pairs(group + c * kBf16Layout.half_bytes() + i * kPlaneBytes);
+        const int offset = half_of(c) * kBf16Layout.half_bytes() + 4 * lane_of(c);
+        w[c] = load_pairs(group + offset + i * kPlaneBytes);
       }
       for (int r = 0; r < R; ++r) {
-        const __m512bh a =
-            broadcast_pair(rows + static_cast<size_t>(r) * sizeof(Bf16Block) + 4 * i);
+        const Pairs a = broadcast_pair(rows + static_cast<size_t>(r) * sizeof(Bf16Block) + 4 * i);
         for (int c = 0; c < kTileVectors; ++c) s.sums[r][c] = dot(s.sums[r][c], w[c], a);
       }
     }
@@ -47,16 +47,15 @@ void multiply_bf16(const PanelWeights& w, const PackedRows& packed, const Matmul
                   w, packed, rows, range);
 }
 
-// To nearest, ties to even; subnormal numbers become zero.
+// To nearest, ties to even; dot() takes subnormal numbers for zero.
 void pack_bf16_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
   const int64_t blocks = row_blocks(in);
   for (int64_t b = 0; b < blocks; ++b, out += stride) {
-    for (int half = 0; half < 2; ++half) {
-      const int64_t k = b * kBlockElements + half * kLanes;
+    for (int i = 0; i < kBlockElements / kLanes; ++i) {
+      const int64_t k = b * kBlockElements + i * kLanes;
       const int64_t left = std::clamp<int64_t>(in - k, 0, kLanes);
       const V values = load_some(x + std::min(k, in), static_cast<int>(left));
-      const __m256bh rounded = _mm512_cvtneps_pbh(values.v);
-      std::memcpy(out + half * 2 * kLanes, &rounded, sizeof rounded);
+      store_rounded(out + i * 2 * kLanes, values);
     }
   }
 }

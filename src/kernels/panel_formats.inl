@@ -1,5 +1,5 @@
 // Reading panels of quantized weights: scales and unsigned quants of one vector of columns. `half`
-// is the half group, `lane` the vector's first column in it.
+// is the half group, `lane` the vector's first column in it. And reading packed rows.
 
 // kIq4Values + 128
 alignas(16) constexpr uint8_t kIq4Unsigned[16] = {1,   24,  45,  63,  79,  93,  106, 118,
@@ -44,6 +44,26 @@ struct PanelFormat {
       q = or_bits(q, high, ((1 << kHigh) - 1) << kLow);
     }
     if constexpr (kLayout.is_table) q = table_entries(kIq4Unsigned, q);
-    return weights_of(q);
+    return weights_of<kLayout>(q);
   }
 };
+
+SLUICE_INLINE const std::byte* block_of_row(const std::byte* rows, int r) {
+  return rows + static_cast<size_t>(r) * sizeof(Int8Block);
+}
+
+constexpr size_t sum_offset(int subs, int sub) {
+  return subs == 1 ? offsetof(Int8Block, minus_sum)
+                   : offsetof(Int8Block, minus_half) + static_cast<size_t>(sub) * sizeof(int32_t);
+}
+
+// What the dot products of part kSub of a row's block begin with: their zero point's share.
+template <typename F, int kSub>
+SLUICE_INLINE I first_sum(const std::byte* block) {
+  constexpr int kShift = F::kLayout.zero_shift;
+  if constexpr (kShift == 0 || (kSignedDots && kShift == 7)) {
+    return no_sum();
+  } else {
+    return times_power<kShift>(broadcast_int(block + sum_offset(F::kLayout.subs, kSub)));
+  }
+}

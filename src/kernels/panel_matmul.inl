@@ -4,50 +4,6 @@
 //   quants, exact in int32; times the weight's scale, plus its min times the row's own sum; times
 //   the row's scale, added to the result by a fused multiply-add. The bias comes last.
 
-constexpr int half_of(int vector) { return vector * kLanes / kHalfColumns; }
-constexpr int lane_of(int vector) { return vector * kLanes % kHalfColumns; }
-
-template <int R>
-struct IntSums {
-  I sums[R][kTileVectors];
-};
-
-SLUICE_INLINE const std::byte* block_of_row(const std::byte* rows, int r) {
-  return rows + static_cast<size_t>(r) * sizeof(Int8Block);
-}
-
-constexpr size_t sum_offset(int subs, int sub) {
-  return subs == 1 ? offsetof(Int8Block, minus_sum)
-                   : offsetof(Int8Block, minus_half) + static_cast<size_t>(sub) * sizeof(int32_t);
-}
-
-template <typename F, int R, int kStep>
-SLUICE_INLINE void add_step(const std::byte* rows, const std::byte* const* planes, IntSums<R>& t) {
-  Weights w[kTileVectors];
-  for (int c = 0; c < kTileVectors; ++c) {
-    w[c] = F::template weights<kStep>(planes[c], lane_of(c));
-  }
-  for (int r = 0; r < R; ++r) {
-    const Activations a = broadcast_activations(block_of_row(rows, r) + 4 * kStep);
-    for (int c = 0; c < kTileVectors; ++c) t.sums[r][c] = dot(t.sums[r][c], w[c], a);
-  }
-}
-
-// The dot products of part kSub of a block, in integers.
-template <typename F, int R, int kSub, int... kEach>
-SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* planes, IntSums<R>& t,
-                             std::integer_sequence<int, kEach...>) {
-  for (int r = 0; r < R; ++r) {
-    I start = no_sum();
-    if constexpr (F::kLayout.zero_shift > 0) {
-      const std::byte* sum = block_of_row(rows, r) + sum_offset(F::kLayout.subs, kSub);
-      start = times_power<F::kLayout.zero_shift>(broadcast_int(sum));
-    }
-    for (int c = 0; c < kTileVectors; ++c) t.sums[r][c] = start;
-  }
-  (add_step<F, R, kSub* static_cast<int>(sizeof...(kEach)) + kEach>(rows, planes, t), ...);
-}
-
 template <typename F, int R, int kSub>
 SLUICE_INLINE void add_part(const std::byte* rows, const std::byte* const* halves,
                             const std::byte* const* planes, int block, FloatSums<R>& sums) {
@@ -67,7 +23,7 @@ SLUICE_INLINE void add_part(const std::byte* rows, const std::byte* const* halve
       row_sum = to_float(broadcast_int(at + sum_offset(kLayout.subs, kSub)));
     }
     for (int c = 0; c < kTileVectors; ++c) {
-      V part = to_float(t.sums[r][c]) * scale[c];
+      V part = to_float(t.of(r, c)) * scale[c];
       if constexpr (kLayout.has_min) part = fma(min[c], row_sum, part);
       sums.sums[r][c] = fma(part, row_scale, sums.sums[r][c]);
     }

@@ -22,7 +22,7 @@ SLUICE_INLINE void pack_int8_block(const float* x, int64_t count, std::byte* out
     store_i8_some(out + i * kLanes, q, kLanes);
   }
   float halves[4];
-  _mm_storeu_ps(halves, sum_lanes(sums[0], sums[1], sums[0], sums[1]));
+  store_four(halves, sum_lanes(sums[0], sums[1], sums[0], sums[1]));
   const float all = halves[0] + halves[1];
   const bool is_number = all == all;
   float scale = is_zero ? 0.0F : largest * kRowScale;

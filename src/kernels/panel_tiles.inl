@@ -16,6 +16,10 @@ struct TileTask {
   bool resumes;       // y holds the sums of the groups before
 };
 
+// Which half of a panel a vector of the tile lies in, and its first column there.
+constexpr int half_of(int vector) { return vector * kLanes / kHalfColumns; }
+constexpr int lane_of(int vector) { return vector * kLanes % kHalfColumns; }
+
 using TileKernel = void (*)(const TileTask&);
 
 // A result's sum as it grows.
@@ -52,7 +56,7 @@ SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& s) {
 
 // Fetched to the first level of cache if it is for soon, else to the second.
 SLUICE_INLINE void fetch_ahead(const std::byte*& p, int64_t lines) {
-  for (int64_t i = 0; i < lines; ++i, p += 64) _mm_prefetch(p, _MM_HINT_T0);
+  for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 3);
 }
 
 // What the loops know of a format.

@@ -102,6 +102,10 @@ const PanelTable& avx2_panels();
 const PanelTable& avx_vnni_panels();
 const PanelTable& avx512_vnni_panels();
 const PanelTable& avx512_bf16_panels();
+const PanelTable& neon_panels();
+const PanelTable& neon_dotprod_panels();
+const PanelTable& neon_i8mm_panels();
+const PanelTable& neon_bf16_panels();
 
 // Repacks columns [panel * kPanelColumns, …) of `w` into `out`, of panel_bytes().
 void pack_panel(const WeightRows& w, int64_t panel, std::byte* out);

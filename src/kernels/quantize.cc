@@ -64,6 +64,12 @@ Encode encode_for(Isa isa) {
     case Isa::kAvx512Vnni:
     case Isa::kAvx512Bf16:
       return encode_avx512;
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+    case Isa::kNeonDotprod:
+    case Isa::kNeonI8mm:
+    case Isa::kNeonBf16:
+      return encode_plain;  // the compiler has NEON everywhere
 #endif
     default:
       break;

@@ -56,14 +56,14 @@ SLUICE_INLINE void finish(const Tile<R>& t, const TileRows& rows, const float* b
   if (bias != nullptr) {
     for (int c = 0; c < cols; ++c) four[c] = bias[col + c];
   }
-  const __m128 offset = _mm_load_ps(four);
+  const Four offset = load_four(four);
   for (int r = 0; r < R; ++r) {
-    const __m128 sums =
-        _mm_add_ps(sum_lanes(t.sums[r][0], t.sums[r][1], t.sums[r][2], t.sums[r][3]), offset);
+    const Four sums =
+        sum_lanes(t.sums[r][0], t.sums[r][1], t.sums[r][2], t.sums[r][3]) + offset;
     if (cols == kTileCols) {
-      _mm_storeu_ps(rows.y[r] + col, sums);
+      store_four(rows.y[r] + col, sums);
     } else {
-      _mm_store_ps(four, sums);
+      store_four(four, sums);
       for (int c = 0; c < cols; ++c) rows.y[r][col + c] = four[c];
     }
   }
@@ -100,7 +100,7 @@ SLUICE_INLINE void add_rest(const ColumnGroup& g, const TileRows& rows, int64_t 
 
 // Asks for memory that is needed soon; any address will do.
 SLUICE_INLINE void prefetch(const std::byte* p, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(p + i, _MM_HINT_T0);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 3);
 }
 
 // R rows × 4 columns, decoded in registers. Meanwhile the columns `ahead` bytes on are fetched.
@@ -219,7 +219,7 @@ SLUICE_INLINE void multiply(const float* const* x, int64_t depth, const float* p
   V a[R];
   for (int64_t k = 0; k < whole; k += kLanes) {
     for (const std::byte*& column : ahead.columns) {
-      _mm_prefetch(column, _MM_HINT_T1);
+      __builtin_prefetch(column, 0, 2);
       column += ahead.step_bytes;
     }
     for (int r = 0; r < R; ++r) a[r] = load(x[r] + k);

@@ -6,6 +6,7 @@
 struct V {
   __m256 v;
 };
+using Four = __m128;
 
 constexpr int kLanes = 8;
 constexpr int kTileRows = 3;
@@ -42,6 +43,8 @@ SLUICE_INLINE __m256i first_lanes(int n) {
 
 SLUICE_INLINE V load(const float* p) { return {_mm256_loadu_ps(p)}; }
 SLUICE_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
+SLUICE_INLINE Four load_four(const float* p) { return _mm_loadu_ps(p); }
+SLUICE_INLINE void store_four(float* p, Four a) { _mm_storeu_ps(p, a); }
 // Masked moves are slow on some processors, and nearly all vectors are whole.
 SLUICE_INLINE V load_some(const float* p, int n) {
   return n == kLanes ? load(p) : V{_mm256_maskload_ps(p, first_lanes(n))};
@@ -109,7 +112,7 @@ SLUICE_INLINE void store_i8_some(std::byte* p, V a, int n) {
 }
 
 // The order of every sum over lanes: i + (i + 4), then + 2, + 1. Four sums at once.
-SLUICE_INLINE __m128 sum_lanes(V a, V b, V c, V d) {
+SLUICE_INLINE Four sum_lanes(V a, V b, V c, V d) {
   const __m256 ab =
       _mm256_add_ps(_mm256_permute2f128_ps(a.v, b.v, 0x20), _mm256_permute2f128_ps(a.v, b.v, 0x31));
   const __m256 cd =

@@ -6,6 +6,8 @@
 struct V {
   __m512 v;
 };
+// Four floats: four sums over lanes.
+using Four = __m128;
 
 constexpr int kLanes = 16;
 // Rows × 4 columns of accumulators that fit the registers beside their operands.
@@ -43,6 +45,8 @@ SLUICE_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1U <
 
 SLUICE_INLINE V load(const float* p) { return {_mm512_loadu_ps(p)}; }
 SLUICE_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
+SLUICE_INLINE Four load_four(const float* p) { return _mm_loadu_ps(p); }
+SLUICE_INLINE void store_four(float* p, Four a) { _mm_storeu_ps(p, a); }
 // The first n lanes (0 … kLanes); the others are zero and their memory is not touched.
 SLUICE_INLINE V load_some(const float* p, int n) {
   return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
@@ -93,7 +97,7 @@ SLUICE_INLINE void store_i8_some(std::byte* p, V a, int n) {
 }
 
 // The order of every sum over lanes: i + (i + 8), then + 4, + 2, + 1. Four sums at once.
-SLUICE_INLINE __m128 sum_lanes(V a, V b, V c, V d) {
+SLUICE_INLINE Four sum_lanes(V a, V b, V c, V d) {
   const __m512 ab =
       _mm512_add_ps(_mm512_shuffle_f32x4(a.v, b.v, 0x44), _mm512_shuffle_f32x4(a.v, b.v, 0xEE));
   const __m512 cd =

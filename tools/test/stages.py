@@ -1,6 +1,7 @@
 """The stages of ./test, in order: name, budget in minutes on two cores, what to run."""
 import glob
 import os
+import platform
 import re
 import subprocess
 import time
@@ -12,6 +13,10 @@ BINARY_TIMEOUT = 600
 FUZZ_SECONDS = 30
 FUZZ_TARGETS = 20
 # Rooms whose tests run under TSan: those with threads of their own.
+# Emulated processors: with all instruction sets of NEON that kernels exist for, with the int8 dot product
+# alone, with nothing beyond NEON. On the last two, a few tests show what is found and that it works.
+NEON_FEW = "Isas.*:*Matmul.SpecialValues*:*Matmul.RowsAreBitEqual*"
+NEON_CPUS = {"max": "*", "neoverse-n1": NEON_FEW, "cortex-a57": NEON_FEW}
 TSAN_ROOMS = ("base", "telemetry", "net", "kernels", "engine", "serving", "endpoint", "gateway")
 
 
@@ -57,12 +62,12 @@ def build(context, preset, targets=()):
             return
 
 
-def run_gtest(context, binary, label, env):
+def run_gtest(context, binary, label, env, runner=(), only="*"):
     xml = "build/test/%s.xml" % label
     log = "build/test/%s.log" % label
     if os.path.exists(xml):
         os.remove(xml)
-    ok = call([binary, "--gtest_output=xml:" + xml, "--gtest_brief=1"], log, env=env,
+    ok = call([*runner, binary, "--gtest_output=xml:" + xml, "--gtest_brief=1", "--gtest_filter=" + only], log, env=env,
               timeout=BINARY_TIMEOUT * (20 if context.long else 1))
     if not os.path.exists(xml):
         tail(log)
@@ -118,6 +123,18 @@ def gtest_binaries(preset):
     return sorted(path for path in found if os.access(path, os.X_OK) and os.path.isfile(path))
 
 
+def print_isas(label):
+    """The instruction sets that the tests of the kernels ran with, and those that the processor lacks."""
+    xml = "build/test/%s.xml" % label
+    ran, lacking = [], []
+    for case in ElementTree.parse(xml).getroot().iter("testcase") if os.path.exists(xml) else ():
+        if case.get("classname").startswith("Isa/"):
+            isas = ran if case.find("skipped") is None else lacking
+            isas.append(case.get("name").split("/")[-1])
+    print("   %s: %s; lacking: %s" % (label, " ".join(dict.fromkeys(ran)), " ".join(dict.fromkeys(lacking)) or "none"),
+          flush=True)
+
+
 def release(context):
     build(context, "release")
     if not context.broken:
@@ -129,6 +146,24 @@ def tests(context):
     env = {"SLUICE_LONG": "1"} if context.long else {}
     for binary in gtest_binaries("release"):
         run_gtest(context, binary, "release-" + os.path.basename(binary), env)
+    print_isas("release-kernels_test")
+
+
+def neon(context):
+    """The rooms that know of the processor, cross-built and run on emulated ones."""
+    if platform.machine() == "aarch64":
+        print("   nothing to emulate: the other stages run NEON here")
+        return
+    build(context, "neon")
+    if context.broken:
+        return
+    env = {} if context.long else {"SLUICE_EMULATED": "1"}
+    for cpu, only in NEON_CPUS.items():
+        runner = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu", cpu]
+        for room in ("base", "tensor", "kernels") if cpu == "max" else ("kernels",):
+            run_gtest(context, "build/neon/src/%s/%s_test" % (room, room), "%s-%s_test" % (cpu, room), env, runner,
+                      "*" if context.long else only)
+        print_isas(cpu + "-kernels_test")
 
 
 def scripts(context):
@@ -211,6 +246,7 @@ def lint(context):
 STAGES = [
     ("release", 8, release),
     ("tests", 5, tests),
+    ("neon", 3, neon),
     ("scripts", 6, scripts),
     ("lint", 2, lint),
     ("asan", 12, asan),

@@ -1,0 +1,45 @@
+// Panel products of NEON's BF16 dot product; int8 ones are those of neon_i8mm.cc. See avx2.cc for
+// the rules of such a file.
+#include "kernels/panels.h"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#pragma clang attribute push(__attribute__((target("bf16"))), apply_to = function)
+namespace sluice::kernels {
+namespace neon_bf16 {
+namespace {
+
+// clang-format off
+#include "kernels/vec_neon.inl"
+#include "kernels/dot_bfdot.inl"
+#include "kernels/panel_tiles.inl"
+#include "kernels/panel_bf16.inl"
+// clang-format on
+
+}  // namespace
+}  // namespace neon_bf16
+}  // namespace sluice::kernels
+#pragma clang attribute pop
+
+namespace sluice::kernels {
+
+const PanelTable& neon_bf16_panels() {
+  static const PanelTable kTable = {
+      .int8 = neon_i8mm_panels().int8,
+      .bf16 = {.tile_rows = neon_bf16::kPanelRows,
+               .pack_row = neon_bf16::pack_bf16_row,
+               .multiply = neon_bf16::multiply_bf16},
+  };
+  return kTable;
+}
+
+}  // namespace sluice::kernels
+#endif

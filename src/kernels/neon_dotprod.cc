@@ -1,0 +1,53 @@
+// Panel products of NEON with int8 dot products. See avx2.cc for the rules of such a file.
+#include "kernels/panels.h"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+
+#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+namespace sluice::kernels {
+namespace neon_dotprod {
+namespace {
+
+// Order matters: each is written over the names of those before it.
+// clang-format off
+#include "kernels/vec_neon.inl"
+#include "kernels/dot_neon.inl"
+#include "kernels/dot_signed.inl"
+#include "kernels/dot_sdot.inl"
+#include "kernels/panel_tiles.inl"
+#include "kernels/panel_formats.inl"
+#include "kernels/panel_dots.inl"
+#include "kernels/panel_matmul.inl"
+#include "kernels/panel_rows.inl"
+// clang-format on
+
+}  // namespace
+}  // namespace neon_dotprod
+}  // namespace sluice::kernels
+#pragma clang attribute pop
+
+namespace sluice::kernels {
+
+const PanelTable& neon_dotprod_panels() {
+  static constexpr PanelTable kTable = {
+      .int8 = {.tile_rows = neon_dotprod::kPanelRows,
+               .pack_row = neon_dotprod::pack_int8_row,
+               .multiply = neon_dotprod::multiply_int8},
+      .bf16 = {},
+  };
+  return kTable;
+}
+
+}  // namespace sluice::kernels
+#endif

@@ -1,0 +1,48 @@
+// Panel products of plain NEON.
+#include "kernels/panels.h"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sluice::kernels {
+namespace neon {
+namespace {
+
+// Order matters: each is written over the names of those before it.
+// clang-format off
+#include "kernels/vec_neon.inl"
+#include "kernels/dot_neon.inl"
+#include "kernels/dot_signed.inl"
+#include "kernels/dot_smull.inl"
+#include "kernels/panel_tiles.inl"
+#include "kernels/panel_formats.inl"
+#include "kernels/panel_dots.inl"
+#include "kernels/panel_matmul.inl"
+#include "kernels/panel_rows.inl"
+// clang-format on
+
+}  // namespace
+}  // namespace neon
+
+const PanelTable& neon_panels() {
+  static constexpr PanelTable kTable = {
+      .int8 = {.tile_rows = neon::kPanelRows,
+               .pack_row = neon::pack_int8_row,
+               .multiply = neon::multiply_int8},
+      .bf16 = {},
+  };
+  return kTable;
+}
+
+}  // namespace sluice::kernels
+#endif
