@@ -84,7 +84,7 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->capture_default_str();
   app.add_option("--isa", o.isa,
                  "Kernels to use: auto, reference, avx2, avxvnni, avx512, "
-                 "avx512vnni, avx512bf16")
+                 "avx512vnni, avx512bf16, neon, neondotprod, neoni8mm, neonbf16")
       ->envname("SLUICE_ISA")
       ->capture_default_str();
   app.add_option("--max-num-queued-reqs", o.max_queued_requests, "Requests that may wait")
