@@ -11,11 +11,12 @@ class ActiveHealth {
 
   void configure(const plan::HealthPlan& settings) { settings_ = settings; }
 
-  void on_check(bool good) {
+  // `suspect`: requests fail too, so that one failed check is enough.
+  void on_check(bool good, bool suspect = false) {
     row_ = good == last_good_ ? row_ + 1 : 1;
     last_good_ = good;
     if (good && row_ >= settings_.healthy_after) healthy_ = true;
-    if (!good && row_ >= settings_.unhealthy_after) healthy_ = false;
+    if (!good && (suspect || row_ >= settings_.unhealthy_after)) healthy_ = false;
     checked_ = true;
   }
   // A request could not even connect: no need to wait for the checks, which bring it back.

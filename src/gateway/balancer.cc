@@ -5,6 +5,17 @@
 #include <optional>
 
 namespace sluice::gateway {
+namespace {
+
+// A replica whose checks pass is better than none: what is held against it may have been done by
+// the process before it, or on the way there.
+Result<ReplicaLease> of_target(Target& target, Target::Query query) {
+  if (auto lease = target.choose(query)) return lease;
+  query.last_resort = true;
+  return target.choose(query);
+}
+
+}  // namespace
 
 Result<ReplicaLease> Balancer::choose(const ChooseRequest& request) {
   const auto snapshot = snapshot_();
@@ -24,25 +35,25 @@ Result<ReplicaLease> Balancer::choose(const ChooseRequest& request) {
                             .excluded = request.excluded,
                             .fingerprint = request.fingerprint,
                             .model = request.model};
-  if (!request.upstream.empty()) {
-    Target* target = route->target(request.upstream);
-    if (target != nullptr) return target->choose(query);
-  }
   // Whoever needs one numerics id does not care for weights: every branch is asked.
-  if (!request.fingerprint.empty()) {
-    for (const auto& target : route->targets()) {
-      if (auto lease = target->choose(query)) return lease;
+  const bool by_numerics = request.upstream.empty() && !request.fingerprint.empty();
+  Target* target = nullptr;
+  if (!request.upstream.empty()) target = route->target(request.upstream);
+  if (target == nullptr && !by_numerics) target = route->split(request.sticky_key, header);
+  if (target != nullptr) return of_target(*target, query);
+  for (const bool last_resort : {false, true}) {
+    for (size_t i = 0; i < route->targets().size(); ++i) {
+      if (!by_numerics && route->settings().targets[i].weight <= 0) continue;
+      Target::Query asked = query;
+      asked.last_resort = last_resort;
+      if (auto lease = route->targets()[i]->choose(asked)) return lease;
     }
-    return fail(Code::kUnavailable, "no replica with this numerics id can take requests now", {},
-                "no_replica");
   }
-  Target* target = route->split(request.sticky_key, header);
-  if (target == nullptr) {
-    return fail(Code::kUnavailable,
-                fmt::format("no replica of route '{}' can take requests now", request.route), {},
-                "no_replica");
-  }
-  return target->choose(query);
+  return fail(Code::kUnavailable,
+              by_numerics
+                  ? "no replica with this numerics id can take requests now"
+                  : fmt::format("no replica of route '{}' can take requests now", request.route),
+              {}, "no_replica");
 }
 
 std::shared_ptr<ReplicaState> Balancer::find(const ReplicaInfo& replica) const {

@@ -60,6 +60,13 @@ void CircuitBreaker::on_failure(TimePoint now) {
   if (failures_in_row_ >= settings_.consecutive_failures || many) open(now);
 }
 
+void CircuitBreaker::on_recovery(TimePoint now) {
+  state_ = State::kClosed;
+  failures_in_row_ = trials_ = trials_good_ = 0;
+  window_start_ = now;
+  window_requests_ = window_failures_ = 0;
+}
+
 void CircuitBreaker::on_neutral() {
   if (state_ == State::kHalfOpen) trials_ = std::max(0, trials_ - 1);
 }

@@ -31,6 +31,9 @@ class CircuitBreaker {
   void on_success(TimePoint now);
   void on_failure(TimePoint now);
   void on_neutral();
+  // A check that failed has passed again: what was held against the replica belongs to the time
+  // before. Should it open again soon, it stays open for as long as if it had never closed.
+  void on_recovery(TimePoint now);
 
   State state() const { return state_; }
   // When an open breaker lets the first trial go.

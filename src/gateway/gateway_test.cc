@@ -20,16 +20,12 @@ namespace {
 
 using net::HttpRequest;
 using net::HttpResponse;
-using net::testing::RawClient;
-using net::testing::Signal;
 using testing::answers;
-using testing::fails;
 using testing::kBody;
 using testing::plan_text;
 using testing::Responder;
 using testing::RunningGateway;
 using testing::RunningUpstream;
-using testing::ScriptedUpstream;
 
 TEST(AnswerDigest, ReadsTheTextWhateverIsAroundIt) {
   const auto digest = [](std::string_view text, size_t step) {
@@ -177,6 +173,23 @@ TEST(Gateway, LogsEachRequestWithoutItsSecrets) {
   EXPECT_TRUE(log.contains("\"route\":\"r\"") && log.contains("\"replica\":\"r0\""));
   EXPECT_TRUE(log.contains("\"status\":401"));
   EXPECT_FALSE(log.contains("secret"));
+}
+
+TEST(Watcher, LooksAtAFailingReplicaMoreOften) {
+  std::atomic<int> checks = 0;
+  RunningUpstream upstream([&checks](const HttpRequest&, const Responder& responder) {
+    responder->send({.status = ++checks < 4 ? 503 : 200});
+  });
+  RunningGateway gateway("upstreams:\n  - {name: u, endpoints: [{url: '" + upstream.url() +
+                         "'}], health: {path: /alive, interval: 1h, unhealthy_after: 1}}\n"
+                         "routes:\n  - {name: r, public: true, targets: [{upstream: u}]}\n");
+  gateway.gateway->begin();
+  while (gateway.get("/ready").status == 200) {
+  }
+  while (gateway.get("/ready").status != 200) {
+  }
+  EXPECT_EQ(checks, 4);
+  gateway.gateway->end();
 }
 
 TEST(Watcher, ChecksAndDiscoversReplicas) {

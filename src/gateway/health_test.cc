@@ -87,6 +87,24 @@ TEST(CircuitBreaker, ANeutralTrialLeavesRoomForAnother) {
   EXPECT_TRUE(breaker.acquire(at(seconds(1))));
 }
 
+TEST(CircuitBreaker, ARecoveredReplicaStartsAnew) {
+  CircuitBreaker breaker({.consecutive_failures = 2, .open_for = seconds(10)});
+  const auto fail_twice = [&](int second) {
+    breaker.on_failure(at(seconds(second)));
+    breaker.on_failure(at(seconds(second)));
+  };
+  fail_twice(0);
+  EXPECT_FALSE(breaker.acquire(at(seconds(1))));
+  breaker.on_recovery(at(seconds(1)));
+  EXPECT_EQ(breaker.state(), State::kClosed);
+  EXPECT_TRUE(breaker.acquire(at(seconds(1))));
+  breaker.on_failure(at(seconds(1)));
+  EXPECT_EQ(breaker.state(), State::kClosed) << "what was before does not count";
+  breaker.on_failure(at(seconds(1)));
+  EXPECT_EQ(breaker.state(), State::kOpen);
+  EXPECT_EQ(breaker.retry_at(), at(seconds(21))) << "it fell again";
+}
+
 TEST(ActiveHealth, ChangesAfterARowOfChecks) {
   ActiveHealth health({.unhealthy_after = 2, .healthy_after = 2});
   EXPECT_TRUE(health.healthy());
@@ -100,6 +118,14 @@ TEST(ActiveHealth, ChangesAfterARowOfChecks) {
   health.on_check(true);
   health.on_check(true);
   EXPECT_TRUE(health.healthy());
+}
+
+TEST(ActiveHealth, OneFailedCheckOfASuspectIsEnough) {
+  ActiveHealth health({.unhealthy_after = 3});
+  health.on_check(false);
+  EXPECT_TRUE(health.healthy());
+  health.on_check(false, true);
+  EXPECT_FALSE(health.healthy());
 }
 
 TEST(ActiveHealth, ARefusedConnectionCountsAtOnce) {

@@ -60,10 +60,13 @@ void ReplicaState::configure(const plan::Upstream& upstream, double weight) {
 }
 
 bool ReplicaState::usable(TimePoint now) const {
-  if (retired_ || !healthy_) return false;
   const int64_t at = now.time_since_epoch().count();
-  if (at < paused_until_ || at < ejected_until_) return false;
-  if (!closed_ && at < breaker_until_) return false;
+  if (at < ejected_until_ || (!closed_ && at < breaker_until_)) return false;
+  return passable(now);
+}
+
+bool ReplicaState::passable(TimePoint now) const {
+  if (retired_ || !healthy_ || now.time_since_epoch().count() < paused_until_) return false;
   const int most = max_outstanding_;
   return most == 0 || outstanding_ < most;
 }
@@ -83,9 +86,10 @@ bool ReplicaState::take_place() {
   return true;
 }
 
-std::optional<ReplicaLease> ReplicaState::acquire(const std::string& model, const Clock& clock) {
+std::optional<ReplicaLease> ReplicaState::acquire(const std::string& model, const Clock& clock,
+                                                  bool ask_breaker) {
   if (!take_place()) return std::nullopt;
-  if (!closed_) {
+  if (!closed_ && ask_breaker) {
     const std::lock_guard lock(mutex_);
     const bool let_in = breaker_.acquire(clock.now());
     publish();
@@ -129,9 +133,16 @@ void ReplicaState::release(UseResult result, Duration to_first_token, TimePoint 
   publish();
 }
 
-void ReplicaState::on_check(bool good) {
+void ReplicaState::on_check(bool good, TimePoint now) {
+  checking_ = false;
   const std::lock_guard lock(mutex_);
-  health_.on_check(good);
+  const bool was = health_.healthy();
+  health_.on_check(good, breaker_.state() == CircuitBreaker::State::kOpen);
+  if (!was && health_.healthy()) {
+    breaker_.on_recovery(now);
+    sample_ = {};
+    ejected_until_ = 0;
+  }
   publish();
 }
 

@@ -40,17 +40,27 @@ class ReplicaState : public std::enable_shared_from_this<ReplicaState> {
 
   // Whether a request may be sent there; a half-open breaker's trials are counted by acquire().
   bool usable(TimePoint now) const;
+  // It passes its checks and has room, whatever its breaker and the outliers say: for whoever finds
+  // no usable one.
+  bool passable(TimePoint now) const;
   // Healthy by checks and not ejected, whatever its load.
   bool healthy() const { return healthy_.load(std::memory_order_relaxed); }
+  // Unhealthy, or its breaker is open: to be looked at soon.
+  bool suspect() const { return !healthy_ || !closed_; }
   bool ejected(TimePoint now) const { return now < TimePoint(Duration(ejected_until_.load())); }
   // It is gone from the plan: no new requests.
   void retire() { retired_ = true; }
 
   // Counts one use from here to the lease's end; null when it is full or its breaker lets none
-  // through. Whether there is room and taking it are one step.
-  std::optional<ReplicaLease> acquire(const std::string& model, const Clock& clock);
+  // through (unless it is not asked). Whether there is room and taking it are one step.
+  std::optional<ReplicaLease> acquire(const std::string& model, const Clock& clock,
+                                      bool ask_breaker = true);
 
-  void on_check(bool good);
+  // One check at a time: false while another is under way, else on_check() or skip_check() follows.
+  bool begin_check() { return !checking_.exchange(true); }
+  void skip_check() { checking_ = false; }
+  // One that was unhealthy and is healthy again starts with a closed breaker, and not ejected.
+  void on_check(bool good, TimePoint now);
   bool checked() const;
   // It asked to be left alone (Retry-After).
   void pause_until(TimePoint when) { paused_until_ = when.time_since_epoch().count(); }
@@ -76,6 +86,7 @@ class ReplicaState : public std::enable_shared_from_this<ReplicaState> {
   std::atomic<int> outstanding_ = 0;
   std::atomic<bool> healthy_ = true;
   std::atomic<bool> retired_ = false;
+  std::atomic<bool> checking_ = false;
   std::atomic<bool> closed_ = true;  // the breaker
   std::atomic<int64_t> breaker_until_ = 0;
   std::atomic<int64_t> paused_until_ = 0;

@@ -51,7 +51,7 @@ Result<ReplicaLease> Target::choose(const Query& query) {
   Candidates candidates;
   candidates.reserve(replicas->size());
   for (const auto& replica : *replicas) {
-    if (!replica->usable(now)) continue;
+    if (!(query.last_resort ? replica->passable(now) : replica->usable(now))) continue;
     if (std::ranges::find(query.excluded, replica->info().name) != query.excluded.end()) continue;
     if (!query.fingerprint.empty() && replica->fingerprint(model) != query.fingerprint) continue;
     candidates.push_back(replica.get());
@@ -59,7 +59,7 @@ Result<ReplicaLease> Target::choose(const Query& query) {
   while (!candidates.empty()) {
     Decision why = Decision::kOnly;
     const size_t at = candidates.size() == 1 ? 0 : pick(candidates, query, why);
-    if (auto lease = candidates[at]->acquire(settings_.model, clock_)) {
+    if (auto lease = candidates[at]->acquire(settings_.model, clock_, !query.last_resort)) {
       remember(*lease, query, candidates[at]->slot());
       (*memory_->decisions)[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
       return std::move(*lease);

@@ -56,6 +56,8 @@ class Target {
     std::span<const std::string> excluded = {};
     std::string_view fingerprint = {};
     std::string_view model = {};  // the client's
+    // Whoever passes its checks will do, whatever its breaker and the outliers say.
+    bool last_resort = false;
   };
   // kUnavailable when no replica may be used now.
   Result<ReplicaLease> choose(const Query& query);

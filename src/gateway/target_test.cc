@@ -120,8 +120,8 @@ TEST(Target, PassesOverWhatIsTriedUnhealthyFullOrPaused) {
   plan::Upstream settings = upstream_of(4);
   settings.max_outstanding = 1;
   Bench bench(plan::Policy::kRoundRobin, settings);
-  bench.replica(0).on_check(false);
-  bench.replica(0).on_check(false);
+  bench.replica(0).on_check(false, bench.clock.now());
+  bench.replica(0).on_check(false, bench.clock.now());
   bench.target->pause("r1", bench.clock.now() + seconds(1));
   const std::vector<std::string> tried = {"r2"};
   EXPECT_EQ(bench.choose({.excluded = tried, .model = ""}), "r3");
@@ -129,11 +129,27 @@ TEST(Target, PassesOverWhatIsTriedUnhealthyFullOrPaused) {
   EXPECT_EQ(bench.choose(), "r2");
   bench.clock.advance(seconds(2));
   EXPECT_EQ(bench.choose(), "r1");
-  bench.replica(0).on_check(true);
+  bench.replica(0).on_check(true, bench.clock.now());
   EXPECT_EQ(bench.choose(), "r0");
   EXPECT_FALSE(bench.target->usable());
   bench.held.clear();
   EXPECT_TRUE(bench.target->usable());
+}
+
+TEST(ReplicaState, ChecksThatPassAgainCloseItsBreaker) {
+  ManualClock clock;
+  plan::Upstream settings = upstream_of(1);
+  settings.breaker.consecutive_failures = 1;
+  const auto state = std::make_shared<ReplicaState>(ReplicaInfo{}, settings, 0, 1);
+  state->acquire("", clock)->report(UseResult::kFailed);
+  EXPECT_FALSE(state->usable(clock.now()));
+  state->on_check(true, clock.now());
+  EXPECT_FALSE(state->usable(clock.now())) << "it passed its checks while requests failed";
+  clock.advance(settings.breaker.open_for);
+  state->acquire("", clock)->report(UseResult::kNotReached);
+  EXPECT_FALSE(state->usable(clock.now()));
+  state->on_check(true, clock.now());
+  EXPECT_TRUE(state->usable(clock.now()));
 }
 
 TEST(ReplicaState, AFullReplicaTakesNoMoreThanItMay) {
@@ -441,6 +457,7 @@ SimResult simulate(plan::Policy policy, uint64_t seed) {
   std::priority_queue<Ending, std::vector<Ending>, std::greater<>> endings;
   std::map<size_t, ReplicaLease> leases;
   std::vector<std::pair<uint64_t, size_t>> talks;  // seed, blocks so far
+  talks.reserve(48);
   for (int i = 0; i < 48; ++i) talks.emplace_back(rng.next(), 10 + rng.below(40));
   double now = 0;
   uint64_t tick = 0;

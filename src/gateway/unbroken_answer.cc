@@ -9,6 +9,9 @@ namespace sluice::gateway {
 namespace {
 
 constexpr Duration kMoveAgain = std::chrono::milliseconds(250);
+// For how long a replica that was lost is not asked again, though no other is there: by then its
+// checks have told what has become of it.
+constexpr Duration kLeaveAlone = std::chrono::milliseconds(500);
 // The replica itself ends an answer at its deadline; this is for one that does not.
 constexpr Duration kDeadlineGrace = std::chrono::seconds(1);
 
@@ -68,7 +71,8 @@ UnbrokenAnswer::Attempt* UnbrokenAnswer::find(int number) {
 }
 
 UnbrokenAnswer::Wish UnbrokenAnswer::wish() const {
-  Wish wish{.reason = due_->reason, .fingerprint = {}, .excluded = excluded_};
+  Wish wish{.reason = due_->reason, .fingerprint = {}, .excluded = {}};
+  for (const Excluded& each : excluded_) wish.excluded.push_back(each.replica);
   if (log_.begun() && !any_revision_) wish.fingerprint = log_.fingerprint();
   // A second attempt beside a first is for another replica.
   for (const Attempt& attempt : attempts_) wish.excluded.push_back(attempt.replica);
@@ -103,7 +107,7 @@ void UnbrokenAnswer::not_begun(const Status& why, TimePoint now) {
     return refuse(why);
   wait_for(log_.begun() ? rules_.resume_wait : rules_.choose_wait, now);
   // A replica that was lost may be back.
-  excluded_.clear();
+  std::erase_if(excluded_, [now](const Excluded& each) { return each.until <= now; });
   if (now < *patience_ends_) {
     due_ = Due{std::min(now + backoff(), *patience_ends_), reason};
     return;
@@ -231,7 +235,7 @@ void UnbrokenAnswer::on_end(int attempt, Loss loss, const Status& status, TimePo
 
 void UnbrokenAnswer::lose(int number, Loss loss, const Status& status, TimePoint now) {
   const bool leaving = find(number)->leaving;
-  excluded_.push_back(find(number)->replica);
+  excluded_.push_back({find(number)->replica, loss == Loss::kRefused ? now : now + kLeaveAlone});
   close(number, use_result(loss));
   observer_.on_loss(loss, log_.begun());
   last_loss_ = status;

@@ -147,7 +147,11 @@ class UnbrokenAnswer {
   std::vector<Closed> closed_;
   std::optional<Due> due_;  // the next attempt
   std::optional<TimePoint> hedge_at_;
-  std::vector<std::string> excluded_;
+  struct Excluded {
+    std::string replica;
+    TimePoint until;
+  };
+  std::vector<Excluded> excluded_;
   std::optional<TimePoint> patience_ends_;  // of the wait for a replica
   std::optional<Status> last_loss_;
   std::optional<TimePoint> interrupted_;  // since when the client sees nothing

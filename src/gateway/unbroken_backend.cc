@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -16,7 +19,12 @@ namespace {
 using completion::ModelCard;
 
 constexpr int kAsked = 3;  // replicas, one after the other
-constexpr std::chrono::seconds kTokenizePatience{10};
+// How long a replica may take to tokenize: a hung one must not be waited for long, and a long
+// text takes its time.
+constexpr Duration kTokenizePatience = std::chrono::seconds(2);
+constexpr size_t kTokenizedInASecond = 1u << 20;  // bytes, at the least
+// While no replica can be asked.
+constexpr Duration kAskAgain = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -84,19 +92,42 @@ Result<ModelCard> UnbrokenBackend::card_of(const std::string& name, const Replic
   return found;
 }
 
-Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {
+// Asks one replica after the other until one answers, or says what any of them would. While there
+// is none it waits, as a request does for a replica to begin on. Blocks.
+template <typename T>
+Result<T> UnbrokenBackend::of_a_replica(const Choose& choose,
+                                        FunctionRef<Result<T>(ReplicaLease&)> ask) const {
+  const TimePoint patience_ends = clock_.now() + UnbrokenRules{}.choose_wait;
   std::vector<std::string> excluded;
-  Status last(Code::kUnavailable, "no server for this model can be reached");
-  for (int i = 0; i < kAsked; ++i) {
-    auto lease = choose(name, excluded);
-    if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
-    const auto identity = fetch_identity(client_, lease->replica());
-    if (identity) return card_of(name, lease->replica(), *identity);
-    lease->report(use_result(identity.error()));
-    last = Status(Code::kUnavailable, identity.error().message());
+  std::optional<Status> last;
+  int asked = 0;
+  while (true) {
+    auto lease = choose(excluded);
+    const bool patient = clock_.now() < patience_ends;
+    if (!lease) {
+      if (!patient || lease.error().code() != Code::kUnavailable) {
+        return std::unexpected(last.value_or(lease.error()));
+      }
+      excluded.clear();
+      std::this_thread::sleep_for(kAskAgain);
+      continue;
+    }
+    auto answer = ask(*lease);
+    if (answer || answer.error().code() != Code::kUnavailable) return answer;
+    last = answer.error();
+    if (++asked >= kAsked && !patient) return answer;
     excluded.push_back(lease->replica().name);
   }
-  return std::unexpected(last);
+}
+
+Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {
+  const Choose any = [&](const auto& excluded) { return choose(name, excluded); };
+  return of_a_replica<ModelCard>(any, [&](ReplicaLease& lease) -> Result<ModelCard> {
+    const auto identity = fetch_identity(client_, lease.replica());
+    if (identity) return card_of(name, lease.replica(), *identity);
+    lease.report(use_result(identity.error()));
+    return fail(Code::kUnavailable, std::string(identity.error().message()));
+  });
 }
 
 // Its answer is told on the client's loop; the destructor waits for it.
@@ -149,41 +180,36 @@ bool UnbrokenBackend::ready() const {
   return false;
 }
 
-// Any replica knows the tokenizer; another one is asked when the first cannot be.
+// Any replica knows the tokenizer.
 Result<UnbrokenBackend::Answered> UnbrokenBackend::ask(
     const Choose& choose, const std::string& model, std::string_view path,
     const std::function<std::string(const std::string& model)>& body) const {
-  std::vector<std::string> excluded;
-  Status last(Code::kUnavailable, "no server for this model can be reached");
-  for (int i = 0; i < kAsked; ++i) {
-    auto lease = choose(excluded);
-    if (!lease) return std::unexpected(i == 0 ? lease.error() : last);
-    const ReplicaInfo& replica = lease->replica();
+  return of_a_replica<Answered>(choose, [&](ReplicaLease& lease) -> Result<Answered> {
+    const ReplicaInfo& replica = lease.replica();
+    std::string text = body(replica.model.empty() ? model : replica.model);
+    const Duration patience =
+        kTokenizePatience + std::chrono::seconds(text.size() / kTokenizedInASecond);
     auto response =
         client_.fetch({.method = "POST",
                        .url = fmt::format("{}/internal/v1/{}", replica.url, path),
                        .headers = {{"Authorization", "Bearer " + replica.internal_token}},
-                       .body = body(replica.model.empty() ? model : replica.model),
-                       .timeout = kTokenizePatience,
+                       .body = std::move(text),
+                       .timeout = patience,
                        .tls = replica.tls,
                        .tls_name = replica.tls_name});
-    if (response && response->status == 200) {
-      return Answered{std::move(response->body), lease->replica_ptr()};
+    if (!response) {
+      lease.report(use_result(response.error()));
+      return fail(Code::kUnavailable, std::string(response.error().message()));
     }
-    if (response && response->status < 500 && response->status != 429) {
-      return std::unexpected(read_refusal(response->status, response->body));
+    if (response->status == 200) {
+      return Answered{std::move(response->body), lease.replica_ptr()};
     }
-    last = Status(Code::kUnavailable, response
-                                          ? read_refusal(response->status, response->body).message()
-                                          : response.error().message());
-    lease->report(
-        response
-            ? use_result(
-                  error_of_status(response->status, "").value_or(plan::ErrorClass::kServerError))
-            : use_result(response.error()));
-    excluded.push_back(replica.name);
-  }
-  return std::unexpected(last);
+    Status refusal = read_refusal(response->status, response->body);
+    if (response->status < 500 && response->status != 429) return std::unexpected(refusal);
+    lease.report(
+        use_result(error_of_status(response->status, "").value_or(plan::ErrorClass::kServerError)));
+    return fail(Code::kUnavailable, std::string(refusal.message()));
+  });
 }
 
 Result<completion::TokenizeResult> UnbrokenBackend::tokenize(

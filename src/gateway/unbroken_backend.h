@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/function_ref.h"
 #include "completion/backend.h"
 #include "gateway/replica.h"
 #include "gateway/replica_identity.h"
@@ -60,6 +61,10 @@ class UnbrokenBackend final : public completion::Backend {
   size_t under_way() const { return minder_.count(); }
 
  private:
+  // Who is asked, but for those who were already.
+  using Choose = std::function<Result<ReplicaLease>(const std::vector<std::string>& excluded)>;
+  template <typename T>
+  Result<T> of_a_replica(const Choose& choose, FunctionRef<Result<T>(ReplicaLease&)> ask) const;
   Result<ReplicaLease> choose(const std::string& model,
                               const std::vector<std::string>& excluded) const;
   Result<completion::ModelCard> card_of(const std::string& name, const ReplicaInfo& replica,
@@ -67,8 +72,6 @@ class UnbrokenBackend final : public completion::Backend {
   Result<completion::ModelCard> ask_for_card(const std::string& name) const;
   void refresh(const std::string& name) const;
 
-  // Who is asked, but for those who were already.
-  using Choose = std::function<Result<ReplicaLease>(const std::vector<std::string>& excluded)>;
   struct Answered {
     std::string body;
     std::shared_ptr<const ReplicaInfo> replica;

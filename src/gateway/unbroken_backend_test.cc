@@ -64,6 +64,7 @@ class Sink : public completion::ResponseSink {
 class UnbrokenBackendTest : public ::testing::Test, public ReplicaChooser, public UnbrokenRoutes {
  public:
   Result<ReplicaLease> choose(const ChooseRequest& request) override {
+    if (--away_ >= 0) return fail(Code::kUnavailable, "none is there yet");
     for (const auto& replica : replicas_) {
       if (std::ranges::find(request.excluded, replica->url) != request.excluded.end()) continue;
       auto info = std::make_shared<ReplicaInfo>();
@@ -102,6 +103,7 @@ class UnbrokenBackendTest : public ::testing::Test, public ReplicaChooser, publi
   std::mutex results_mutex_;
   std::vector<UseResult> results_;
   std::atomic<int> leases_{0};
+  std::atomic<int> away_{0};  // how often no replica is found
   UnbrokenRoute route_;
   std::vector<std::unique_ptr<FakeReplica>> replicas_ = [] {
     std::vector<std::unique_ptr<FakeReplica>> two;
@@ -172,6 +174,16 @@ TEST_F(UnbrokenBackendTest, ABudgetMayForbidRetries) {
   EXPECT_EQ(sink->error->message(), "full");
   replicas_[0]->mishap = Mishap::kCut;
   EXPECT_EQ(run()->text, kWhole) << "an answer under way is no retry";
+}
+
+TEST_F(UnbrokenBackendTest, QuestionsWaitForAReplicaAsRequestsDo) {
+  completion::TokenizeRequest ask;
+  ask.model = "m";
+  ask.prompt = completion::TextPrompt{"x", true};
+  away_ = 3;
+  EXPECT_TRUE(backend_->tokenize(ask));
+  away_ = 3;
+  EXPECT_TRUE(backend_->find_model("m"));
 }
 
 TEST_F(UnbrokenBackendTest, ModelsAndTokenizerAreTheReplicas) {

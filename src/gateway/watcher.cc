@@ -15,6 +15,9 @@ namespace sluice::gateway {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{50};
+// One that fails its checks, or its requests, is looked at at least this often: that it is gone, or
+// back, is soon known.
+constexpr Duration kLookAgain = std::chrono::milliseconds(250);
 constexpr size_t kMaxAddresses = 1024;
 constexpr size_t kMaxFileBytes = 1u << 20;
 
@@ -70,7 +73,11 @@ void Watcher::tick() {
     Due& due = due_[name];
     if (settings->health.active && now >= due.check) {
       due.check = now + settings->health.interval;
-      check(upstream, *settings);
+      due.check_again = now + kLookAgain;
+      check(upstream, *settings, false);
+    } else if (settings->health.active && now >= due.check_again) {
+      due.check_again = now + kLookAgain;
+      check(upstream, *settings, true);
     }
     if (now >= due.outliers) {
       if (due.outliers != TimePoint{}) find_outliers_of(*upstream, *settings);
@@ -92,12 +99,16 @@ void Watcher::tick() {
   timer_.set(net::EventLoop::now() + kTick);
 }
 
-void Watcher::check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings) {
-  for (const auto& replica : *upstream->replicas()) check_replica(replica, settings);
+void Watcher::check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings,
+                    bool only_suspect) {
+  for (const auto& replica : *upstream->replicas()) {
+    if (!only_suspect || replica->suspect()) check_replica(replica, settings);
+  }
 }
 
 void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
                             const plan::Upstream& settings) {
+  if (!replica->begin_check()) return;
   struct Seen {
     int status = 0;
   };
@@ -117,14 +128,16 @@ void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
       std::move(request),
       {.on_head = [seen](int status, const net::Headers&) { seen->status = status; },
        .on_end =
-           [seen, replica](const Outcome& outcome) {
+           [seen, replica, &clock = clock_](const Outcome& outcome) {
              // What this process has too little of says nothing of the replica. A name that nobody
              // knows does: no request could be sent there either.
-             if (!outcome && outcome.error().reason() == net::kNotSent) return;
+             if (!outcome && outcome.error().reason() == net::kNotSent) {
+               return replica->skip_check();
+             }
              const bool good = outcome && seen->status >= 200 && seen->status < 300;
              const bool was = replica->healthy();
              const bool first = !replica->checked();
-             replica->on_check(good);
+             replica->on_check(good, clock.now());
              if (was == replica->healthy() && !(first && !good)) return;
              log_info(
                  "replica {} of {} {}", replica->info().name, replica->info().upstream,

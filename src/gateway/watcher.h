@@ -33,13 +33,15 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
  private:
   struct Due {
     TimePoint check{};
+    TimePoint check_again{};  // the suspects
     TimePoint outliers{};
     TimePoint discovery{};
     bool discovering = false;
   };
 
   void tick();
-  void check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings);
+  void check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings,
+             bool only_suspect);
   void check_replica(const std::shared_ptr<ReplicaState>& replica, const plan::Upstream& settings);
   void find_outliers_of(Upstream& upstream, const plan::Upstream& settings);
   void discover(const std::shared_ptr<Upstream>& upstream,

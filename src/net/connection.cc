@@ -16,6 +16,8 @@ constexpr size_t kMaxInputBytes = 64u << 10;  // kept behind a request that is b
 constexpr size_t kKeptBufferBytes = 64u << 10;
 constexpr size_t kProgressBytes = 16u << 10;  // a client that takes less stands still
 constexpr size_t kBodyBytesPerSecond = 64u << 10;
+// While draining, of those who have connected and said nothing yet.
+constexpr Duration kFirstRequestPatience = std::chrono::milliseconds(500);
 
 RequestLimits request_limits(const ServerLimits& limits) {
   return {.body_bytes = limits.body_bytes,
@@ -62,7 +64,8 @@ void Connection::begin_refusing() {
 
 void Connection::set_phase(Phase phase) {
   const auto busy = [](Phase p) { return p == Phase::kReading || p == Phase::kAnswering; };
-  const bool was_busy = busy(phase_);
+  const bool was_busy = busy(phase_) || std::exchange(awaited_, false);
+  fresh_ = fresh_ && phase == Phase::kIdle;
   phase_ = phase;
   if (busy(phase) && !was_busy) context_->begin_busy();
   if (!busy(phase) && was_busy) context_->end_busy();
@@ -363,9 +366,15 @@ void Connection::begin_linger() {
 }
 
 void Connection::drain() {
-  if (tls_ && !secure()) return close();
-  if (phase_ == Phase::kIdle) on_readable();  // what came before the drain is still taken
-  if (phase_ == Phase::kIdle) return close();
+  const bool shaking_hands = tls_ && !secure();
+  // What came before the drain is still taken.
+  if (!shaking_hands && phase_ == Phase::kIdle) on_readable();
+  if (phase_ == Phase::kIdle && !fresh_) return close();
+  if (phase_ == Phase::kIdle && !awaited_) {
+    awaited_ = true;
+    context_->begin_busy();
+    read_timer_.set(EventLoop::now() + kFirstRequestPatience);
+  }
   update_interest();
 }
 

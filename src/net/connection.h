@@ -41,7 +41,8 @@ class Connection final : public EventLoop::Watcher,
   // Answers 503 and closes: there are too many connections.
   void begin_refusing();
   void on_events(uint32_t events) override;
-  // Closes now if no request is being read or answered, else behind the answer.
+  // Closes now if no request is being read or answered, else behind the answer. Who connected only
+  // just now is given a moment for its first request.
   void drain();
   void close();
 
@@ -98,6 +99,8 @@ class Connection final : public EventLoop::Watcher,
   TimePoint idle_since_ = EventLoop::now();
   uint32_t interest_ = 0;
   bool in_process_ = false;
+  bool fresh_ = true;     // no request has come yet
+  bool awaited_ = false;  // draining, and the first request is waited for
   bool end_of_input_ = false;
   bool in_flight_ = false;
   bool blocked_ = false;        // the socket is full: bytes wait until it is writable again

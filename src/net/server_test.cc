@@ -303,6 +303,20 @@ TEST(HttpServer, DrainWaitsForAnswersAndClosesIdleConnections) {
   EXPECT_NE(last.find("Connection: close"), std::string::npos);
 }
 
+TEST(HttpServer, DrainLeavesAMomentForFirstRequests) {
+  TestServer server;
+  RawClient late = server.connect();
+  RawClient silent = server.connect();
+  while (server.server->stats().connections_open < 2) std::this_thread::yield();
+  EXPECT_FALSE(server.server->drain(std::chrono::milliseconds(1)));
+  late.send(kGet);
+  const std::string answer = late.read_to_end();
+  EXPECT_EQ(status_of(answer), 200);
+  EXPECT_NE(answer.find("Connection: close"), std::string::npos);
+  EXPECT_TRUE(server.server->drain(testing::kPatience));
+  EXPECT_TRUE(silent.at_end());
+}
+
 TEST(HttpServer, DestructionCutsWhatIsOpenAndResponderOutlivesIt) {
   TestServer server;
   RawClient client = server.connect();

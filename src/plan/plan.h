@@ -252,7 +252,7 @@ struct Retry {
   Duration max_backoff = std::chrono::seconds(1);
   Duration max_retry_after = std::chrono::seconds(5);  // a longer Retry-After is passed on
   double budget_ratio = 0.2;                           // retries for each request
-  double budget_per_second = 3;                        // and these at least
+  double budget_per_second = 10;                       // and these at least
 };
 
 struct Fallback {

@@ -120,8 +120,10 @@ bool Statement::is_null(int column) const {
 }
 
 Result<Database> Database::open(const std::filesystem::path& path, Durability durability) {
-  // SQLite gives its own files beside it the mode of this one.
-  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  // SQLite gives its own files beside it the mode of this one. A file that exists must not be
+  // opened and closed here: that would give up this process's locks on it, those of its other
+  // connections too, and another process could then take the write-ahead log away under them.
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (file >= 0) ::close(file);
   sqlite3* handle = nullptr;
   const int opened =

@@ -1,7 +1,10 @@
 #include "store/database.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <fstream>
@@ -116,6 +119,32 @@ TEST_F(DatabaseTest, ReadersSeeTheStateBeforeAnOpenTransaction) {
   ASSERT_TRUE(writer.execute("COMMIT"));
   ASSERT_TRUE(count->step().value());
   EXPECT_EQ(count->integer(0), 1);
+}
+
+// Whether another process would find the file unlocked, as one does that opens a database nobody
+// uses: it may then take the write-ahead log away.
+bool unlocked_for_others(const std::filesystem::path& path) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    struct flock lock{
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+    const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    ::_exit(::fcntl(file, F_GETLK, &lock) == 0 && lock.l_type == F_UNLCK ? 1 : 0);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WEXITSTATUS(status) == 1;
+}
+
+TEST_F(DatabaseTest, ASecondConnectionLeavesTheFirstItsLocks) {
+  {
+    Database first = open();
+    ASSERT_TRUE(migrate(first, kFirst));
+    EXPECT_FALSE(unlocked_for_others(path_));
+    Database second = open();
+    EXPECT_FALSE(unlocked_for_others(path_));
+  }
+  EXPECT_TRUE(unlocked_for_others(path_)) << "the test could not fail";
 }
 
 }  // namespace

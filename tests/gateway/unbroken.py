@@ -121,14 +121,14 @@ class Gateway:
         return sum(float(value) for value in found)
 
 
-def ask(port, case, **changes):
+def ask(port, case, headers=None, **changes):
     """The answer, reduced to what must not change, and the longest time between two pieces of it."""
     path, body = CASES[case]
     body = {**COMMON, "stream": True, **body, **changes}
     if body["stream"]:
         body["stream_options"] = {"include_usage": True}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json", **(headers or {})})
     response = connection.getresponse()
     data = b""
     longest, last = 0.0, time.monotonic()
@@ -314,10 +314,10 @@ def drains(bench):
             replica.wait()
 
 
-def identity(replica):
+def identity(replica, token=TOKEN):
     try:
         connection = http.client.HTTPConnection("127.0.0.1", replica.server.port, timeout=10)
-        connection.request("GET", "/internal/v1/identity", headers={"Authorization": "Bearer " + TOKEN})
+        connection.request("GET", "/internal/v1/identity", headers={"Authorization": "Bearer " + token})
         return connection.getresponse().read().decode()
     except ConnectionError:
         return '"ready":false'  # it takes no connections any more

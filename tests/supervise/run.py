@@ -15,7 +15,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "http"))
 import cases  # noqa: E402
+sys.path.insert(0, HERE)
 from server import BINARY, Server  # noqa: E402
+import supervised  # noqa: E402
 
 LONG = "--long" in sys.argv
 FOLDER = tempfile.TemporaryDirectory()
@@ -32,38 +34,9 @@ def plan(replicas, more=""):
     }) + more
 
 
-class Supervised(Server):
+class Supervised(supervised.Supervised):
     def __init__(self, replicas, binary=BINARY):
-        self.config = os.path.join(FOLDER.name, "gateway.json")
-        self.write(plan(replicas))
-        self.binary = binary
-        super().__init__(["--supervise", "--reload-interval", "1"], command=("gateway", "--config", self.config),
-                         env=dict(os.environ, STORY_TOKEN="inside"), binary=binary)
-        self.wait_log("process (\\d+) started")
-
-    def write(self, text):
-        with open(self.config + ".new", "w") as f:
-            f.write(text)
-        os.replace(self.config + ".new", self.config)
-
-    def wait_log(self, pattern, count=1, seconds=30):
-        """The groups of the count-th match; every process's log goes through the supervisor's standard error."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = re.findall(pattern, self.read_log())
-            if len(found) >= count:
-                return found[count - 1]
-            time.sleep(0.02)
-        raise AssertionError("%r is not in the log %d times: %s" % (pattern, count, self.read_log()[-2000:]))
-
-    def children(self):
-        with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as f:
-            return [int(word) for word in f.read().split()]
-
-    def upgrade(self):
-        before = len(re.findall("has taken over", self.read_log()))
-        self.process.send_signal(signal.SIGUSR2)
-        self.wait_log("has taken over", before + 1)
+        super().__init__(os.path.join(FOLDER.name, "gateway.json"), plan(replicas), dict(os.environ, STORY_TOKEN="inside"), binary)
 
 
 def ask(port, body=None, timeout=60):

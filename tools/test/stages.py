@@ -4,7 +4,9 @@ import os
 import platform
 import re
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 import xml.etree.ElementTree as ElementTree
 
 JOBS = str(os.cpu_count() or 2)
@@ -27,10 +29,16 @@ class Context:
         self.failures = []
         self.skips = []
         self.broken = False  # a build failed: later stages make no sense
+        self.lock = threading.Lock()
+
+    def pass_one(self):
+        with self.lock:
+            self.passed += 1
 
     def fail(self, what):
-        self.failures.append(what)
-        print("FAILED: " + what, flush=True)
+        with self.lock:
+            self.failures.append(what)
+            print("FAILED: " + what, flush=True)
 
 
 def call(command, log, env=None, timeout=None):
@@ -87,7 +95,7 @@ def run_gtest(context, binary, label, env, runner=(), only="*"):
             else:
                 context.fail(name + " was skipped without a reason")
         else:
-            context.passed += 1
+            context.pass_one()
     if failed or not ok:
         tail(log)
     if not ok and not failed:
@@ -135,6 +143,13 @@ def print_isas(label):
           flush=True)
 
 
+def run_gtests(context, binaries, prefix, env):
+    """As many test binaries beside each other as there are cores, the largest ones first."""
+    with ThreadPoolExecutor(int(JOBS)) as pool:
+        list(pool.map(lambda binary: run_gtest(context, binary, prefix + "-" + os.path.basename(binary), env),
+                      sorted(binaries, key=os.path.getsize, reverse=True)))
+
+
 def release(context):
     build(context, "release")
     if not context.broken:
@@ -144,8 +159,7 @@ def release(context):
 
 def tests(context):
     env = {"SLUICE_LONG": "1"} if context.long else {}
-    for binary in gtest_binaries("release"):
-        run_gtest(context, binary, "release-" + os.path.basename(binary), env)
+    run_gtests(context, gtest_binaries("release"), "release", env)
     print_isas("release-kernels_test")
 
 
@@ -179,17 +193,15 @@ def asan(context):
         return
     env = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:allocator_may_return_null=1",
            "UBSAN_OPTIONS": "print_stacktrace=1"}
-    for binary in gtest_binaries("asan"):
-        run_gtest(context, binary, "asan-" + os.path.basename(binary), env)
+    run_gtests(context, gtest_binaries("asan"), "asan", env)
 
 
 def tsan(context):
     build(context, "tsan", [room + "_test" for room in TSAN_ROOMS])
     if context.broken:
         return
-    for room in TSAN_ROOMS:
-        run_gtest(context, "build/tsan/src/%s/%s_test" % (room, room), "tsan-%s_test" % room,
-                  {"TSAN_OPTIONS": "halt_on_error=1 suppressions=tools/test/tsan.supp"})
+    run_gtests(context, ["build/tsan/src/%s/%s_test" % (room, room) for room in TSAN_ROOMS], "tsan",
+               {"TSAN_OPTIONS": "halt_on_error=1 suppressions=tools/test/tsan.supp"})
 
 
 def fuzz(context):
