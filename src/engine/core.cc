@@ -94,6 +94,10 @@ EngineCore::EngineCore(Runner& runner, EngineOptions options, const Clock& clock
       samplers_(size_t(options_.team == nullptr ? 1 : options_.team->size()),
                 Sampler(options_.end_tokens)) {
   if (options_.on_blocks) scheduler_.keep_block_changes();
+  if (options_.speculation.method == DraftMethod::kModel && options_.draft.runner != nullptr) {
+    drafter_.emplace(options_.draft, options_.speculation, bounds_.vocab, options_.end_tokens,
+                     options_.team, clock_);
+  }
   update_stats(clock_.now());
 }
 
@@ -117,9 +121,12 @@ void EngineCore::cancel_all() {
 }
 
 std::vector<StepOutput> EngineCore::step() {
-  const TimePoint start = clock_.now();
-  expire(start);
+  const TimePoint begin = clock_.now();
+  expire(begin);
   if (!idle()) {
+    if (drafter_) drafter_->propose(scheduler_.running(), scheduler_.cost());
+    // Drafting is no part of the step whose time is learned.
+    const TimePoint start = clock_.now();
     const Plan& plan = scheduler_.schedule(start);
     build_batch(plan);
     const TimePoint scheduled = clock_.now();
@@ -135,6 +142,7 @@ std::vector<StepOutput> EngineCore::step() {
     stats_.preemptions += static_cast<uint64_t>(plan.preemptions);
     info_.step = stats_.steps;
     info_.preemptions = plan.preemptions;
+    info_.draft = start - begin;
     info_.schedule = scheduled - start;
     info_.forward = ran - scheduled;
     info_.sample = done - ran;
@@ -327,6 +335,7 @@ void EngineCore::update_stats(TimePoint now) {
   stats_.kv_blocks_cached = pool.cached_count();
   stats_.prefix_queries = scheduler_.prefix_queries();
   stats_.prefix_hits = scheduler_.prefix_hits();
+  if (drafter_) stats_.draft_model_time = drafter_->spent();
   stats_.last_step = now;
 }
 

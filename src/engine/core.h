@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/drafter.h"
 #include "engine/engine.h"
 #include "engine/request_check.h"
 #include "engine/runner.h"
@@ -43,6 +45,8 @@ class EngineCore {
   size_t queued_tokens() const;
 
   const Scheduler& scheduler() const { return scheduler_; }
+  // nullptr without a draft model.
+  const Drafter* drafter() const { return drafter_ ? &*drafter_ : nullptr; }
   void check_integrity() const { scheduler_.check_integrity(); }
 
  private:
@@ -72,6 +76,7 @@ class EngineCore {
   const Clock& clock_;
   const RequestBounds bounds_;
   Scheduler scheduler_;
+  std::optional<Drafter> drafter_;
   std::vector<Sampler> samplers_;  // one for each member of the team
   model::Batch batch_;
   std::vector<float> logits_;

@@ -19,9 +19,9 @@ namespace {
 // statistics, both under one mutex that is never held during a step.
 class ThreadedEngine : public Engine {
  public:
-  ThreadedEngine(std::unique_ptr<Runner> owned, Runner& runner, const EngineOptions& options,
-                 OutputSink sink, const Clock& clock)
-      : owned_runner_(std::move(owned)),
+  ThreadedEngine(std::vector<std::unique_ptr<Runner>> owned, Runner& runner,
+                 const EngineOptions& options, OutputSink sink, const Clock& clock)
+      : owned_runners_(std::move(owned)),
         max_queued_requests_(options.max_queued_requests),
         max_queued_tokens_(options.max_queued_tokens),
         clock_(clock),
@@ -72,7 +72,7 @@ class ThreadedEngine : public Engine {
   Inbox wait_for_work();
   void deliver(std::vector<StepOutput> outputs);
 
-  const std::unique_ptr<Runner> owned_runner_;
+  const std::vector<std::unique_ptr<Runner>> owned_runners_;
   const size_t max_queued_requests_;
   const size_t max_queued_tokens_;
   const Clock& clock_;
@@ -197,11 +197,12 @@ void ThreadedEngine::deliver(std::vector<StepOutput> outputs) {
 
 std::unique_ptr<Engine> start_engine(Runner& runner, const EngineOptions& options, OutputSink sink,
                                      const Clock& clock) {
-  return std::make_unique<ThreadedEngine>(nullptr, runner, options, std::move(sink), clock);
+  return std::make_unique<ThreadedEngine>(std::vector<std::unique_ptr<Runner>>(), runner, options,
+                                          std::move(sink), clock);
 }
 
 std::unique_ptr<Engine> start_engine(model::Model& model, const EngineOptions& options,
-                                     OutputSink sink, const Clock& clock) {
+                                     OutputSink sink, const Clock& clock, model::Model* draft) {
   const model::ModelOptions& given = model.options();
   EngineOptions fitted = options;
   fitted.block_size = given.block_size;
@@ -212,9 +213,19 @@ std::unique_ptr<Engine> start_engine(model::Model& model, const EngineOptions& o
   for (const int bound : {given.max_context, options.max_context}) {
     if (bound > 0) fitted.max_context = std::min(fitted.max_context, bound);
   }
-  auto runner = std::make_unique<ModelRunner>(model);
-  Runner& seam = *runner;
-  return std::make_unique<ThreadedEngine>(std::move(runner), seam, fitted, std::move(sink), clock);
+  std::vector<std::unique_ptr<Runner>> runners;
+  runners.push_back(std::make_unique<ModelRunner>(model));
+  Runner& seam = *runners.back();
+  if (draft != nullptr) {
+    runners.push_back(std::make_unique<ModelRunner>(*draft));
+    const model::ModelOptions& its = draft->options();
+    fitted.draft = {.runner = runners.back().get(),
+                    .block_size = its.block_size,
+                    .kv_blocks = its.kv_blocks,
+                    .max_rows = its.max_batch_rows,
+                    .max_context = its.max_context > 0 ? its.max_context : draft->config().context};
+  }
+  return std::make_unique<ThreadedEngine>(std::move(runners), seam, fitted, std::move(sink), clock);
 }
 
 }  // namespace sluice::engine

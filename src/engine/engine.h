@@ -30,6 +30,7 @@ struct StepInfo {
   int decode_rows = 0;
   int draft_rows = 0;
   int preemptions = 0;
+  Duration draft{};  // by the draft model
   Duration schedule{};
   Duration forward{};
   Duration sample{};
@@ -51,6 +52,8 @@ struct EngineOptions {
   // Below 1 max_batched_tokens is the only bound.
   double max_step_stretch = 0.0;
   SpeculationOptions speculation{};
+  // What drafts with DraftMethod::kModel; outlives the engine.
+  DraftSource draft{};
   // Samples rows in parallel; outlives the engine. May be null.
   ThreadTeam* team = nullptr;
   // Called after each step on the engine thread; must not block. May be empty.
@@ -77,6 +80,7 @@ struct EngineStats {
   uint64_t drafts = 0;           // times that a sequence computed draft rows
   uint64_t draft_tokens = 0;     // these rows
   uint64_t accepted_drafts = 0;  // those that held the token that was chosen
+  Duration draft_model_time{};   // that the draft model took
   TimePoint last_step;           // its end; an idle engine takes none
 };
 
@@ -100,8 +104,10 @@ class Engine {
 
 // `model` outlives the engine. The sink is called on the engine thread. Block size, number of
 // blocks and rows of a batch are the model's where the options leave them 0 or ask for more.
+// `draft`, which may be null, becomes options.draft; it outlives the engine too.
 std::unique_ptr<Engine> start_engine(model::Model& model, const EngineOptions& options,
-                                     OutputSink sink, const Clock& clock = system_clock());
+                                     OutputSink sink, const Clock& clock = system_clock(),
+                                     model::Model* draft = nullptr);
 
 // The same over any runner, which outlives the engine; max_context and kv_blocks must be given.
 std::unique_ptr<Engine> start_engine(Runner& runner, const EngineOptions& options, OutputSink sink,

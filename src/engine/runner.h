@@ -2,6 +2,7 @@
 // scheduler simulation runs without a model.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "model/batch.h"
@@ -34,6 +35,15 @@ class ModelRunner final : public Runner {
 
  private:
   model::Model& model_;
+};
+
+// A draft model as the engine sees it.
+struct DraftSource {
+  Runner* runner = nullptr;  // null: there is none
+  int block_size = 1;
+  int64_t kv_blocks = 0;
+  int max_rows = 0;     // of a batch
+  int max_context = 0;  // positions of a sequence
 };
 
 }  // namespace sluice::engine

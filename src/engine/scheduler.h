@@ -89,6 +89,8 @@ class Scheduler {
   // The time of the latest plan's step, from which later plans' sizes follow.
   void learn(Duration time) { step_budget_.learn(shape_, time); }
 
+  const StepCost& cost() const { return step_budget_.cost(); }
+
   const std::vector<Sequence*>& waiting() const { return waiting_; }
   const std::vector<Sequence*>& running() const { return running_; }
   const BlockPool& pool() const { return cache_.pool(); }

@@ -30,6 +30,8 @@ struct Scenario {
   EngineOptions options;
   FakeModel model;
   FakeTime time;
+  FakeModel draft;  // with DraftMethod::kModel
+  FakeTime draft_time;
   std::vector<Planned> requests;
 };
 
@@ -75,6 +77,21 @@ Request random_request(Rng& rng, RequestId id, const FakeModel& model, int conte
   return request;
 }
 
+// For some: one that is the model itself, or another one, of any speed, with room for all or hardly
+// any.
+void add_draft_model(Rng rng, Scenario& scenario) {
+  if (rng.chance(0.6)) return;
+  scenario.options.speculation.method = DraftMethod::kModel;
+  scenario.draft = scenario.model;
+  if (rng.chance(0.5)) scenario.draft.memory = static_cast<int>(rng.below(3));
+  if (rng.chance(0.3)) scenario.draft.vocab = static_cast<int>(rng.between(3, 40));
+  scenario.draft_time = {.step = microseconds(rng.below(100)), .row = microseconds(rng.below(10))};
+  scenario.options.draft = {.block_size = 1 << rng.below(5),
+                            .kv_blocks = rng.between(1, 60),
+                            .max_rows = static_cast<int>(rng.between(1, 48)),
+                            .max_context = static_cast<int>(rng.between(4, 120))};
+}
+
 Scenario random_scenario(uint64_t seed) {
   Rng rng(seed);
   Scenario scenario;
@@ -100,6 +117,7 @@ Scenario random_scenario(uint64_t seed) {
                      .lookup_max = static_cast<int>(rng.between(2, 4)),
                      .max_streams = static_cast<int>(rng.between(1, 16))};
   }
+  add_draft_model(Rng(seed ^ 0xD4AF7), scenario);
 
   const int context =
       static_cast<int>(std::min<int64_t>(o.max_context, o.kv_blocks * o.block_size));
@@ -124,8 +142,11 @@ class Simulation {
   explicit Simulation(const Scenario& scenario)
       : scenario_(scenario),
         runner_(scenario.model, scenario.options.kv_blocks, scenario.options.block_size),
-        core_(runner_, scenario.options, clock_) {
+        draft_runner_(scenario.draft, scenario.options.draft.kv_blocks,
+                      scenario.options.draft.block_size),
+        core_(runner_, with_draft(scenario.options), clock_) {
     runner_.take_time(clock_, scenario.time);
+    draft_runner_.take_time(clock_, scenario.draft_time);
   }
 
   void run() {
@@ -148,6 +169,7 @@ class Simulation {
   const std::map<RequestId, Transcript>& transcripts() const { return transcripts_; }
   const EngineStats& stats() const { return core_.stats(); }
   const RequestBounds& bounds() const { return core_.bounds(); }
+  bool drafted() const { return core_.drafter() != nullptr; }
   uint64_t rows() const { return runner_.rows(); }
   double waste() const { return allocated_ == 0 ? 0.0 : unused_ / allocated_; }
 
@@ -197,7 +219,13 @@ class Simulation {
 
   const Scenario& scenario_;
   ManualClock clock_;
+  EngineOptions with_draft(EngineOptions options) {
+    if (options.speculation.method == DraftMethod::kModel) options.draft.runner = &draft_runner_;
+    return options;
+  }
+
   PagedRunner runner_;
+  PagedRunner draft_runner_;
   EngineCore core_;
   size_t next_ = 0;
   std::map<RequestId, Transcript> transcripts_;
@@ -238,6 +266,7 @@ TEST(Simulation, EveryRequestIsAnsweredAsIfItRanAlone) {
   uint64_t requests = 0;
   uint64_t drafts = 0;
   uint64_t accepted = 0;
+  uint64_t guessed = 0;
   for (uint64_t seed = 0; seed < seeds; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const Scenario scenario = random_scenario(seed);
@@ -252,12 +281,14 @@ TEST(Simulation, EveryRequestIsAnsweredAsIfItRanAlone) {
     requests += scenario.requests.size();
     drafts += simulation.stats().draft_tokens;
     accepted += simulation.stats().accepted_drafts;
+    if (simulation.drafted()) guessed += simulation.stats().accepted_drafts;
   }
   // The scenarios must reach what they are meant to test.
   EXPECT_GT(preemptions, seeds);
   EXPECT_GT(hits, seeds * 10);
   EXPECT_GT(accepted, seeds * 5);
   EXPECT_GT(drafts, accepted + seeds) << "and some are refused";
+  EXPECT_GT(guessed, seeds) << "some of those right came from a model";
   RecordProperty("seeds", static_cast<int>(seeds));
   RecordProperty("requests", static_cast<int>(requests));
   RecordProperty("steps", static_cast<int>(steps));

@@ -69,6 +69,7 @@ void DraftPlanner::find_draft(Sequence& sequence) const {
     sequence.draft.resize(size_t(std::max(count, 0)));
   }
   if (!sequence.draft.empty() || count <= 0) return;
+  if (options_.method != DraftMethod::kNgram) return;
   sequence.draft = look_up_draft(sequence.tokens, options_, count);
 }
 

@@ -1,12 +1,12 @@
-// Speculative decoding without a second model: where the text repeats itself, the tokens that
-// followed last time are computed along with the next one, and kept as far as they are the tokens
-// that sampling chooses. So a step can yield several tokens, and exactly those that single steps
-// would have: each position is sampled from its own logits with its own random number (sampler.h),
-// and a row's logits do not depend on how many rows ran with it.
+// Speculative decoding: guessed tokens are computed along with the next one, and kept as far as
+// they are the tokens that sampling chooses. They come from the text, where it repeats itself (what
+// followed last time), or from a second model (drafter.h). So a step can yield several tokens, and
+// exactly those that single steps would have: each position is sampled from its own logits with its
+// own random number (sampler.h), and a row's logits do not depend on how many rows ran with it.
 //
-// A draft is looked up whenever a sequence has none, and checked against every token that follows,
-// whether or not its rows were computed: how often drafts are right is known at no cost, and rows
-// are spent only where the step's cost model says that they pay.
+// From the text a draft is looked up whenever a sequence has none. Any draft is checked against
+// every token that follows, whether or not its rows were computed: how often drafts are right is
+// known at no cost, and rows are spent only where the step's cost model says that they pay.
 //
 // The idea is prompt lookup decoding (A. Saxena, 2023). Engine thread only.
 #pragma once
@@ -20,7 +20,10 @@
 
 namespace sluice::engine {
 
+enum class DraftMethod { kNgram, kModel };
+
 struct SpeculationOptions {
+  DraftMethod method = DraftMethod::kNgram;
   int max_draft = 0;     // tokens ahead, of a sequence; 0 = off
   int lookup_min = 2;    // tokens that a match has at least …
   int lookup_max = 5;    // … and that are looked at
