@@ -117,6 +117,12 @@ void add_tls_options(CLI::App& app, ServeOptions& o) {
       ->envname("SLUICE_ENABLE_SSL_REFRESH");
 }
 
+void add_traces_option(CLI::App& app, std::string& endpoint) {
+  app.add_option("--otlp-traces-endpoint", endpoint,
+                 "URL that traces are sent to as OTLP over HTTP, such as "
+                 "http://collector:4318/v1/traces; else by OTEL_EXPORTER_OTLP_ENDPOINT");
+}
+
 void add_server_options(CLI::App& app, ServeOptions& o) {
   app.add_option("--host", o.host, "Address to listen on")
       ->envname("SLUICE_HOST")
@@ -152,6 +158,7 @@ void add_server_options(CLI::App& app, ServeOptions& o) {
       ->envname("SLUICE_SHUTDOWN_TIMEOUT")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  add_traces_option(app, o.otlp_traces_endpoint);
   app.add_option("--log-level", o.log_level, "debug, info, warn, error or off")
       ->envname("SLUICE_LOG_LEVEL")
       ->capture_default_str();
@@ -272,6 +279,7 @@ void add_gateway_options(CLI::App& app, GatewayOptions& o) {
       ->envname("SLUICE_SHUTDOWN_TIMEOUT")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  add_traces_option(app, o.otlp_traces_endpoint);
   app.add_option("--log-level", o.log_level, "debug, info, warn, error or off")
       ->envname("SLUICE_LOG_LEVEL")
       ->capture_default_str();

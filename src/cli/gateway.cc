@@ -20,6 +20,7 @@
 #include "cli/signals.h"
 #include "cli/supervisor.h"
 #include "cli/tls_source.h"
+#include "cli/tracing.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
 #include "gateway/typed_door.h"
@@ -107,6 +108,9 @@ class GatewayProcess {
     }
     auto workers = std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue);
     std::unique_ptr<GatewayProcess> process(new GatewayProcess(plan, loops, std::move(workers)));
+    SLUICE_ASSIGN_OR_RETURN(process->tracing_, open_tracing(options.otlp_traces_endpoint,
+                                                            "sluice-gateway", process->metrics_));
+    if (process->tracing_) process->gateway_->set_tracer(&process->tracing_->tracer());
     SLUICE_RETURN_IF_ERROR(process->gateway_->open());
     const plan::Listener listener = listener_of(*plan, options);
     net::ServerOptions http;
@@ -193,6 +197,7 @@ class GatewayProcess {
   }
 
   telemetry::Metrics metrics_;
+  std::unique_ptr<Tracing> tracing_;  // null: nothing is traced
   std::shared_ptr<gateway::Gateway> gateway_;
   gateway::UnbrokenFront front_;
   gateway::TypedDoor door_;

@@ -18,6 +18,7 @@ struct GatewayOptions {
   int io_threads = 1;
   int reload_seconds = 2;
   int shutdown_timeout_seconds = 30;
+  std::string otlp_traces_endpoint;
   std::string log_level = "info";
 };
 

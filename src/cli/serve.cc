@@ -20,6 +20,7 @@
 #include "cli/sizes.h"
 #include "cli/speculative_config.h"
 #include "cli/tls_source.h"
+#include "cli/tracing.h"
 #include "endpoint/endpoints.h"
 #include "net/server.h"
 #include "rpc/server.h"
@@ -134,8 +135,13 @@ rpc::RpcOptions rpc_options(const ServeOptions& options) {
   }
   rpc.request_timeout = std::chrono::seconds(options.request_timeout_seconds);
   rpc.authorize = [=](const rpc::CallHeaders& headers, const std::string&) -> Result<rpc::Caller> {
-    SLUICE_ASSIGN_OR_RETURN(auto tenant, auth->check(request(headers)));
-    return rpc::Caller{.tenant = std::move(tenant)};
+    const net::HttpRequest like = request(headers);
+    SLUICE_ASSIGN_OR_RETURN(auto tenant, auth->check(like));
+    rpc::Caller caller{.tenant = std::move(tenant)};
+    if (const auto trace = telemetry::parse_traceparent(like.header("traceparent"))) {
+      caller.trace = *trace;
+    }
+    return caller;
   };
   rpc.authorize_admin = [=](const rpc::CallHeaders& headers) {
     return admin_auth->check(request(headers));
@@ -147,7 +153,7 @@ rpc::RpcOptions rpc_options(const ServeOptions& options) {
 class Server {
  public:
   static Result<std::unique_ptr<Server>> start(const ServeOptions& options) {
-    SLUICE_ASSIGN_OR_RETURN(const auto settings, model_settings(options));
+    SLUICE_ASSIGN_OR_RETURN(auto settings, model_settings(options));
     SLUICE_ASSIGN_OR_RETURN(const auto paths, model_paths(options));
     SLUICE_ASSIGN_OR_RETURN(auto tls, tls_source(options));
     std::unique_ptr<Server> server(new Server(options));
@@ -157,6 +163,9 @@ class Server {
       if (!added) return std::unexpected(added.error().at(path.path.string()));
     }
     // Before HTTP, one of whose routes tells gRPC to leave.
+    SLUICE_ASSIGN_OR_RETURN(server->tracing_,
+                            open_tracing(options.otlp_traces_endpoint, "sluice", server->metrics_));
+    if (server->tracing_) settings.tracer = &server->tracing_->tracer();
     if (options.grpc_port >= 0) {
       SLUICE_ASSIGN_OR_RETURN(
           server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
@@ -228,6 +237,7 @@ class Server {
   std::shared_ptr<endpoint::Endpoints> endpoints_;
   std::unique_ptr<TlsSource> tls_;
   std::unique_ptr<net::HttpServer> http_;
+  std::unique_ptr<Tracing> tracing_;  // null: nothing is traced
   std::unique_ptr<rpc::RpcServer> rpc_;
 };
 

@@ -40,6 +40,7 @@ struct ServeOptions {
   int64_t max_queued_tokens = 0;
   int request_timeout_seconds = 600;
   int shutdown_timeout_seconds = 30;
+  std::string otlp_traces_endpoint;
   std::string log_level = "info";
 
   ServeOptions();

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "telemetry/trace_context.h"
 
 namespace sluice::completion {
 
@@ -103,6 +104,7 @@ struct Request {
   std::string cache_salt;
   std::optional<TimePoint> deadline;
   std::optional<Resume> resume;
+  telemetry::SpanContext trace = {};  // of who asks; not valid: of nobody who traces
   // What the front that let the request in knows of it (net::HttpRequest::context), for the backend
   // that belongs to it. Stays in this process.
   std::shared_ptr<const void> context = {};

@@ -224,6 +224,7 @@ void Endpoints::generate(const HttpRequest& request, const ResponderPtr& respond
   call->request.id = new_id(chat ? "chatcmpl-" : "cmpl-");
   call->request.deadline = clock_.now() + options_.request_timeout;
   call->request.context = request.context;
+  call->request.trace = trace_of(request);
   start_call(*std::move(call), responder, chat, audience);
 }
 

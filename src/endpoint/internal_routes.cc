@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "endpoint/route_kit.h"
 #include "endpoint/sinks.h"
 
 namespace sluice::endpoint {
@@ -96,18 +97,20 @@ void InternalRoutes::generate(HttpRequest request, const ResponderPtr& responder
     streams_.push_back(stream);
   }
   wake_.notify_one();
-  const Outcome queued = workers_.submit([this, stream, responder, body = std::move(request.body)] {
-    begin(body, stream, responder);
-  });
+  const Outcome queued =
+      workers_.submit([this, stream, responder, trace = trace_of(request),
+                       body = std::move(request.body)] { begin(body, trace, stream, responder); });
   if (!queued) stream->on_error(queued.error());
 }
 
-void InternalRoutes::begin(const std::string& body, const std::shared_ptr<InternalStream>& stream,
+void InternalRoutes::begin(const std::string& body, const telemetry::SpanContext& trace,
+                           const std::shared_ptr<InternalStream>& stream,
                            const ResponderPtr& responder) {
   if (responder->closed()) return;
   const auto start = [&]() -> Result<std::shared_ptr<completion::Call>> {
     SLUICE_ASSIGN_OR_RETURN(auto request, api::read_request(body, clock_.now()));
     SLUICE_ASSIGN_OR_RETURN(const auto card, backend_.find_model(request.model));
+    request.trace = trace;
     if (!request.sampling.seed && !request.resume) request.sampling.seed = random_seed();
     const TimePoint latest = clock_.now() + request_timeout_;
     request.deadline = std::min(request.deadline.value_or(latest), latest);

@@ -56,7 +56,8 @@ class InternalRoutes {
 
   net::RouteHandler on_worker(Work work);
   void generate(net::HttpRequest request, const std::shared_ptr<net::Responder>& responder);
-  void begin(const std::string& body, const std::shared_ptr<InternalStream>& stream,
+  void begin(const std::string& body, const telemetry::SpanContext& trace,
+             const std::shared_ptr<InternalStream>& stream,
              const std::shared_ptr<net::Responder>& responder);
   void tell_blocks(const std::shared_ptr<net::Responder>& responder);
   void drain_now();

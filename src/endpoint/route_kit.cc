@@ -29,11 +29,17 @@ net::RouteHandler RouteKit::on_worker(Work work) const {
   };
 }
 
+telemetry::SpanContext trace_of(const net::HttpRequest& request) {
+  return telemetry::parse_traceparent(request.header("traceparent"))
+      .value_or(telemetry::SpanContext{});
+}
+
 void RouteKit::generate(completion::Request request, const net::HttpRequest& http,
                         const ResponderPtr& responder,
                         const std::shared_ptr<completion::ResponseSink>& sink) const {
   request.tenant = auth_.check(http).value_or(std::string());
   request.context = http.context;
+  request.trace = trace_of(http);
   request.deadline = clock_.now() + request_timeout_;
   auto started = backend_.generate(std::move(request), sink);
   if (!started) {

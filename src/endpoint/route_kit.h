@@ -54,6 +54,9 @@ inline constexpr std::string_view kAdminPrefix = "/v2/repository/models/";
 // The Content-Type must be application/json, or absent.
 Outcome check_json_type(const net::HttpRequest& request);
 
+// Who traces the request, by its header traceparent; not valid: nobody.
+telemetry::SpanContext trace_of(const net::HttpRequest& request);
+
 // The body as a JSON object, its type checked.
 Result<json::object> read_json_body(const net::HttpRequest& request);
 

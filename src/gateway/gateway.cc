@@ -314,8 +314,7 @@ void Gateway::route(RelayRequest request) {
   if (std::string named = endpoint::model_of_path(request.http.path); !named.empty()) {
     request.fields.model = std::move(named);
   }
-  request.traceparent = traceparent_of(request.http);
-  request.record.trace_id = trace_id_of(request.traceparent);
+  request.traceparent = begin_trace(request.http, relay_host_.tracer, request.record);
   const std::string model = request.fields.model.value_or("");
   request.record.model = model;
   request.record.model_label = request.snapshot->model_label(model);
@@ -428,6 +427,7 @@ void Gateway::refused(RelayRequest& request, const Status& status, net::Headers 
 void Gateway::over(RequestRecord& record) {
   const Duration took = clock_.now() - record.began;
   gateway_metrics_.finished(record, took);
+  if (record.span.sampled) relay_host_.tracer->end(request_span(*relay_host_.tracer, record, took));
   if (access_log_) access_log_->write(access_line(record, took));
 }
 

@@ -66,6 +66,8 @@ class Gateway : public net::HttpHandler {
   ReplicaChooser& chooser() { return balancer_; }
   GatewayMetrics& metrics() { return gateway_metrics_; }
   RelayHost& relay_host() { return relay_host_; }
+  // Before the server starts; the tracer outlives this.
+  void set_tracer(const telemetry::Tracer* tracer) { relay_host_.tracer = tracer; }
   // Without one, Sluice replicas are relayed to as foreign servers.
   // Null before open().
   Quota* quota() { return quota_.get(); }

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/clock.h"
+#include "telemetry/trace_context.h"
 
 namespace sluice::gateway {
 
@@ -16,9 +18,16 @@ enum class Ending {
   kRefused,     // answered by the gateway itself
 };
 
+struct TokenCounts {
+  int64_t prompt = 0;
+  int64_t completion = 0;
+};
+
 struct RequestRecord {
   std::string id;
   std::string trace_id;
+  telemetry::SpanContext span;  // its own, where requests are traced
+  telemetry::SpanId parent{};   // its caller's
   std::string method;
   std::string path;
   std::string peer;
@@ -43,6 +52,7 @@ struct RequestRecord {
   bool fallback = false;
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
+  std::optional<TokenCounts> usage;  // where it is known
   Ending ending = Ending::kAnswered;
 };
 

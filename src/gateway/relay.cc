@@ -178,12 +178,16 @@ bool Relay::launch(bool hedge) {
   attempt->target = target_;
   attempt->hedge = hedge;
   attempt->began = now();
-  excluded_.push_back(attempt->lease->replica().name);
+  const ReplicaInfo& replica = attempt->lease->replica();
+  attempt->span = AttemptSpan::begin(host_.tracer, request_.record, reason(hedge), replica);
+  const std::string traceparent =
+      attempt->span ? attempt->span->traceparent() : request_.traceparent;
+  excluded_.push_back(replica.name);
   attempts_.push_back(attempt);
   if (!hedge) ++tries_;
   ++request_.record.attempts;
   auto self = shared_from_this();
-  attempt->call = client_.request(onward(*target_, attempt->lease->replica()),
+  attempt->call = client_.request(onward(*target_, replica, traceparent),
                                   {.on_head =
                                        [self, attempt](int status, const net::Headers& headers) {
                                          if (!attempt->over)
@@ -209,20 +213,27 @@ void Relay::mirror() {
   if (!lease || route.memory()->mirrors >= settings.max_in_flight) {
     return host_.metrics.mirror(this->settings().name, "dropped");
   }
-  net::ClientRequest copy = onward(*route.mirror(), lease->replica());
+  net::ClientRequest copy = onward(*route.mirror(), lease->replica(), request_.traceparent);
   copy.timeout = settings.timeout;
   mirror_ = std::make_shared<MirrorComparison>(host_.metrics, this->settings().name);
   send_copy(host_.metrics, route, *route.mirror(), std::move(*lease), client_, std::move(copy),
             mirror_);
 }
 
-net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replica) const {
+std::string_view Relay::reason(bool hedge) const {
+  if (hedge) return "hedge";
+  if (tries_ > 0) return "retry";
+  return request_.record.fallback ? "fallback" : "first";
+}
+
+net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replica,
+                                 const std::string& traceparent) const {
   const auto upstream = target.upstream().settings();
   const plan::Timeouts& timeouts = settings().timeouts;
   net::ClientRequest out;
   out.method = request_.http.method;
   out.url = replica.url + upstream->path_prefix + request_.http.target;
-  out.headers = onward_headers(request_.http, *upstream, request_.record.id, request_.traceparent);
+  out.headers = onward_headers(request_.http, *upstream, request_.record.id, traceparent);
   out.host = upstream->host;
   out.tls = replica.tls;
   out.tls_name = replica.tls_name;
@@ -240,6 +251,7 @@ net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replic
 void Relay::on_head(const AttemptPtr& attempt, int status, const net::Headers& headers) {
   attempt->status = status;
   attempt->headers = headers;
+  if (attempt->span) attempt->span->answered(status);
   // Errors are collected, to be decided upon; so are short answers, which may still break.
   attempt->collects = status >= 400 || (!is_event_stream(headers) && is_short(headers));
 }
@@ -247,6 +259,7 @@ void Relay::on_head(const AttemptPtr& attempt, int status, const net::Headers& h
 void Relay::on_data(const AttemptPtr& attempt, std::string_view bytes) {
   if (!attempt->first_byte) {
     attempt->first_byte = true;
+    if (attempt->span) attempt->span->first_token(now() - attempt->began);
     if (attempt->status < 400) attempt->lease->report_first_token(now() - attempt->began);
   }
   if (attempt->collects) {
@@ -256,7 +269,7 @@ void Relay::on_data(const AttemptPtr& attempt, std::string_view bytes) {
   }
   if (!winner_) commit(attempt);
   request_.record.bytes_out += bytes.size();
-  if (request_.grant) keep_tail(tail_, bytes);
+  if (keeps_tail()) keep_tail(tail_, bytes);
   if (mirror_) mirror_->primary.digest.feed(bytes);
   if (sends_too_much(bytes)) return;
   const size_t tail = std::min<size_t>(2, bytes.size());
@@ -345,7 +358,7 @@ void Relay::answer_whole(const AttemptPtr& attempt) {
   net::HttpResponse response{.status = attempt->status,
                              .headers = answer_headers(attempt->headers, record.id),
                              .body = std::move(attempt->body)};
-  if (request_.grant) keep_tail(tail_, response.body);
+  if (keeps_tail()) keep_tail(tail_, response.body);
   take_headers(response.headers, std::move(request_.limit_headers));
   host_.metrics.attempt(record.upstream, "ok");
   request_.responder->send(std::move(response));
@@ -373,6 +386,7 @@ void Relay::stream_over(const Outcome& outcome) {
 void Relay::cut(const Status& status, std::string_view why) {
   request_.record.ending = Ending::kCut;
   request_.record.error = why;
+  winner_->error = why;
   if (is_event_stream(winner_->headers)) {
     std::string event = ends_event_ ? "" : "\n\n";
     event += error_event(request_.http.path, status);
@@ -396,6 +410,10 @@ void Relay::end(Attempt& attempt) {
     attempt.lease->report(UseResult::kUntold);
   }
   attempt.lease.reset();
+  if (!attempt.span) return;
+  // Beside one that answered first, or for a client that left, it was given up.
+  const bool given_up = !attempt.first_byte && !attempt.reported && attempt.error.empty();
+  attempt.span->end(given_up ? std::string_view("cancelled") : std::string_view(attempt.error));
 }
 
 }  // namespace sluice::gateway

@@ -23,6 +23,7 @@
 #include "gateway/quota.h"
 #include "gateway/record.h"
 #include "gateway/replica.h"
+#include "gateway/request_spans.h"
 #include "gateway/snapshot.h"
 #include "net/client.h"
 #include "net/event_loop.h"
@@ -37,6 +38,7 @@ struct RelayHost {
   GatewayMetrics& metrics;
   // Called once for each request, at its end.
   std::function<void(RequestRecord& record)> on_over;
+  const telemetry::Tracer* tracer = nullptr;  // null: nothing is traced
 };
 
 // A request that was let in.
@@ -47,7 +49,7 @@ struct RelayRequest {
   Route* route = nullptr;
   Caller caller;
   BodyFields fields;
-  std::string traceparent;
+  std::string traceparent;  // sent on where attempts have no spans
   RequestRecord record;
   std::shared_ptr<Quota::Grant> grant;  // null: nobody pays
   net::Headers limit_headers;           // x-ratelimit-…, for the answer
@@ -69,6 +71,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
     std::optional<ReplicaLease> lease;
     Target* target = nullptr;
     net::ClientCall call;
+    std::unique_ptr<AttemptSpan> span;  // null: not traced
+    std::string error;                  // how it failed; empty: it did not
     TimePoint began{};
     int status = 0;
     net::Headers headers;
@@ -97,7 +101,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void choose_branch();
   void try_next();
   bool launch(bool hedge);
-  net::ClientRequest onward(const Target& target, const ReplicaInfo& replica) const;
+  std::string_view reason(bool hedge) const;
+  net::ClientRequest onward(const Target& target, const ReplicaInfo& replica,
+                            const std::string& traceparent) const;
   void mirror();
   std::optional<std::string_view> header(std::string_view name) const;
   std::string sticky_key() const;
@@ -125,6 +131,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   static void end(Attempt& attempt);
   void arm_hedge();
   void settle();
+  bool keeps_tail() const { return request_.grant || request_.record.span.sampled; }
   void over();
 
   RelayHost& host_;

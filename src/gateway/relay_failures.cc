@@ -23,6 +23,7 @@ void Relay::failed(const AttemptPtr& attempt, Failure failure, UseResult result)
   request_.record.replica = attempt->lease->replica().name;
   attempt->lease->report(result);
   attempt->reported = true;
+  attempt->error = plan::error_class_name(failure.error);
   drop(attempt);
   failure_ = std::move(failure);
   // A hedge under way may still win.
@@ -170,13 +171,15 @@ void Relay::on_client_gone() {
 // Errors and refusals cost nothing. An answer that does not say what it used, or was not heard to
 // its end, has used all that was reserved.
 void Relay::settle() {
+  RequestRecord& record = request_.record;
+  const auto told = keeps_tail() ? find_usage(tail_) : std::nullopt;
+  if (told) record.usage = TokenCounts{told->prompt, told->completion};
   if (!request_.grant) return;
-  const RequestRecord& record = request_.record;
   const bool answered = record.status >= 200 && record.status < 400;
   if (!answered && record.ending != Ending::kClientGone) {
     request_.grant->settle({}, record.upstream);
-  } else if (const auto used = find_usage(tail_)) {
-    request_.grant->settle(*used, record.upstream);
+  } else if (told) {
+    request_.grant->settle(*told, record.upstream);
   } else {
     request_.grant->settle(request_.grant->most(), record.upstream);
   }

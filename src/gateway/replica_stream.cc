@@ -57,13 +57,14 @@ Status read_refusal(int http_status, std::string_view body) {
 }
 
 void ReplicaStream::open(net::HttpClient& client, const ReplicaInfo& replica, std::string body,
-                         Duration patience) {
+                         const std::string& traceparent, Duration patience) {
   const auto self = shared_from_this();
   net::ClientRequest request{.method = "POST",
                              .url = replica.url + "/internal/v1/generate",
                              .headers = {{"Authorization", "Bearer " + replica.internal_token},
                                          {"Content-Type", std::string(api::kInternalContentType)}},
                              .body = std::move(body)};
+  if (!traceparent.empty()) request.headers.emplace_back("traceparent", traceparent);
   request.connect_timeout = patience;
   request.tls = replica.tls;
   request.tls_name = replica.tls_name;

@@ -40,9 +40,9 @@ class ReplicaStream : public std::enable_shared_from_this<ReplicaStream> {
   ReplicaStream(const ReplicaStream&) = delete;
   ReplicaStream& operator=(const ReplicaStream&) = delete;
 
-  // Once. `patience` bounds the connecting.
+  // Once. `patience` bounds the connecting; `traceparent` may be empty.
   void open(net::HttpClient& client, const ReplicaInfo& replica, std::string body,
-            Duration patience);
+            const std::string& traceparent, Duration patience);
   // Any thread. The connection is cut, so that the replica stops within a step.
   void close();
 

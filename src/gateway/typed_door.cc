@@ -241,7 +241,8 @@ Result<std::shared_ptr<completion::Call>> TypedDoor::generate(
   record.method = "POST";
   record.path = kPath;
   record.peer = typed->peer;
-  record.trace_id = trace_id_of(traceparent_of(with_headers(typed->headers)));
+  origin->traceparent =
+      begin_trace(with_headers(typed->headers), gateway_.relay_host().tracer, record);
   record.model = request.model;
   record.model_label = typed->snapshot->model_label(request.model);
   record.tenant = typed->caller.tenant_name();

@@ -127,6 +127,7 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     origin->headers = request_.http.headers;
     origin->snapshot = request_.snapshot;
     origin->record = std::move(request_.record);
+    origin->traceparent = request_.traceparent;
     origin->permit = std::move(permit);
     origin->route->retries().on_request();
     origin->route->hedges().on_request();
@@ -297,13 +298,12 @@ Result<UnbrokenRoute> UnbrokenFront::route(const completion::Request& request) c
             return budget.take(clock.now());
           },
       .on_attempt =
-          [kept = request.context, origin](AttemptReason reason, const ReplicaInfo& replica) {
-            const std::lock_guard lock(origin->mutex);
-            ++origin->record.attempts;
-            origin->record.upstream = replica.upstream;
-            origin->record.replica = replica.name;
-            if (reason == AttemptReason::kHedge) origin->record.hedged = true;
-          }};
+          [kept = request.context, origin, tracer = host_.tracer](int attempt, AttemptReason reason,
+                                                                  const ReplicaInfo& replica) {
+            return origin->note_attempt(tracer, attempt, reason, replica);
+          },
+      .on_closed = [kept = request.context,
+                    origin](const UnbrokenAnswer::Closed& closed) { origin->note_closed(closed); }};
 }
 
 Result<std::string> UnbrokenFront::route_of_model(const std::string& model) const {

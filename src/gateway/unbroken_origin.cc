@@ -1,13 +1,54 @@
 #include "gateway/unbroken_origin.h"
 
+#include <array>
 #include <utility>
 
 namespace sluice::gateway {
+namespace {
+
+std::string_view reason_name(AttemptReason reason) {
+  constexpr std::array<std::string_view, kAttemptReasons> kNames = {
+      "first", "retry", "hedge", "resume", "move", "other_revision"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+std::string_view result_name(UseResult result) {
+  constexpr std::array<std::string_view, kUseResults> kNames = {
+      "answered", "refused", "failed", "not_reached", "hung", "cancelled"};
+  return kNames[static_cast<size_t>(result)];
+}
+
+}  // namespace
 
 void UnbrokenOrigin::note_error(const Status& status) const {
   const std::lock_guard lock(mutex);
   failed = true;
   record.error = status.reason().empty() ? code_name(status.code()) : status.reason();
+}
+
+void UnbrokenOrigin::note_usage(const completion::Usage& usage) const {
+  const std::lock_guard lock(mutex);
+  record.usage = TokenCounts{usage.prompt_tokens, usage.completion_tokens};
+}
+
+std::string UnbrokenOrigin::note_attempt(const telemetry::Tracer* tracer, int attempt,
+                                         AttemptReason reason, const ReplicaInfo& replica) const {
+  const std::lock_guard lock(mutex);
+  ++record.attempts;
+  record.upstream = replica.upstream;
+  record.replica = replica.name;
+  if (reason == AttemptReason::kHedge) record.hedged = true;
+  auto span = AttemptSpan::begin(tracer, record, reason_name(reason), replica);
+  if (!span) return traceparent;
+  return attempts.insert_or_assign(attempt, std::move(span)).first->second->traceparent();
+}
+
+void UnbrokenOrigin::note_closed(const UnbrokenAnswer::Closed& closed) const {
+  const std::lock_guard lock(mutex);
+  const auto span = attempts.extract(closed.attempt);
+  if (span.empty()) return;
+  if (closed.first_token) span.mapped()->first_token(*closed.first_token);
+  span.mapped()->end(closed.result == UseResult::kAnswered ? "" : result_name(closed.result));
 }
 
 const UnbrokenOrigin* origin_of(const completion::Request& request) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,7 +15,9 @@
 #include "gateway/admission.h"
 #include "gateway/record.h"
 #include "gateway/relay.h"
+#include "gateway/request_spans.h"
 #include "gateway/snapshot.h"
+#include "gateway/unbroken_answer.h"
 #include "net/http.h"
 #include "net/server.h"
 
@@ -28,15 +31,22 @@ struct UnbrokenOrigin {
   std::string sticky_key;
   std::vector<PrefixHash> prefix;
   net::Headers headers;
+  std::string traceparent;  // sent on where attempts have no spans
 
   mutable std::mutex mutex;
   mutable net::Headers limit_headers;  // x-ratelimit-…, Retry-After: for the answer
   mutable RequestRecord record;
   mutable bool failed = false;  // the answer ended with an error
   mutable Admission::Permit permit;
+  mutable std::map<int, std::unique_ptr<AttemptSpan>> attempts;  // under way; none: not traced
 
   // The error that the client is told.
   void note_error(const Status& status) const;
+  void note_usage(const completion::Usage& usage) const;
+  // An attempt begins; gives the traceparent that goes along.
+  std::string note_attempt(const telemetry::Tracer* tracer, int attempt, AttemptReason reason,
+                           const ReplicaInfo& replica) const;
+  void note_closed(const UnbrokenAnswer::Closed& closed) const;
 };
 
 const UnbrokenOrigin* origin_of(const completion::Request& request);
@@ -53,7 +63,10 @@ class RecordingSink final : public completion::ResponseSink {
     inner_->on_prompt_logprobs(prompt, std::move(entries));
   }
   void on_delta(completion::Delta delta) override { inner_->on_delta(std::move(delta)); }
-  void on_done(const completion::Usage& usage) override { inner_->on_done(usage); }
+  void on_done(const completion::Usage& usage) override {
+    origin_->note_usage(usage);
+    inner_->on_done(usage);
+  }
   void on_error(const Status& status) override {
     origin_->note_error(status);
     inner_->on_error(status);

@@ -133,6 +133,7 @@ std::vector<UnbrokenRun::Use> UnbrokenRun::take_closed() {
   for (const UnbrokenAnswer::Closed& closed : answer_.take_closed()) {
     auto node = uses_.extract(closed.attempt);
     if (node.empty()) continue;
+    if (route_.on_closed) route_.on_closed(closed);
     node.mapped().lease.report(closed.result);
     if (closed.first_token) node.mapped().lease.report_first_token(*closed.first_token);
     out.push_back(std::move(node.mapped()));
@@ -207,7 +208,9 @@ std::optional<UnbrokenRun::Opening> UnbrokenRun::next_opening(TimePoint now) {
   Opening opening;
   opening.replica = lease->replica_ptr();
   upstream_ = opening.replica->upstream;
-  if (route_.on_attempt) route_.on_attempt(wish.reason, *opening.replica);
+  if (route_.on_attempt) {
+    opening.traceparent = route_.on_attempt(attempt, wish.reason, *opening.replica);
+  }
   completion::Request request = answer_.begin(attempt, opening.replica->name, now);
   request.model = opening.replica->model.empty() ? model_ : opening.replica->model;
   if (!request.resume && takes_tokens(*opening.replica, request.model)) {
@@ -235,7 +238,7 @@ void UnbrokenRun::attend() {
     for (const Use& use : closed) use.stream->close();
     if (!opening) return;
     opening->stream->open(parts_.client, *opening->replica, std::move(opening->body),
-                          route_.rules.hang_after);
+                          opening->traceparent, route_.rules.hang_after);
   }
 }
 

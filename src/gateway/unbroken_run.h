@@ -84,8 +84,10 @@ struct UnbrokenRoute {
   std::shared_ptr<ReplicaChooser> chooser;
   // Asked before each attempt but the first and those that resume; empty: all are permitted.
   std::function<bool(AttemptReason)> permit;
-  // Told of each attempt's replica, under the run's lock; may be empty.
-  std::function<void(AttemptReason, const ReplicaInfo&)> on_attempt;
+  // Told of each attempt's replica, and of its end, under the run's lock; may be empty. Gives the
+  // traceparent that goes along; empty: none.
+  std::function<std::string(int attempt, AttemptReason, const ReplicaInfo&)> on_attempt;
+  std::function<void(const UnbrokenAnswer::Closed&)> on_closed;
 };
 
 // Shared by the runs of one backend; what is referred to outlives them.
@@ -124,6 +126,7 @@ class UnbrokenRun final : public completion::Call,
     std::shared_ptr<ReplicaStream> stream;
     std::shared_ptr<const ReplicaInfo> replica;
     std::string body;
+    std::string traceparent;
   };
 
   std::vector<Use> take_closed();

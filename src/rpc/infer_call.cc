@@ -80,6 +80,7 @@ void begin(const CallKit& kit, const std::shared_ptr<InferState>& state, const B
   request.model = begun.model;
   request.tenant = begun.caller.tenant;
   request.context = begun.caller.context;
+  request.trace = begun.caller.trace;
   request.deadline = begun.deadline;
   const auto sink = std::make_shared<completion::Collector>(
       request, [state, head = InferHead{.model = card->id, .raw = begun.raw},

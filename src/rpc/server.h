@@ -17,6 +17,7 @@
 #include "base/worker_pool.h"
 #include "completion/backend.h"
 #include "telemetry/metrics.h"
+#include "telemetry/trace_context.h"
 
 namespace sluice::rpc {
 
@@ -27,6 +28,7 @@ using CallHeaders = std::vector<std::pair<std::string, std::string>>;
 struct Caller {
   std::string tenant;
   std::shared_ptr<const void> context = {};
+  telemetry::SpanContext trace = {};  // of metadata traceparent
 };
 
 // PEM files, as those of net::TlsServerOptions.

@@ -58,6 +58,7 @@ ActiveRequest::ActiveRequest(ActiveRequestSetup setup)
   for (const auto& prompt : setup_.prompts) {
     usage_.prompt_tokens += static_cast<int>(prompt.size());
   }
+  span_ = RequestSpan::begin(setup_.tracer, setup_.request, setup_.arrived);
 }
 
 size_t ActiveRequest::index_of(engine::RequestId id) const {
@@ -142,6 +143,7 @@ void ActiveRequest::publish_tokens(Choice& choice, const engine::StepOutput& out
       metrics.time_to_first_token.observe(to_seconds(output.at - setup_.arrived));
       metrics.queue_time.observe(to_seconds(output.scheduled - output.queued));
       metrics.prefill_time.observe(to_seconds(output.at - output.scheduled));
+      if (span_) span_->first_token(output);
     } else {
       metrics.inter_token.observe(to_seconds(output.at - choice.last_token));
     }
@@ -220,6 +222,7 @@ bool ActiveRequest::publish(const engine::StepOutput& output) {
     choice.ended = true;
     --unfinished_;
     observe_end(choice, output, *delta.finish);
+    if (span_) span_->choice_ended(*delta.finish);
     if (stopped_by_text && !engine_ends) setup_.cancel(output.id);
     finish_if_done(output);
   }
@@ -228,10 +231,12 @@ bool ActiveRequest::publish(const engine::StepOutput& output) {
 
 void ActiveRequest::finish_if_done(const engine::StepOutput& output) {
   if (unfinished_ > 0) return;
+  if (!failure_ && output.finish == engine::FinishReason::kCancelled) {
+    failure_ = Status(Code::kCancelled, "the request was cancelled");
+  }
+  if (span_) span_->end(output.at, usage_, failure_ ? &*failure_ : nullptr);
   if (failure_) {
     setup_.sink->on_error(*failure_);
-  } else if (output.finish == engine::FinishReason::kCancelled) {
-    setup_.sink->on_error(Status(Code::kCancelled, "the request was cancelled"));
   } else {
     setup_.sink->on_done(usage_);
   }

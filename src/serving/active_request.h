@@ -11,6 +11,7 @@
 #include "completion/request.h"
 #include "completion/stop_strings.h"
 #include "engine/request.h"
+#include "serving/request_span.h"
 #include "telemetry/serving_metrics.h"
 #include "text/tokenizer.h"
 
@@ -26,6 +27,7 @@ struct ActiveRequestSetup {
   std::shared_ptr<completion::ResponseSink> sink;
   std::function<void(engine::RequestId)> cancel;  // tells the engine that a choice is done
   TimePoint arrived;
+  const telemetry::Tracer* tracer = nullptr;  // null: nothing is traced
 };
 
 // Touched by the publisher thread only, after construction.
@@ -81,6 +83,7 @@ class ActiveRequest {
   completion::Usage usage_;
   size_t unfinished_;
   std::optional<Status> failure_;
+  std::unique_ptr<RequestSpan> span_;  // null: not traced
 };
 
 }  // namespace sluice::serving

@@ -13,6 +13,10 @@
 #include "kernels/isa.h"
 #include "model/model.h"
 
+namespace sluice::telemetry {
+class Tracer;
+}
+
 namespace sluice::serving {
 
 struct ModelPath {
@@ -36,7 +40,8 @@ struct ModelSettings {
   size_t max_queued_tokens = limits::kMaxQueuedTokens;
   uint64_t seed = 0;  // of requests that bring none, when `seeded`
   bool seeded = false;
-  std::optional<std::string> chat_template;  // in place of the model's own
+  std::optional<std::string> chat_template;   // in place of the model's own
+  const telemetry::Tracer* tracer = nullptr;  // of requests; null: nothing is traced
   // Folder for repacked weights (model/weights_cache.h), or kBesideModel; empty = off.
   std::filesystem::path weights_cache_dir;
 };

@@ -222,7 +222,8 @@ Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
                          .metrics = &metrics_,
                          .sink = sink,
                          .cancel = [this](engine::RequestId id) { engine_->cancel(id); },
-                         .arrived = arrived});
+                         .arrived = arrived,
+                         .tracer = settings_.tracer});
   SLUICE_RETURN_IF_ERROR(active->replay());
   sink->on_start(std::move(info));
   SLUICE_RETURN_IF_ERROR(submit_all(*std::move(requests), active));
