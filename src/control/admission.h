@@ -1,0 +1,67 @@
+// Admission: what a schema cannot say about an object. Every complaint names the field, what was
+// expected, and what to do.
+//
+// Pure functions; other objects are asked for through a lookup.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "control/access.h"
+#include "control/api_error.h"
+#include "control/resource_types.h"
+
+namespace sluice::control {
+
+struct AdmissionPolicy {
+  // Programs that edit may let replicas run: a name, or a whole path. Others need admin.
+  std::vector<std::string> allowed_commands = {"sluice"};
+};
+
+// Whether an object is there.
+using Lookup =
+    std::function<bool(const ResourceType& type, std::string_view ns, std::string_view name)>;
+
+struct Admission {
+  const ResourceType& type;
+  const Identity& who;
+  const AdmissionPolicy& policy;
+  const Lookup& exists;
+  const json::object* before = nullptr;  // null: new
+  json::object& object;                  // may be completed
+  std::vector<Cause> causes = {};
+  std::vector<std::string> warnings = {};
+
+  std::string_view ns() const;
+  void refuse(std::string_view reason, std::string field, std::string message);
+  void warn(std::string message);
+};
+
+// Complaints go to `causes`; a failure is one that is about permission.
+ApiOutcome admit(Admission& admission);
+
+// By kind; called by admit().
+ApiOutcome admit_inference_service(Admission& admission);
+ApiOutcome admit_runtime(Admission& admission);
+void admit_graph(Admission& admission);
+void admit_secret(Admission& admission);
+void admit_config_map(Admission& admission);
+void admit_provider(Admission& admission);
+void admit_tenant(Admission& admission);
+void admit_api_key(Admission& admission);
+
+// Moves stringData, which is written only, to data.
+void fold_string_data(json::object& secret);
+
+// Commands off the allow-list, and variables that decide what a program loads, need admin.
+ApiOutcome check_containers(Admission& admission, const json::array& containers,
+                            const std::string& field);
+ApiOutcome check_container(Admission& admission, const json::object& container,
+                           const std::string& field);
+
+// The InferenceService that does what an LLMInferenceService asks for, as YAML.
+std::string equivalent_inference_service(const json::object& llm_service);
+
+}  // namespace sluice::control

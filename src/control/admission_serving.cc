@@ -1,0 +1,186 @@
+// InferenceService and the runtimes.
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string>
+
+#include "control/admission.h"
+#include "control/json_util.h"
+
+namespace sluice::control {
+namespace {
+
+struct Scheme {
+  std::string_view prefix;
+  bool accepted;
+};
+constexpr std::array kSchemes = {
+    Scheme{"file://", true},        Scheme{"pvc://", true},         Scheme{"https://", true},
+    Scheme{"hf://", true},          Scheme{"s3://", false},         Scheme{"gs://", false},
+    Scheme{"oci://", false},        Scheme{"http://", false},       Scheme{"hdfs://", false},
+    Scheme{"webhdfs://", false},    Scheme{"oci+native://", false}, Scheme{"oci+fetch://", false},
+    Scheme{"modelscope://", false},
+};
+
+void check_storage(Admission& admission, const json::object& model, const std::string& field) {
+  const json::value* stated = model.if_contains("storageUri");
+  if (stated == nullptr || !stated->is_string()) return;
+  const std::string_view uri = stated->get_string();
+  for (const Scheme& scheme : kSchemes) {
+    if (!uri.starts_with(scheme.prefix)) continue;
+    if (scheme.accepted && uri.size() > scheme.prefix.size()) return;
+    if (scheme.accepted) {
+      return admission.refuse("FieldValueInvalid", field,
+                              fmt::format("\"{}\": nothing stands behind the scheme", uri));
+    }
+    return admission.refuse(
+        "FieldValueNotSupported", field,
+        fmt::format("\"{}\": {} is not supported yet; bring the model by `sluice pull` and use "
+                    "file://, or use pvc://, https:// or hf://",
+                    uri.substr(0, 200), scheme.prefix));
+  }
+  if (uri.starts_with('/')) return;
+  admission.refuse("FieldValueInvalid", field,
+                   fmt::format("\"{}\": expected file:///path, pvc://claim/path, "
+                               "https://host/file.gguf or hf://owner/model[:revision]",
+                               uri.substr(0, 200)));
+}
+
+void check_replicas(Admission& admission, const json::object& component, const std::string& field) {
+  const auto min = integer_at(component, "minReplicas");
+  const auto max = integer_at(component, "maxReplicas");
+  if (min && max && *max != 0 && *min > *max) {
+    admission.refuse("FieldValueInvalid", field + ".maxReplicas",
+                     fmt::format("{}: must be at least minReplicas, which is {}", *max, *min));
+  }
+  if (component.contains("scaleTarget") && !component.contains("scaleMetric")) {
+    admission.warn(
+        fmt::format("{}.scaleTarget is read as concurrency: scaleMetric is not given", field));
+  }
+}
+
+ApiOutcome check_component(Admission& admission, const json::object& component,
+                           const std::string& field) {
+  check_replicas(admission, component, field);
+  const auto* containers = array_at(component, "containers");
+  if (containers != nullptr) {
+    SLUICE_RETURN_IF_ERROR(check_containers(admission, *containers, field + ".containers"));
+  }
+  return {};
+}
+
+ApiOutcome check_predictor(Admission& admission, const json::object& predictor,
+                           const std::string& field) {
+  SLUICE_RETURN_IF_ERROR(check_component(admission, predictor, field));
+  const auto* model = object_at(predictor, "model");
+  const auto* containers = array_at(predictor, "containers");
+  const bool has_containers = containers != nullptr && !containers->empty();
+  if (model == nullptr && !has_containers) {
+    admission.refuse("FieldValueRequired", field,
+                     "exactly one of model and containers: give model with modelFormat.name and "
+                     "storageUri");
+  }
+  if (model != nullptr) {
+    check_storage(admission, *model, field + ".model.storageUri");
+    SLUICE_RETURN_IF_ERROR(check_container(admission, *model, field + ".model"));
+    if (!model->contains("storageUri")) {
+      admission.warn(fmt::format(
+          "{}.model.storageUri is not given: the runtime must know its model by itself", field));
+    }
+  }
+  return {};
+}
+
+ApiOutcome check_canaries(Admission& admission, const json::object& spec) {
+  const auto* canaries = array_at(spec, "canary");
+  if (canaries == nullptr) return {};
+  int64_t sum = 0;
+  for (size_t i = 0; i < canaries->size(); ++i) {
+    const auto* canary = (*canaries)[i].if_object();
+    if (canary == nullptr) continue;
+    const std::string field = fmt::format("spec.canary[{}]", i);
+    sum += integer_at(*canary, "trafficPercent").value_or(0);
+    const auto* predictor = object_at(*canary, "predictor");
+    if (predictor == nullptr) continue;
+    if (text_at(*predictor, "name").empty() && text_at(*canary, "name").empty()) {
+      admission.refuse("FieldValueRequired", field + ".predictor.name",
+                       "a canary has a name, which the predictor takes when it is promoted");
+    }
+    for (const std::string_view scaling : {"scaleTarget", "scaleMetric", "maxReplicas"}) {
+      if (predictor->contains(scaling)) {
+        admission.refuse("FieldValueForbidden", fmt::format("{}.predictor.{}", field, scaling),
+                         "a canary has a fixed number of replicas: minReplicas, or its part of the "
+                         "stable one's");
+      }
+    }
+    SLUICE_RETURN_IF_ERROR(check_predictor(admission, *predictor, field + ".predictor"));
+  }
+  if (sum > 100) {
+    admission.refuse(
+        "FieldValueInvalid", "spec.canary",
+        fmt::format("the trafficPercent of all canaries is {} together: at most 100", sum));
+  }
+  if (canaries->empty() || find_path(spec, "predictor.canaryTrafficPercent") == nullptr) return {};
+  admission.refuse("FieldValueForbidden", "spec.predictor.canaryTrafficPercent",
+                   "either this or spec.canary splits the traffic, not both");
+  return {};
+}
+
+void check_rollout(Admission& admission, const json::object& spec) {
+  const auto* steps = array_at(spec, "sluice.rollout.steps");
+  int64_t last = -1;
+  for (size_t i = 0; steps != nullptr && i < steps->size(); ++i) {
+    const auto* step = (*steps)[i].if_object();
+    const int64_t weight = step == nullptr ? 0 : integer_at(*step, "weight").value_or(0);
+    if (weight <= last) {
+      admission.refuse(
+          "FieldValueInvalid", fmt::format("spec.sluice.rollout.steps[{}].weight", i),
+          fmt::format("{}: must be above the step before, which has {}", weight, last));
+    }
+    last = weight;
+  }
+}
+
+}  // namespace
+
+ApiOutcome admit_inference_service(Admission& admission) {
+  const auto* spec = object_at(admission.object, "spec");
+  if (spec == nullptr) return {};
+  if (const auto* predictor = object_at(*spec, "predictor"); predictor != nullptr) {
+    SLUICE_RETURN_IF_ERROR(check_predictor(admission, *predictor, "spec.predictor"));
+  }
+  for (const std::string name : {"transformer", "explainer"}) {
+    const auto* component = object_at(*spec, name);
+    if (component == nullptr) continue;
+    const std::string field = "spec." + name;
+    SLUICE_RETURN_IF_ERROR(check_component(admission, *component, field));
+    if (name == "transformer" && !component->contains("containers") &&
+        !component->contains("sluice")) {
+      admission.refuse("FieldValueRequired", field,
+                       "one of containers and sluice (templates, or the url of a service)");
+    }
+  }
+  check_rollout(admission, *spec);
+  return check_canaries(admission, *spec);
+}
+
+ApiOutcome admit_runtime(Admission& admission) {
+  const auto* spec = object_at(admission.object, "spec");
+  const auto* containers = spec == nullptr ? nullptr : array_at(*spec, "containers");
+  if (containers == nullptr) return {};
+  if (containers->empty()) {
+    admission.refuse("FieldValueRequired", "spec.containers", "at least one container");
+  }
+  for (size_t i = 0; i < containers->size(); ++i) {
+    const auto* container = (*containers)[i].if_object();
+    if (container == nullptr || container->contains("command")) continue;
+    admission.warn(fmt::format(
+        "spec.containers[{}].command is not given: its image's entry point is not known here, so "
+        "no replica can be started by it",
+        i));
+  }
+  return check_containers(admission, *containers, "spec.containers");
+}
+
+}  // namespace sluice::control
