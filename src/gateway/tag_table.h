@@ -26,8 +26,9 @@ class TagTable {
       : entries_(std::bit_ceil(std::max(entries, kWays))), mask_(entries_.size() / kWays - 1) {}
 
   Entry* find(uint64_t tag) {
-    for (Entry& entry : bucket(named(tag))) {
-      if (entry.tag == named(tag)) return &entry;
+    const uint64_t name = named(tag);
+    for (Entry& entry : bucket(name)) {
+      if (entry.tag == name) return &entry;
     }
     return nullptr;
   }

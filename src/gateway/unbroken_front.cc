@@ -10,6 +10,8 @@
 #include "gateway/paid_sink.h"
 #include "gateway/place_waiter.h"
 #include "gateway/text_prefix.h"
+#include "gateway/unbroken_fallback.h"
+#include "gateway/unbroken_mirror.h"
 #include "gateway/unbroken_origin.h"
 #include "net/event_loop.h"
 
@@ -91,7 +93,7 @@ class UnbrokenFront::Backend final : public completion::Backend {
     request.deadline = std::min(request.deadline.value_or(latest), latest);
     SLUICE_RETURN_IF_ERROR(front_.find_tokens(request, route));
     SLUICE_ASSIGN_OR_RETURN(sink, front_.paid(route, request, std::move(sink)));
-    return unbroken_.generate_on(std::move(route), std::move(request), std::move(sink));
+    return front_.send(std::move(route), std::move(request), std::move(sink));
   }
 
   UnbrokenFront& front_;
@@ -177,6 +179,12 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
   std::vector<PrefixHash> prefix() const {
     const plan::Route& route = request_.route->settings();
     if (route.policy != plan::Policy::kPrefixAffinity) return {};
+    const auto tells = [](const std::unique_ptr<Target>& target) {
+      const auto blocks = target->upstream().blocks();
+      return blocks && blocks->synced() > 0;
+    };
+    // Then the prompt's own blocks are looked at, not its text.
+    if (request_.route->exact() && std::ranges::all_of(request_.route->targets(), tells)) return {};
     return text_prefix(request_.fields.prompt.of(request_.http.body), route.prefix.block_tokens,
                        request_.caller.tenant_name(), request_.fields.model.value_or(""));
   }
@@ -194,6 +202,7 @@ UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaC
     : host_(host),
       snapshot_(std::move(snapshot)),
       quota_(std::move(quota)),
+      workers_(workers),
       client_(client_options(snapshot_()->plan())),
       unbroken_(*this, chooser, client_, metrics, host.clock),
       backend_(std::make_unique<Backend>(*this, unbroken_)),
@@ -212,8 +221,8 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
   Target* target = origin->route->split(
       route.sticky_key, [&](std::string_view name) { return header_of(route.headers, name); });
   if (target == nullptr) {
-    if (!counts) return {};  // the run waits for somebody
-    return fail(Code::kUnavailable, "no server for this model can be reached", {}, "no_replica");
+    return counts ? count_elsewhere(*origin, request, route)
+                  : Outcome();  // the run waits for somebody
   }
   route.upstream = target->upstream().name();
   const std::string& asked = target->settings().model;
@@ -226,8 +235,10 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
     route.tokenized = std::make_shared<const TokenizedPrompts>(*std::move(found));
     const std::lock_guard lock(origin->mutex);
     origin->record.tokenized = host_.clock.now() - began;
-  } else if (counts || found.error().code() != Code::kUnavailable) {
+  } else if (found.error().code() != Code::kUnavailable) {
     return std::unexpected(std::move(found).error());
+  } else if (counts) {
+    return count_elsewhere(*origin, request, route);
   }
   if (shape) {
     const auto tokens = known_tokens(request, route.tokenized.get(), 0);
@@ -235,6 +246,52 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
         block_chain(computed_tokens(request, tokens), *shape, request.tenant, request.cache_salt);
   }
   return {};
+}
+
+// Where nobody of the route's own upstreams can be asked, a fallback counts.
+Outcome UnbrokenFront::count_elsewhere(const UnbrokenOrigin& origin,
+                                       const completion::Request& request, UnbrokenRoute& route) {
+  Status last(Code::kUnavailable, "no server for this model can be reached", {}, "no_replica");
+  for (size_t i = 0; i < origin.route->settings().fallbacks.size(); ++i) {
+    UnbrokenRoute there = route;
+    there.chooser = std::make_shared<BranchChooser>(origin.snapshot, origin.route->fallback(i));
+    auto found = unbroken_.tokenize_prompts(there, request, request.prompts.size());
+    if (found) {
+      route.tokenized = std::make_shared<const TokenizedPrompts>(*std::move(found));
+      return {};
+    }
+    last = found.error();
+  }
+  return std::unexpected(std::move(last));
+}
+
+Result<std::shared_ptr<completion::Call>> UnbrokenFront::send(
+    UnbrokenRoute way, completion::Request request,
+    std::shared_ptr<completion::ResponseSink> sink) {
+  const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
+  Route& route = *origin->route;
+  sink = mirror_request(unbroken_, host_.metrics, host_.clock, origin->snapshot, route, way,
+                        request, std::move(sink));
+  if (route.settings().fallbacks.empty()) {
+    return unbroken_.generate_on(std::move(way), std::move(request), std::move(sink));
+  }
+  UnbrokenFallback::Parts parts{.backend = unbroken_,
+                                .workers = workers_,
+                                .metrics = host_.metrics,
+                                .clock = host_.clock,
+                                .snapshot = origin->snapshot,
+                                .route = route,
+                                .on_fallback = [origin] {
+                                  const std::lock_guard lock(origin->mutex);
+                                  origin->record.fallback = true;
+                                }};
+  if (quota_() != nullptr && Quota::counts_tokens(origin->caller)) {
+    parts.most_prompt_tokens = most_use(*origin, way, request).prompt;
+  }
+  auto run = std::make_shared<UnbrokenFallback>(std::move(parts), std::move(way),
+                                                std::move(request), std::move(sink));
+  SLUICE_RETURN_IF_ERROR(run->begin());
+  return run;
 }
 
 TokenUse UnbrokenFront::most_use(const UnbrokenOrigin& origin, const UnbrokenRoute& route,

@@ -54,6 +54,11 @@ class UnbrokenFront final : public UnbrokenRoutes {
 
   // Chooses the branch and finds out the prompts' tokens, where a limit or the balancer needs them.
   Outcome find_tokens(const completion::Request& request, UnbrokenRoute& route);
+  Outcome count_elsewhere(const UnbrokenOrigin& origin, const completion::Request& request,
+                          UnbrokenRoute& route);
+  // With its copy and its fallbacks.
+  Result<std::shared_ptr<completion::Call>> send(UnbrokenRoute way, completion::Request request,
+                                                 std::shared_ptr<completion::ResponseSink> sink);
   static TokenUse most_use(const UnbrokenOrigin& origin, const UnbrokenRoute& route,
                            completion::Request& request);
   // The sink by which the caller pays, after its limits have let the request in.
@@ -64,6 +69,7 @@ class UnbrokenFront final : public UnbrokenRoutes {
   RelayHost& host_;
   const CurrentSnapshot snapshot_;
   const std::function<Quota*()> quota_;
+  WorkerPool& workers_;
   net::HttpClient client_;
   UnbrokenBackend unbroken_;
   std::unique_ptr<Backend> backend_;

@@ -17,6 +17,7 @@
 #include "gateway/gateway.h"
 #include "gateway/gateway_test_support.h"
 #include "gateway/running_front_test_support.h"
+#include "gateway/unbroken_fallback.h"
 #include "net/test_support.h"
 
 namespace sluice::gateway {
@@ -186,6 +187,72 @@ TEST(UnbrokenFront, IdsStandInPlaceOfTheTextsThatTheyAreOf) {
   EXPECT_TRUE(known_tokens(request, &found, 1).empty());
   request.truncate_prompt_tokens = 1;
   EXPECT_EQ(computed_tokens(request, known_tokens(request, nullptr, 0)).front(), 6);
+}
+
+// Two upstreams of one replica each; route "r" goes to the first.
+std::string two_upstreams(const FakeReplica& first, const FakeReplica& second,
+                          const std::string& more, const std::string& tenants = "") {
+  const auto upstream = [](const char* name, const std::string& url) {
+    return std::string("  - {name: ") + name +
+           ", kind: sluice, internal_token: {env: T}, health: {active: false}, endpoints: [{url: "
+           "\"" +
+           url + "\"}]}\n";
+  };
+  return "upstreams:\n" + upstream("u", first.url) + upstream("v", second.url) +
+         "routes:\n  - name: r\n    public: true\n    targets: [{upstream: u}]\n"
+         "    retry: {attempts: 0}\n" +
+         more + tenants;
+}
+
+TEST(UnbrokenFront, AFallbackAnswersWhileNothingWasTold) {
+  FakeReplica first;
+  FakeReplica second;
+  first.mishap = Mishap::kRefuse;
+  RunningFront running(two_upstreams(first, second, "    fallbacks: [{upstream: v}]\n"));
+  EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  EXPECT_EQ(second.requests, 1);
+  // Behind the first token it is another answer: that of equal numerics, or none.
+  first.mishap = Mishap::kCut;
+  RunningFront short_wait(two_upstreams(
+      first, second,
+      "    fallbacks: [{upstream: v}]\n    unbroken: {resume_wait: 0s, resumes: 0}\n"));
+  EXPECT_TRUE(short_wait.post(kAsk).body.contains("resume_failed"));
+  EXPECT_EQ(second.requests, 1);
+}
+
+TEST(UnbrokenFront, AFallbackIsForTheFailuresThatItNames) {
+  FakeReplica first;
+  FakeReplica second;
+  first.mishap = Mishap::kRefuse;
+  RunningFront running(
+      two_upstreams(first, second, "    fallbacks: [{upstream: v, on: [timeout]}]\n"));
+  EXPECT_EQ(running.post(kAsk).status, 429);
+  EXPECT_EQ(second.requests, 0);
+  EXPECT_EQ(error_class_of({Code::kInvalidArgument, "", "prompt", "context_length_exceeded"}),
+            plan::ErrorClass::kContext);
+  EXPECT_FALSE(error_class_of({Code::kInvalidArgument, ""}));
+  EXPECT_FALSE(error_class_of({Code::kCancelled, ""}));
+}
+
+TEST(UnbrokenFront, CopiesGoTypedAndAreCompared) {
+  FakeReplica first;
+  FakeReplica second;
+  RunningFront running(two_upstreams(first, second, "    mirror: {upstream: v}\n"));
+  const auto compared = [&](const char* outcome) {
+    return running.metrics
+        .counter(telemetry::View::kNative, "sluice_gateway_mirror_compared_total",
+                 "Copies compared with the answers that clients got.",
+                 {{"route", "r"}, {"outcome", outcome}})
+        .Value();
+  };
+  EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  wait_until([&] { return compared("same") == 1; });
+  EXPECT_EQ(first.seed, second.seed) << "a copy draws the same numbers";
+  second.mishap = Mishap::kRefuse;
+  EXPECT_TRUE(running.post(kAsk).body.contains("t11 "));
+  wait_until([&] { return compared("different_status") == 1; });
+  EXPECT_EQ(first.requests, 2);
+  wait_until([&] { return running.route().memory()->mirrors == 0; });
 }
 
 // Notes how deep in the stack it is answered.

@@ -84,8 +84,6 @@ struct WithoutEffect {
   std::string_view why;
 };
 constexpr WithoutEffect kNotOverSluice[] = {
-    {"mirror", "", "has no effect over upstreams of kind sluice: leave it out"},
-    {"fallbacks", "", "have no effect over upstreams of kind sluice: leave them out"},
     {"retry", "on",
      "has no effect over upstreams of kind sluice, where whatever a replica is to blame for is "
      "tried again; leave it out"},
@@ -153,8 +151,22 @@ class References {
     }
     if (kinds.contains(UpstreamKind::kSluice)) without_effect(at, kNotOverSluice);
     if (kinds.contains(UpstreamKind::kForeign)) without_effect(at, kNotOverForeign);
-    for (const Fallback& fallback : route.fallbacks) upstream(at, fallback.upstream);
-    if (route.mirror) upstream(at, route.mirror->upstream);
+    for (const Fallback& fallback : route.fallbacks) {
+      upstream(at, fallback.upstream);
+      if (kinds.contains(UpstreamKind::kSluice)) sluice_too(at, "fallbacks", fallback.upstream);
+    }
+    if (!route.mirror) return;
+    upstream(at, route.mirror->upstream);
+    if (kinds.contains(UpstreamKind::kSluice)) sluice_too(at, "mirror", route.mirror->upstream);
+  }
+
+  // Typed requests are understood by upstreams of their kind only.
+  void sluice_too(const At& at, std::string_view field, const std::string& name) {
+    const Upstream* found = plan_.find_upstream(name);
+    if (found == nullptr || found->kind == UpstreamKind::kSluice) return;
+    root_.problems().add(
+        *at.node, fmt::format("{}.{}", at.path, field),
+        fmt::format("the upstream '{}' must be of kind sluice, as the targets are", name));
   }
 
   // A field that would be read and then ignored is a mistake: nobody would find out.

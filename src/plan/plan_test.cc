@@ -205,15 +205,25 @@ TEST(Plan, FieldsWithoutEffectAreMistakes) {
   EXPECT_EQ(over_sluice("timeouts: {idle: 5s}"),
             "t.yaml:6: routes[0].timeouts.idle: has no effect over upstreams of kind sluice: use "
             "unbroken.hang_after");
-  for (const char* field :
-       {"mirror: {upstream: u}", "fallbacks: [{upstream: u}]", "retry: {on: [connect]}",
-        "retry: {max_retry_after: 1s}", "timeouts: {connect: 1s}", "timeouts: {first_byte: 1s}"}) {
+  for (const char* field : {"retry: {on: [connect]}", "retry: {max_retry_after: 1s}",
+                            "timeouts: {connect: 1s}", "timeouts: {first_byte: 1s}"}) {
     const std::string message = over_sluice(field);
     EXPECT_TRUE(message.starts_with("t.yaml:6: routes[0]." + std::string(field).substr(0, 5)))
         << message;
     EXPECT_TRUE(message.contains("no effect")) << message;
   }
   EXPECT_TRUE(wrong(with_route("unbroken: {resumes: 3}")).contains("no effect"));
+  EXPECT_TRUE(wrong(with_route("prefix: {exact: true}")).contains("no effect"));
+  // Copies and fallbacks of typed requests go to whoever understands them.
+  EXPECT_EQ(over_sluice("mirror: {upstream: u}"), "");
+  EXPECT_EQ(over_sluice("fallbacks: [{upstream: u, model: other}]"), "");
+  const std::string both =
+      "upstreams:\n  - {name: u, kind: sluice, internal_token: {env: KEY}, "
+      "endpoints: [{url: \"http://127.0.0.1:9000\"}]}\n"
+      "  - {name: f, endpoints: [{url: \"http://127.0.0.1:9001\"}]}\n"
+      "routes:\n  - {name: r, targets: [{upstream: u}], ";
+  EXPECT_TRUE(wrong(both + "mirror: {upstream: f}}\n").contains("must be of kind sluice"));
+  EXPECT_TRUE(wrong(both + "fallbacks: [{upstream: f}]}\n").contains("must be of kind sluice"));
   for (const char* field : {"api_key: {env: KEY}", "host: a", "path_prefix: /x"}) {
     const std::string message = wrong(
         "upstreams:\n  - name: u\n    kind: sluice\n    internal_token: {env: KEY}\n    "
