@@ -9,12 +9,13 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from front import BINARY, Front, Scripted, plan, upstream  # noqa: E402
 import cases  # noqa: E402
-from server import Server  # noqa: E402
+from server import MODEL, Server  # noqa: E402
 
 LONG = "--long" in sys.argv
 ASK = {"model": "story", "prompt": "Once upon a time", "max_tokens": 12, "temperature": 0, "ignore_eos": True}
@@ -165,6 +166,64 @@ def streams_pass_through():
             assert front.metric('sluice_gateway_requests_total{model="tale",route="r",status="499"}') == 1
 
 
+def prompts_go_where_their_blocks_are():
+    """What the gateway did not send there itself, too; and again after the replica has begun anew."""
+    token = {"SLUICE_INTERNAL_TOKEN": "t"}
+    prompt = "Once upon a time there was a dog that ran to the sun and saw a cat. " * 6
+    ask = {"model": "story", "prompt": prompt, "max_tokens": 4, "temperature": 0}
+
+    def hits(port):
+        page = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port).read().decode()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in page.split("\n")
+                   if line.startswith("sluice_prefix_cache_hits_total"))
+
+    def direct(port):
+        body = json.dumps(ask).encode()
+        request = urllib.request.Request("http://127.0.0.1:%d/v1/completions" % port, body, {"Content-Type": "application/json"})
+        return json.loads(urllib.request.urlopen(request).read())["choices"][0]["text"]
+    env = dict(os.environ, **token)
+    with Server(RUNTIME, env=env) as one, Server(RUNTIME, env=env) as two:
+        sluice = ", kind: sluice, internal_token: {env: SLUICE_INTERNAL_TOKEN}"
+        route = "  - {name: r, public: true, policy: prefix_affinity, match: {models: [story]}, targets: [{upstream: u}]}\n"
+        config = plan([upstream("u", [one.url, two.url], sluice)], route)
+
+        def all_tell():
+            deadline = time.monotonic() + 20
+            while front.metric("sluice_gateway_block_streams{") < 2 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert front.metric("sluice_gateway_block_streams{") == 2
+        with Front(config, token) as front:
+            front.wait_ready()
+            all_tell()
+            text = direct(two.port)
+            deadline = time.monotonic() + 20
+            while front.metric("sluice_gateway_blocks_known{") == 0 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            before = hits(one.port), hits(two.port)
+            for _ in range(6):
+                status, answer = front.post(ask)
+                assert status == 200 and json.loads(answer)["choices"][0]["text"] == text, (status, answer)
+            assert hits(one.port) == before[0] and hits(two.port) >= before[1] + 6 * 64, (before, hits(two.port))
+            assert front.metric('sluice_gateway_decisions_total{decision="exact"') == 6
+            # It begins anew, with nothing held: what was known of it is forgotten.
+            port = two.port
+            two.process.kill()
+            two.process.wait()
+            with Server(RUNTIME, command=("serve", MODEL, "--port", str(port)), env=env) as again:
+                deadline = time.monotonic() + 20
+                while front.metric("sluice_gateway_blocks_known{") > 0 and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                all_tell()
+                direct(one.port)
+                while front.metric("sluice_gateway_blocks_known{") == 0 and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                before = hits(again.port)
+                for _ in range(4):
+                    assert front.post(ask)[0] == 200
+                assert hits(again.port) == before
+                assert front.metric('sluice_gateway_decisions_total{decision="exact"') == 10
+
+
 def keys_are_needed():
     server = Scripted("a")
     rest = ("tenants:\n  - {name: t, keys: [{name: k, key: {env: TEST_KEY}, models: [m]}, "
@@ -251,7 +310,7 @@ def checks_configurations():
     with open("docs/gateway.md", encoding="utf-8") as f:
         examples = re.findall(r"```yaml\n(.*?)```", f.read(), re.S)
     assert len(examples) >= 2
-    env = dict(os.environ, OPENAI_API_KEY="x", STORY_TOKEN="x", TEAM_KEY="x", CLOUD_KEY="x")
+    env = dict(os.environ, OPENAI_API_KEY="x", STORY_TOKEN="x", TEAM_KEY="x", CLOUD_KEY="x", REDIS_PASSWORD="x")
     with tempfile.TemporaryDirectory() as folder:
         for number, text in enumerate(examples):
             path = os.path.join(folder, "%d.yaml" % number)
@@ -262,7 +321,7 @@ def checks_configurations():
 
 
 CASES = [balances, splits_exactly, sticks_over_reloads, reloads_good_and_refuses_bad, reloads_lose_nothing,
-         survives_a_killed_replica, streams_pass_through, keys_are_needed, drains_on_sigterm, mirrors_and_compares,
+         survives_a_killed_replica, streams_pass_through, prompts_go_where_their_blocks_are, keys_are_needed, drains_on_sigterm, mirrors_and_compares,
          storms_are_damped, checks_configurations]
 
 
