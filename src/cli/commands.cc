@@ -6,6 +6,7 @@
 #include "base/build_info.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
+#include "cli/controller.h"
 #include "cli/gateway.h"
 #include "cli/inspect.h"
 #include "cli/pull.h"
@@ -285,6 +286,32 @@ void add_gateway_options(CLI::App& app, GatewayOptions& o) {
       ->capture_default_str();
 }
 
+void add_controller_options(CLI::App& app, ControllerOptions& o) {
+  app.add_option("--data", o.data,
+                 "Folder of objects, certificate, kubeconfig and audit log (default: "
+                 "$XDG_STATE_HOME/sluice/control)")
+      ->envname("SLUICE_CONTROL_DATA");
+  app.add_option("--host", o.host, "Address to listen on")
+      ->envname("SLUICE_CONTROL_HOST")
+      ->capture_default_str();
+  app.add_option("--port", o.port, "Port to listen on (0: any free one)")
+      ->envname("SLUICE_CONTROL_PORT")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  app.add_option("--allow-command", o.allowed_commands,
+                 "Program that a runtime may name without the role admin; repeat it for several")
+      ->envname("SLUICE_ALLOW_COMMAND")
+      ->capture_default_str();
+  app.add_option("--shutdown-timeout", o.shutdown_timeout_seconds,
+                 "Seconds that requests under way have to end after SIGTERM")
+      ->envname("SLUICE_SHUTDOWN_TIMEOUT")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  app.add_option("--log-level", o.log_level, "debug, info, warn, error or off")
+      ->envname("SLUICE_LOG_LEVEL")
+      ->capture_default_str();
+}
+
 void add_quantize_options(CLI::App& app, QuantizeOptions& o) {
   app.add_option("IN", o.input, "GGUF file or cached name; the first shard of a sharded one")
       ->required();
@@ -328,6 +355,11 @@ int run(int argc, char** argv) {
       app.add_subcommand("gateway", "One front door before several servers");
   add_gateway_options(*gateway_command, gateway);
 
+  ControllerOptions controller;
+  CLI::App* controller_command =
+      app.add_subcommand("controller", "Serve the control plane's API, for kubectl");
+  add_controller_options(*controller_command, controller);
+
   ChatOptions chat;
   CLI::App* chat_command = app.add_subcommand("chat", "Talk to a served model");
   add_chat_options(*chat_command, chat);
@@ -370,6 +402,7 @@ int run(int argc, char** argv) {
   }
   gateway.command.assign(argv, argv + argc);
   if (gateway_command->parsed()) return run_gateway(gateway);
+  if (controller_command->parsed()) return run_controller(controller);
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);
   if (inspect_command->parsed()) return run_inspect(inspect);
