@@ -66,8 +66,13 @@ Result<serving::ModelSettings> model_settings(const ServeOptions& options) {
   settings.max_num_seqs = options.max_num_seqs;
   settings.max_num_batched_tokens = options.max_num_batched_tokens;
   settings.max_step_stretch = options.max_step_stretch;
-  SLUICE_ASSIGN_OR_RETURN(settings.speculation,
+  SLUICE_ASSIGN_OR_RETURN(const SpeculativeConfig speculative,
                           parse_speculative_config(options.speculative_config));
+  settings.speculation = speculative.options;
+  if (!speculative.draft_model.empty()) {
+    SLUICE_ASSIGN_OR_RETURN(const auto draft, resolve_model(speculative.draft_model));
+    settings.draft_model = draft.path;
+  }
   settings.block_size = options.block_size;
   if (!options.kv_cache_memory.empty()) {
     SLUICE_ASSIGN_OR_RETURN(settings.kv_cache_bytes, parse_size(options.kv_cache_memory));

@@ -20,14 +20,15 @@ struct MemoryAtHand {
 
 struct KvPlan {
   int64_t blocks = 0;
-  int64_t bytes = 0;
+  int64_t bytes = 0;      // with the draft model's
   int max_model_len = 0;  // the longest sequence that the blocks hold
 };
 
 // --kv-cache-memory-bytes decides. Without it the cache may grow to half of the memory that the
 // weights and other models leave, and to no more than the allowed number of whole contexts takes.
+// Each block stands for one of a draft model's cache besides, of `draft_block_bytes`.
 // Fails with what is too large for what, and the flag that changes it.
 Result<KvPlan> plan_kv(const formats::ModelConfig& config, const ModelSettings& settings,
-                       const MemoryAtHand& memory);
+                       const MemoryAtHand& memory, int64_t draft_block_bytes = 0);
 
 }  // namespace sluice::serving

@@ -41,6 +41,16 @@ TEST(KvPlan, TakesNoMoreThanItsSequencesFill) {
   EXPECT_EQ(plan->max_model_len, 1000);
 }
 
+TEST(KvPlan, ADraftModelsBlocksAreCountedBesideTheModels) {
+  ModelSettings settings;
+  settings.kv_cache_bytes = kGiB;
+  const int64_t own = model::kv_block_bytes(config(), settings.kv_type, 16);
+  const auto plan = plan_kv(config(), settings, {.available = 16 * kGiB}, own);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->blocks, kGiB / (2 * own));
+  EXPECT_EQ(plan->bytes, plan->blocks * 2 * own);
+}
+
 TEST(KvPlan, SaysWhatLeavesNoMemory) {
   const MemoryAtHand memory{.available = 4 * kGiB, .weights = 5 * kGiB};
   const auto plan = plan_kv(config(), {}, memory);

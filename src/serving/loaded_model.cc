@@ -35,6 +35,10 @@ std::string sampling_defaults(const formats::GenerationDefaults& defaults,
                      number(defaults.repetition_penalty), fmt::join(end_tokens, ","));
 }
 
+std::string draft_name(const ModelSettings& settings) {
+  return fmt::format("draft model {}", settings.draft_model.string());
+}
+
 // The cache of the model's repacked weights; nullptr where none is wanted.
 std::unique_ptr<model::WeightsCache> open_weights_cache(const ModelPath& path,
                                                         const ModelSettings& settings,
@@ -129,11 +133,20 @@ void LoadedModel::wait_until_cached() {
 
 Outcome LoadedModel::set_up_model(const ModelPath& path, const ModelSettings& settings,
                                   ThreadTeam& team) {
-  SLUICE_ASSIGN_OR_RETURN(const KvPlan plan,
-                          plan_kv(source_->config(), settings,
-                                  {.available = available_memory_bytes(),
-                                   .weights = model::weight_memory_bytes(*source_, settings.isa),
-                                   .promised = settings.promised_bytes}));
+  int64_t weights = model::weight_memory_bytes(*source_, settings.isa);
+  int64_t draft_block_bytes = 0;
+  if (settings.speculation.method == engine::DraftMethod::kModel) {
+    auto draft = DraftModel::open(settings.draft_model, *tokenizer_);
+    if (!draft) return std::unexpected(draft.error().at(draft_name(settings)));
+    draft_ = *std::move(draft);
+    weights += draft_->weight_bytes(settings.isa);
+    draft_block_bytes = draft_->kv_block_bytes(settings);
+  }
+  SLUICE_ASSIGN_OR_RETURN(const KvPlan plan, plan_kv(source_->config(), settings,
+                                                     {.available = available_memory_bytes(),
+                                                      .weights = weights,
+                                                      .promised = settings.promised_bytes},
+                                                     draft_block_bytes));
   kv_blocks_ = plan.blocks;
   kv_bytes_ = plan.bytes;
   max_model_len_ = plan.max_model_len;
@@ -145,6 +158,10 @@ Outcome LoadedModel::set_up_model(const ModelPath& path, const ModelSettings& se
                                     .max_context = max_model_len_};
   weights_cache_ = open_weights_cache(path, settings, *source_, team);
   SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team, weights_cache_.get()));
+  if (draft_) {
+    const Outcome loaded = draft_->load(settings, plan.blocks, max_model_len_, team);
+    if (!loaded) return std::unexpected(loaded.error().at(draft_name(settings)));
+  }
   numeric_flags_ = fmt::format("{}|{}|{}", build_description(), kernels::isa_name(settings.isa),
                                kv_type_name(settings.kv_type));
   numeric_flags_ += "|" + sampling_defaults(source_->generation(), end_tokens_);

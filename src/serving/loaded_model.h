@@ -14,6 +14,7 @@
 #include "formats/model_source.h"
 #include "model/model.h"
 #include "model/weights_cache.h"
+#include "serving/draft_model.h"
 #include "serving/options.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -33,6 +34,8 @@ class LoadedModel {
   const formats::ModelSource& source() const { return *source_; }
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   model::Model& model() { return *model_; }
+  // nullptr where tokens are not guessed by one.
+  model::Model* draft() { return draft_ ? &draft_->model() : nullptr; }
   const completion::TextModel& text() const { return text_; }
   const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
   int max_model_len() const { return max_model_len_; }
@@ -60,6 +63,7 @@ class LoadedModel {
   completion::TextModel text_;
   std::unique_ptr<model::WeightsCache> weights_cache_;  // may be null
   std::unique_ptr<model::Model> model_;
+  std::unique_ptr<DraftModel> draft_;  // may be null
   std::vector<int32_t> end_tokens_;
   int max_model_len_ = 0;
   int64_t kv_blocks_ = 0;

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/ids.h"
 #include "kernels/ops.h"
+#include "text/tokenizer_test_support.h"
 
 namespace sluice::serving {
 namespace {
@@ -79,6 +80,39 @@ TEST_F(LoadedModelTest, AFolderThatCannotBeWrittenIsNoFailure) {
   const auto loaded = load();
   loaded->wait_until_cached();
   EXPECT_FALSE(logits(*loaded).empty());
+}
+
+TEST_F(LoadedModelTest, ADraftModelMustHaveTheSameTokens) {
+  settings_.speculation = {.method = engine::DraftMethod::kModel, .max_draft = 4};
+  settings_.draft_model = folder_ / "story.gguf";
+  const auto loaded = load();
+  ASSERT_NE(loaded->draft(), nullptr);
+  EXPECT_LE(loaded->draft()->options().kv_blocks, loaded->kv_blocks());
+  EXPECT_LE(loaded->kv_bytes(), settings_.kv_cache_bytes) << "both caches";
+  settings_.draft_model = folder_ / "none.gguf";
+  const auto missing = LoadedModel::load({folder_ / "story.gguf", {"story"}}, settings_, team_);
+  ASSERT_FALSE(missing);
+  EXPECT_NE(missing.error().message().find("draft model"), std::string::npos);
+}
+
+TEST(Vocabulary, IsTheSameOrIsNot) {
+  const auto tokenizer = [](const std::vector<std::string>& special) {
+    text::TokenizerSpec spec = text::byte_spec({}, special);
+    EXPECT_TRUE(text::complete_spec(spec));
+    auto made = text::Tokenizer::create(std::move(spec));
+    EXPECT_TRUE(made) << made.error().message();
+    return *std::move(made);
+  };
+  const auto model = tokenizer({"a", "b"});
+  EXPECT_TRUE(check_same_vocabulary(*model, *tokenizer({"a", "b"})));
+  EXPECT_TRUE(check_same_vocabulary(*model, *tokenizer({"a", "b", "<pad>"})));
+  const Outcome other = check_same_vocabulary(*model, *tokenizer({"a", "x"}));
+  ASSERT_FALSE(other);
+  EXPECT_NE(other.error().message().find("token 257 is 'x', the model's is 'b'"),
+            std::string::npos);
+  std::vector<std::string> many = {"a", "b"};
+  for (int i = 0; i <= kMostPadding; ++i) many.push_back("w" + std::to_string(i));
+  EXPECT_FALSE(check_same_vocabulary(*model, *tokenizer(many)));
 }
 
 }  // namespace

@@ -330,6 +330,35 @@ TEST_F(LocalBackendTest, NamesWhatIsWrongWithAModel) {
   EXPECT_FALSE(backend_.ready());
 }
 
+// The bundled model guesses for itself: greedy, sampled, with several choices and a stop string.
+TEST_F(LocalBackendTest, ADraftModelChangesNoToken) {
+  start();
+  ModelSettings settings;
+  settings.kv_cache_bytes = 16 << 20;
+  settings.speculation = {.method = engine::DraftMethod::kModel, .max_draft = 4};
+  settings.draft_model = kModel;
+  telemetry::Metrics metrics;
+  LocalBackend drafting(team_, metrics);
+  const Outcome added = drafting.add_model({kModel, {"story"}}, settings);
+  ASSERT_TRUE(added) << added.error().message();
+  std::vector<Request> requests(3, text_request("Once upon a time", 60));
+  requests[1].sampling.temperature = 1.0;
+  requests[1].sampling.seed = 5;
+  requests[1].choices_per_prompt = 2;
+  requests[2].sampling.temperature = 0.7;
+  requests[2].sampling.seed = 6;
+  requests[2].sampling.stop = {" was"};
+  for (const Request& request : requests) {
+    const auto plain = run(request);
+    const auto sink = std::make_shared<Collector>();
+    ASSERT_TRUE(drafting.generate(request, sink));
+    sink->wait();
+    EXPECT_EQ(sink->texts, plain->texts);
+    EXPECT_EQ(sink->stop, plain->stop);
+    EXPECT_EQ(sink->usage.completion_tokens, plain->usage.completion_tokens);
+  }
+}
+
 // Keeps what is held, as a gateway does.
 class Mirror : public completion::BlockWatcher {
  public:

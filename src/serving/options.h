@@ -32,6 +32,7 @@ struct ModelSettings {
   int max_num_batched_tokens = limits::kMaxBatchedTokens;
   double max_step_stretch = limits::kMaxStepStretch;  // engine/step_budget.h
   engine::SpeculationOptions speculation{};           // off
+  std::filesystem::path draft_model;                  // with DraftMethod::kModel
   int block_size = limits::kBlockSize;
   int64_t kv_cache_bytes = 0;  // 0 = chosen from the context length and the memory at hand
   int64_t promised_bytes = 0;  // of that memory, to models loaded before

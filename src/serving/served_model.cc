@@ -100,7 +100,7 @@ void ServedModel::start_engine(ThreadTeam& team) {
         }
         outputs_ready_.notify_one();
       },
-      clock_);
+      clock_, loaded_->draft());
 }
 
 ServedModel::~ServedModel() {
