@@ -145,6 +145,8 @@ class GatewayProcess {
   ~GatewayProcess() {
     rpc_.reset();  // its calls are given up on the loops, which run until http_ ends
     if (http_) gateway_->end();
+    http_.reset();
+    front_.end();
   }
 
   uint16_t port() const { return http_->port(); }

@@ -27,6 +27,16 @@ std::string BranchChooser::known_fingerprint(const ReplicaInfo& replica, const s
   return Balancer([this] { return snapshot_; }).known_fingerprint(replica, model);
 }
 
+bool WorkerGate::submit(std::function<void()> work) {
+  const std::lock_guard lock(mutex_);
+  return workers_ != nullptr && workers_->submit(std::move(work)).has_value();
+}
+
+void WorkerGate::close() {
+  const std::lock_guard lock(mutex_);
+  workers_ = nullptr;
+}
+
 std::optional<ErrorClass> error_class_of(const Status& status) {
   if (status.reason() == "context_length_exceeded") return ErrorClass::kContext;
   switch (status.code()) {
@@ -137,8 +147,7 @@ bool UnbrokenFallback::goes_on(const Status& failure) {
     if (next_ == fallbacks.size()) return false;
     i = next_++;
   }
-  return parts_.workers.submit([self = shared_from_this(), i] { self->ask_fallback(i); })
-      .has_value();
+  return parts_.workers->submit([self = shared_from_this(), i] { self->ask_fallback(i); });
 }
 
 void UnbrokenFallback::ask_fallback(size_t i) {

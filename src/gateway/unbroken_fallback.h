@@ -36,6 +36,19 @@ class BranchChooser final : public ReplicaChooser {
   Target& branch_;
 };
 
+// The workers, for as long as there are any: answers may fail until the last moment. Any thread.
+class WorkerGate {
+ public:
+  explicit WorkerGate(WorkerPool& workers) : workers_(&workers) {}
+  bool submit(std::function<void()> work);
+  // Before the workers end.
+  void close();
+
+ private:
+  std::mutex mutex_;
+  WorkerPool* workers_;
+};
+
 // What a failure is to a route's lists of failures; nothing for one that no other server mends.
 std::optional<plan::ErrorClass> error_class_of(const Status& status);
 
@@ -45,7 +58,7 @@ class UnbrokenFallback final : public completion::Call,
  public:
   struct Parts {
     UnbrokenBackend& backend;
-    WorkerPool& workers;
+    std::shared_ptr<WorkerGate> workers;
     GatewayMetrics& metrics;
     const Clock& clock;
     std::shared_ptr<const Snapshot> snapshot;

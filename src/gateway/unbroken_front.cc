@@ -202,7 +202,7 @@ UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaC
     : host_(host),
       snapshot_(std::move(snapshot)),
       quota_(std::move(quota)),
-      workers_(workers),
+      workers_(std::make_shared<WorkerGate>(workers)),
       client_(client_options(snapshot_()->plan())),
       unbroken_(*this, chooser, client_, metrics, host.clock),
       backend_(std::make_unique<Backend>(*this, unbroken_)),
@@ -211,6 +211,8 @@ UnbrokenFront::UnbrokenFront(RelayHost& host, CurrentSnapshot snapshot, ReplicaC
           endpoint::EndpointOptions{.request_timeout = std::chrono::hours(24)}, host.clock)) {}
 
 UnbrokenFront::~UnbrokenFront() = default;
+
+void UnbrokenFront::end() { workers_->close(); }
 
 completion::Backend& UnbrokenFront::backend() { return *backend_; }
 

@@ -21,6 +21,8 @@
 
 namespace sluice::gateway {
 
+class WorkerGate;
+
 // What a request brings along from the door to the backend, as its context.
 struct UnbrokenOrigin;
 
@@ -37,6 +39,9 @@ class UnbrokenFront final : public UnbrokenRoutes {
       RelayHost& host, CurrentSnapshot snapshot, ReplicaChooser& chooser, WorkerPool& workers,
       telemetry::Metrics& metrics, std::function<Quota*()> quota = [] { return nullptr; });
   ~UnbrokenFront() override;
+
+  // Before the workers end, where they end first: no fallback begins any more.
+  void end();
 
   // On the loop that the request came in on. Never blocks.
   void answer(RelayRequest request);
@@ -69,7 +74,7 @@ class UnbrokenFront final : public UnbrokenRoutes {
   RelayHost& host_;
   const CurrentSnapshot snapshot_;
   const std::function<Quota*()> quota_;
-  WorkerPool& workers_;
+  const std::shared_ptr<WorkerGate> workers_;  // for fallbacks
   net::HttpClient client_;
   UnbrokenBackend unbroken_;
   std::unique_ptr<Backend> backend_;

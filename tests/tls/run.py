@@ -193,7 +193,7 @@ class Gateway(Server):
         self.config = os.path.join(FOLDER.name, "gateway.json")
         with open(self.config, "w") as f:
             f.write(plan)
-        super().__init__(["--reload-interval", "1"], command=("gateway", "--config", self.config),
+        super().__init__(["--reload-interval", "1", "--grpc-port", "0"], command=("gateway", "--config", self.config),
                          env=dict(os.environ, STORY_TOKEN="inside"))
 
     def ready(self, context):
@@ -213,6 +213,8 @@ def behind_a_gateway():
         server = {"tls": tls, "trusted_proxies": ["127.0.0.0/8", "::1"]}
         with Gateway(gateway_plan([one.port, other.port], server, {"tls": identity})) as gateway:
             wait_for(lambda: gateway.ready(trust()))
+            assert live(gateway.grpc_port())
+            assert not live(gateway.grpc_port(), STRANGER)
             whole = json.loads(ask(gateway.port, trust(), **fields))["choices"][0]["text"]
             answers = []
             reader = threading.Thread(target=lambda: answers.append(ask(gateway.port, trust(), stream=True, **fields)))
