@@ -13,7 +13,7 @@ void bf16_tile(const TileTask& t) {
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
   for (int64_t g = 0; g < t.groups; ++g) {
-    fetch_ahead(ahead, t.ahead_lines);
+    fetch_ahead(ahead, t.ahead_lines, t.reads_once);
 #pragma clang loop unroll_count(4)
     for (int i = 0; i < kPairs; ++i) {
       Pairs w[kTileVectors];

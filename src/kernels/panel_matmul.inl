@@ -56,7 +56,7 @@ void multiply_tile(const TileTask& t) {
     for (int c = 0; c < kTileVectors; ++c) halves[c] = group + half_of(c) * kLayout.half_bytes();
 #pragma clang loop unroll(disable)
     for (int block = 0; block < kLayout.blocks; ++block) {
-      fetch_ahead(ahead, t.ahead_lines);
+      fetch_ahead(ahead, t.ahead_lines, t.reads_once);
       add_block<F, R>(rows, halves, block, sums);
       rows += R * sizeof(Int8Block);
     }

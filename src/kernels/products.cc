@@ -49,7 +49,7 @@ Cut cut_stored(const WeightRows& w, int64_t rows) {
 constexpr int64_t kPackedBytes = 512 << 10;
 // A task of panels reads about this many bytes of weights or does this many multiplications,
 // whichever is less: some microseconds.
-constexpr int64_t kPanelTaskBytes = 64 << 10;
+constexpr int64_t kPanelTaskBytes = 128 << 10;
 constexpr int64_t kPanelTaskWork = int64_t{1} << 20;
 
 Cut cut_panels(const PanelWeights& w, const PackedRows& packed) {
