@@ -71,7 +71,7 @@ class Attention : public EveryIsa {
     const int64_t bytes = kv_layer_block_bytes(c.element, c.kv_heads, c.head_dim, c.block_size);
     s.slab.assign(static_cast<size_t>(4 * needed * bytes), std::byte{0xFF});
     s.kv = {c.element, c.kv_heads, c.head_dim, c.block_size, s.slab.data()};
-    s.blocks.resize(static_cast<size_t>(4 * needed));
+    s.blocks.resize(size_t{4} * static_cast<size_t>(needed));
     std::iota(s.blocks.begin(), s.blocks.end(), 0);
     Rng order(seed + static_cast<uint64_t>(shuffle));
     for (size_t i = s.blocks.size(); i > 1; --i)
@@ -226,8 +226,8 @@ TEST_P(Attention, MatchesDoublePrecision) {
             absolute[d] += weight * std::fabs(v[d]);
           }
         }
-        const double relative =
-            0x1p-24 * (c.head_dim / 8 + 4) * size + 0x1p-24 * (p + 1 - first + 40);
+        const int roundings = c.head_dim / 8 + 4;
+        const double relative = 0x1p-24 * roundings * size + 0x1p-24 * (p + 1 - first + 40);
         for (int d = 0; d < c.head_dim; ++d) {
           const size_t at = static_cast<size_t>((int64_t{p} * c.heads + head) * c.head_dim + d);
           ASSERT_NEAR(out[at], sum[size_t(d)] / total, 4 * relative * absolute[size_t(d)] / total)

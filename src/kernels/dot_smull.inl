@@ -6,7 +6,10 @@ struct Activations {
 };
 template <int kStep>
 SLUICE_INLINE Activations activations(const std::byte* block) {
-  return {vreinterpretq_s8_s32(vdupq_n_s32(load_int(block + 4 * kStep)))};
+  int32x4_t four = vdupq_n_s32(load_int(block + 4 * kStep));
+  // Else the compiler takes the upper halves of weights to registers of their own.
+  asm("" : "+w"(four));
+  return {vreinterpretq_s8_s32(four)};
 }
 SLUICE_INLINE int32x4_t add_products(int32x4_t sum, int8x16_t w, int8x16_t a) {
   const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(a));

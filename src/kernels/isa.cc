@@ -70,6 +70,9 @@ Result<Isa> parse_isa(std::string_view name) {
 bool isa_supported(Isa isa) {
   switch (isa) {
     case Isa::kReference:
+#if defined(__aarch64__)
+    case Isa::kNeon:
+#endif
       return true;
 #if defined(__x86_64__)
     case Isa::kAvx2:
@@ -86,8 +89,6 @@ bool isa_supported(Isa isa) {
     case Isa::kAvx512Bf16:
       return isa_supported(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16");
 #elif defined(__aarch64__)
-    case Isa::kNeon:
-      return true;
     case Isa::kNeonDotprod:
       return (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
     case Isa::kNeonI8mm:

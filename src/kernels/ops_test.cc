@@ -68,8 +68,8 @@ TEST_P(Ops, RopeTurnsPairs) {
             ASSERT_NEAR(y[at + a], x[at + a] * c - x[at + b] * s, 4 * kEps);
             ASSERT_NEAR(y[at + b], x[at + a] * s + x[at + b] * c, 4 * kEps);
           };
-          check(neighbours, size_t(2 * j), size_t(2 * j + 1));
-          check(halves, size_t(j), size_t(j + half));
+          check(neighbours, 2 * size_t(j), 2 * size_t(j) + 1);
+          check(halves, size_t(j), size_t(j) + size_t(half));
         }
         for (size_t d = static_cast<size_t>(dim); d < static_cast<size_t>(head_dim); ++d) {
           ASSERT_EQ(neighbours[at + d], x[at + d]);

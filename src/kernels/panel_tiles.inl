@@ -33,8 +33,10 @@ SLUICE_INLINE int real_lanes(const TileTask& t, int vector) {
   return static_cast<int>(std::clamp<int64_t>(t.cols - vector * kLanes, 0, kLanes));
 }
 
+// Unrolled early enough, here and below, for the sums to become registers.
 template <int R>
 SLUICE_INLINE void start_tile(const TileTask& t, FloatSums<R>& s) {
+#pragma clang loop unroll(full)
   for (int c = 0; c < kTileVectors; ++c) {
     for (int r = 0; r < R; ++r) s.sums[r][c] = zero();
     if (!t.resumes) continue;
@@ -44,6 +46,7 @@ SLUICE_INLINE void start_tile(const TileTask& t, FloatSums<R>& s) {
 
 template <int R>
 SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& s) {
+#pragma clang loop unroll(full)
   for (int c = 0; c < kTileVectors; ++c) {
     const int some = real_lanes(t, c);
     if (t.bias == nullptr) {

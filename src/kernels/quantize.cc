@@ -55,6 +55,12 @@ void encode_plain(DType dtype, const float* src, int64_t count, std::byte* out) 
 Encode encode_for(Isa isa) {
   switch (isa) {
     case Isa::kReference:
+#if defined(__aarch64__)
+    case Isa::kNeon:  // which the compiler uses everywhere
+    case Isa::kNeonDotprod:
+    case Isa::kNeonI8mm:
+    case Isa::kNeonBf16:
+#endif
       return encode_plain;
 #if defined(__x86_64__)
     case Isa::kAvx2:
@@ -64,12 +70,6 @@ Encode encode_for(Isa isa) {
     case Isa::kAvx512Vnni:
     case Isa::kAvx512Bf16:
       return encode_avx512;
-#elif defined(__aarch64__)
-    case Isa::kNeon:
-    case Isa::kNeonDotprod:
-    case Isa::kNeonI8mm:
-    case Isa::kNeonBf16:
-      return encode_plain;  // the compiler has NEON everywhere
 #endif
     default:
       break;

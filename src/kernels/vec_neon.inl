@@ -47,17 +47,22 @@ SLUICE_INLINE void store(float* p, V a) {
 }
 SLUICE_INLINE Four load_four(const float* p) { return vld1q_f32(p); }
 SLUICE_INLINE void store_four(float* p, Four a) { vst1q_f32(p, a); }
-SLUICE_INLINE V load_some(const float* p, int n) {
-  if (n == kLanes) return load(p);
+// There are no masked moves: parts of vectors go through memory, out of the way of loops over whole
+// ones.
+[[gnu::noinline]] V load_part(const float* p, int n) {
   float padded[kLanes] = {};
   std::memcpy(padded, p, static_cast<size_t>(n) * sizeof(float));
   return load(padded);
 }
-SLUICE_INLINE void store_some(float* p, V a, int n) {
-  if (n == kLanes) return store(p, a);
+[[gnu::noinline]] void store_part(float* p, V a, int n) {
   float all[kLanes];
   store(all, a);
   std::memcpy(p, all, static_cast<size_t>(n) * sizeof(float));
+}
+SLUICE_INLINE V load_some(const float* p, int n) { return n == kLanes ? load(p) : load_part(p, n); }
+SLUICE_INLINE void store_some(float* p, V a, int n) {
+  if (n == kLanes) return store(p, a);
+  store_part(p, a, n);
 }
 
 SLUICE_INLINE uint16x8_t load_halves(const std::byte* p) {
