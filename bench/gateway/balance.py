@@ -274,7 +274,7 @@ def prefixes(options, folder):
 def long_prompt(options, folder):
     """The first token of a prompt of about 8,192 tokens that nobody has seen, straight and through the gateway, in turn."""
     model = with_context(STORY, folder, 16384)
-    runtimes = Runtimes(1, model, ["--kv-cache-memory-bytes", str(40_000 * BYTES_OF_TOKEN)])
+    runtimes = Runtimes(2, model, ["--kv-cache-memory-bytes", str(40_000 * BYTES_OF_TOKEN)])
     gateway = runtimes.gateway(folder, {"policy": "prefix_affinity"})
     words = ["dog", "cat", "sun", "day", "big", "red", "ran", "saw", "the", "and"]
     rng = random.Random(8)

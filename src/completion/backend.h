@@ -101,7 +101,8 @@ class Backend {
   virtual uint64_t steps(const std::string& model) const = 0;
   // The first call comes before this returns. Refused where there is no prefix cache to tell of
   // (kUnimplemented), or too many watch it.
-  virtual Outcome watch_blocks(const std::string& model, std::shared_ptr<BlockWatcher> watcher) {
+  virtual Outcome watch_blocks(const std::string& model,
+                               const std::shared_ptr<BlockWatcher>& watcher) {
     static_cast<void>(model);
     static_cast<void>(watcher);
     return fail(Code::kUnimplemented, "there is no prefix cache here");

@@ -43,11 +43,11 @@ class HeldBackend : public completion::Backend {
   completion::Load load() const override { return {.running = 3}; }
 
   Outcome watch_blocks(const std::string&,
-                       std::shared_ptr<completion::BlockWatcher> given) override {
+                       const std::shared_ptr<completion::BlockWatcher>& given) override {
     const std::vector<PrefixChange> before = {{1, true}, {2, true}};
     given->on_blocks(before);
     const std::lock_guard lock(mutex_);
-    watcher = std::move(given);
+    watcher = given;
     return {};
   }
 

@@ -228,7 +228,9 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
   }
   route.upstream = target->upstream().name();
   const std::string& asked = target->settings().model;
-  const auto blocks = origin->route->exact() ? target->upstream().blocks() : nullptr;
+  // One replica is chosen whatever it holds.
+  const bool choice = origin->route->exact() && target->upstream().replicas()->size() > 1;
+  const auto blocks = choice ? target->upstream().blocks() : nullptr;
   const auto shape = blocks ? blocks->shape(asked.empty() ? request.model : asked) : std::nullopt;
   if (!counts && !shape) return {};
   const TimePoint began = host_.clock.now();

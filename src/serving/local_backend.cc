@@ -133,9 +133,9 @@ completion::Load LocalBackend::load() const {
 }
 
 Outcome LocalBackend::watch_blocks(const std::string& model,
-                                   std::shared_ptr<completion::BlockWatcher> watcher) {
+                                   const std::shared_ptr<completion::BlockWatcher>& watcher) {
   SLUICE_ASSIGN_OR_RETURN(ServedModel * served, find(model));
-  return served->block_feed().watch(std::move(watcher));
+  return served->block_feed().watch(watcher);
 }
 
 void LocalBackend::drain() {

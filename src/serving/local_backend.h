@@ -39,7 +39,7 @@ class LocalBackend : public completion::Backend {
   uint64_t steps(const std::string& model) const override;
   completion::Load load() const override;
   Outcome watch_blocks(const std::string& model,
-                       std::shared_ptr<completion::BlockWatcher> watcher) override;
+                       const std::shared_ptr<completion::BlockWatcher>& watcher) override;
 
   // Refuses new requests from now on; running ones go on.
   void drain();
