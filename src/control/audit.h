@@ -1,4 +1,5 @@
-// The audit log: one JSON line for each change and each refusal, with who asked.
+// The audit log: one JSON line for each change, each reading of secrets and each refusal, with who
+// asked.
 //
 // Callable from any thread. A line never holds an object, a token or a secret. Past
 // kMaxAuditBytes the file is put aside as FILE.1, and the one before that goes.

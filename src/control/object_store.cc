@@ -34,6 +34,14 @@ const ResourceType* type_of_key(std::string_view key) {
   return nullptr;
 }
 
+Status unreadable(const std::filesystem::path& path, const Status& why) {
+  if (why.code() != Code::kDataLoss) return why;
+  return why.at(
+      fmt::format("the objects in {} cannot be read (restore the file from a backup, or "
+                  "move it away to begin with none and apply the manifests again)",
+                  path.string()));
+}
+
 template <typename Use>
 void each_owner(const json::object& body, Use&& use) {
   const auto* owners = array_at(body, "metadata.ownerReferences");
@@ -65,15 +73,10 @@ ObjectKey key_of(const StoredObject& object) { return {object.type, object.ns, o
 Result<std::unique_ptr<ObjectStore>> ObjectStore::open(const std::filesystem::path& path,
                                                        StoreLimits limits) {
   auto opened = store::Database::open(path, store::Durability::kMachine);
-  if (!opened) return std::unexpected(opened.error());
-  auto made = with(*std::move(opened), limits);
-  if (!made) {
-    return std::unexpected(made.error().at(fmt::format(
-        "the objects in {} cannot be read (restore the file from a backup, or move it away to "
-        "begin with none and apply the manifests again)",
-        path.string())));
-  }
-  return made;
+  if (!opened) return std::unexpected(unreadable(path, opened.error()));
+  auto store = with(*std::move(opened), limits);
+  if (!store) return std::unexpected(unreadable(path, store.error()));
+  return store;
 }
 
 Result<std::unique_ptr<ObjectStore>> ObjectStore::open_in_memory(StoreLimits limits) {

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/files.h"
@@ -295,6 +297,38 @@ TEST_F(ObjectsTest, WatchesSeeEveryChangeInOrder) {
   EXPECT_EQ(store_->watchers(), 0u);
   must_create(config_maps(), config_map("unseen"));
   EXPECT_EQ(seen, (std::vector<std::string>{"early@1", "late@3", "early@4"}));
+}
+
+TEST_F(ObjectsTest, ManyWritersReadersAndWatchersAgree) {
+  constexpr int kWriters = 3;
+  constexpr int kRounds = 40;
+  const ObjectKey key = key_of(*must_create(config_maps(), config_map("shared")).object);
+  // Called under the commits' order: versions only grow.
+  std::atomic<uint64_t> last{0};
+  std::atomic<int> out_of_order{0};
+  ASSERT_TRUE(store_->subscribe(nullptr, store_->version(), [&](const Change& change) {
+    if (change.version <= last.exchange(change.version)) ++out_of_order;
+    return true;
+  }));
+  std::atomic<int> changed{0};
+  std::vector<std::jthread> threads;
+  for (int writer = 0; writer < kWriters; ++writer) {
+    threads.emplace_back([&, writer] {
+      for (int round = 0; round < kRounds; ++round) {
+        json::object data{{"writer" + std::to_string(writer), std::to_string(round)}};
+        const auto done = objects_->patch(key, Subresource::kNone, PatchKind::kMerge,
+                                          json::object{{"data", std::move(data)}},
+                                          as(Role::kAdmin, "w" + std::to_string(writer)));
+        if (done && done->changed) ++changed;
+        store_->list(config_maps(), "default");
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(out_of_order, 0);
+  EXPECT_EQ(changed, kWriters * kRounds);
+  EXPECT_EQ(last, store_->version());
+  EXPECT_EQ(object_at(store_->get(key)->body, "data")->size(), 1u + kWriters);
 }
 
 class SmallStoreTest : public ObjectsTest {

@@ -158,7 +158,8 @@ ApiResult<net::HttpResponse> Rest::get(const Call& call) {
 }
 
 void Rest::note(const Call& call, const net::HttpResponse& response, std::string_view reason) {
-  if (!is_write(call.verb) && response.status != 403) return;
+  const bool secret_read = call.path.type->secret && response.status == 200;
+  if (!is_write(call.verb) && !secret_read && response.status != 403) return;
   AuditEntry entry{.user = call.who.name,
                    .role = std::string(role_name(call.who.role)),
                    .verb = std::string(verb_name(call.verb)),

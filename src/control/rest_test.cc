@@ -251,6 +251,30 @@ TEST_F(RestTest, DiscoveryInBothForms) {
   EXPECT_EQ(call("GET", "/apis/none")->answer.status, 404);
 }
 
+TEST_F(RestTest, WhoComesInIsDecidedAtTheHead) {
+  telemetry::Metrics metrics;
+  ApiServer server(*objects_, Access({{{"a", Role::kAdmin}, SecretDigest("token")}}, {"localhost"}),
+                   *audit_, metrics);
+  const auto refused = [&](net::Headers headers, std::string path = "/api") {
+    net::HttpRequest head;
+    head.method = "GET";
+    head.path = std::move(path);
+    head.headers = std::move(headers);
+    const auto answer = server.refuse(head);
+    return answer ? answer->status : 0;
+  };
+  EXPECT_EQ(refused({{"host", "localhost:8001"}, {"authorization", "Bearer token"}}), 0);
+  EXPECT_EQ(refused({{"host", "localhost:8001"}}), 401);
+  EXPECT_EQ(refused({{"host", "localhost:8001"}}, "/metrics"), 401);
+  EXPECT_EQ(refused({{"host", "rebound.example"}, {"authorization", "Bearer token"}}), 403);
+  EXPECT_EQ(refused({{"host", "localhost"}, {"authorization", "Bearer token"}, {"origin", "x"}}),
+            403);
+  EXPECT_EQ(refused({}, "/health"), 200);
+  server.set_draining();
+  EXPECT_EQ(refused({}, "/ready"), 503);
+  EXPECT_EQ(refused({}, "/health"), 200);
+}
+
 class FolderTest : public testing::Test {
  protected:
   void SetUp() override {

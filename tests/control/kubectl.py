@@ -1,8 +1,12 @@
 """Stock kubectl, as programs to call; and a controller for it to talk to."""
 import glob
+import http.client
+import json
 import os
 import re
+import resource
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -46,7 +50,9 @@ def programs():
 class Controller:
     """A controller over a folder of its own."""
 
-    def __init__(self, folder=None, arguments=()):
+    def __init__(self, folder=None, arguments=(), file_bytes=None):
+        """`file_bytes`: the longest file that it may write, as a disk that is full."""
+        self.file_bytes = file_bytes
         self.temporary = None if folder else tempfile.TemporaryDirectory()
         self.folder = folder or self.temporary.name
         self.arguments = list(arguments)
@@ -64,7 +70,8 @@ class Controller:
     def start(self):
         self.log = open(os.path.join(self.folder, "controller.log"), "a+")
         self.process = subprocess.Popen([BINARY, "controller", "--data", self.folder, "--port", "0", *self.arguments],
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
+                                        restore_signals=self.file_bytes is None, preexec_fn=self._limit)
         end = time.monotonic() + 20
         begin = self.log.tell()
         while time.monotonic() < end:
@@ -80,6 +87,10 @@ class Controller:
             time.sleep(0.02)
         raise AssertionError("the controller did not start: " + text)
 
+    def _limit(self):
+        if self.file_bytes:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
+
     def stop(self, kill=False):
         if self.process and self.process.poll() is None:
             (self.process.kill if kill else self.process.terminate)()
@@ -88,6 +99,26 @@ class Controller:
 
     def kubeconfig(self, role=""):
         return os.path.join(self.folder, "kubeconfig" + ("-" + role if role else ""))
+
+
+class Api:
+    """The API without kubectl between."""
+
+    def __init__(self, controller):
+        with open(controller.kubeconfig()) as f:
+            self.token = re.search(r"token: (\S+)", f.read()).group(1)
+        context = ssl.create_default_context(cafile=os.path.join(controller.folder, "tls.crt"))
+        self.connection = http.client.HTTPSConnection("127.0.0.1", controller.port, context=context, timeout=30)
+
+    def call(self, method, path, body=None, **headers):
+        headers = dict({"Authorization": "Bearer " + self.token}, **{k.replace("_", "-"): v for k, v in headers.items()})
+        self.connection.request(method, path, body, headers)
+        response = self.connection.getresponse()
+        return response.status, response.read()
+
+    def json(self, method, path, body=None, **headers):
+        status, text = self.call(method, path, body, **headers)
+        return status, json.loads(text)
 
 
 class Kubectl:

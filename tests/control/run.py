@@ -1,12 +1,15 @@
 """The whole life cycle of objects by stock kubectl of several versions, and what must not work."""
+import http.client
 import json
 import os
+import random
 import re
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from kubectl import Controller, Kubectl, programs  # noqa: E402
+from kubectl import Api, Controller, Kubectl, programs  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEMO = os.path.join(HERE, "manifests", "demo.yaml")
@@ -210,20 +213,108 @@ def roles(program):
             assert os.stat(os.path.join(controller.folder, path)).st_mode & 0o077 == 0, path
 
 
-def killed(program):
-    """What was answered is there after a kill, and the version goes on."""
+SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
+
+
+def body(name, replicas=1):
+    return json.dumps({"metadata": {"name": name, "labels": {"n": str(replicas)}}, "spec": {"predictor": {
+        "minReplicas": replicas, "maxReplicas": 1000,
+        "model": {"modelFormat": {"name": "gguf"}, "storageUri": "hf://o/m"}}}})
+
+
+def killed():
+    """SIGKILL while objects are written: what was answered is there, and nothing is half written."""
+    random.seed(5)
+    answered, version = {}, 0
     with Controller() as controller:
-        k = Kubectl(program, controller.kubeconfig())
-        for round_ in range(5):
-            name = "s%d" % round_
-            k.out("apply", "-f", "-", stdin=service(name))
-            version = int(field(k, ".metadata.resourceVersion", "isvc", name))
-            controller.stop(kill=True)
+        for _ in range(200 if "--long" in sys.argv else 10):
+            timer = threading.Timer(random.uniform(0.01, 0.15), controller.process.kill)
+            timer.start()
+            api = Api(controller)
+            tried = {}
+            try:
+                while True:
+                    name, replicas = "s%d" % random.randrange(40), random.randrange(1000)
+                    tried[name] = replicas
+                    if random.random() < 0.2 and name in answered:
+                        tried[name] = None
+                        if api.call("DELETE", "%s/%s" % (SERVICES, name))[0] == 200:
+                            answered.pop(name)
+                    elif name in answered:
+                        change = json.dumps({"spec": {"predictor": {"minReplicas": replicas}},
+                                             "metadata": {"labels": {"n": str(replicas)}}})
+                        status, made = api.json("PATCH", "%s/%s" % (SERVICES, name), change,
+                                                Content_Type="application/merge-patch+json")
+                        assert status == 200, made
+                        answered[name] = replicas
+                    else:
+                        status, made = api.json("POST", SERVICES, body(name, replicas))
+                        assert status == 201, made
+                        answered[name] = replicas
+                    tried.pop(name)
+            except (OSError, http.client.HTTPException):
+                pass
+            timer.join()
+            controller.process.wait()
             controller.start()
-            assert int(field(k, ".metadata.resourceVersion", "isvc", name)) == version
-            k.out("label", "isvc", name, "again=yes")
-            assert int(field(k, ".metadata.resourceVersion", "isvc", name)) > version
-        assert len(k.out("get", "isvc", "--no-headers").splitlines()) == 5
+            there = Api(controller).json("GET", SERVICES)[1]
+            assert int(there["metadata"]["resourceVersion"]) >= version, (version, there["metadata"])
+            version = int(there["metadata"]["resourceVersion"])
+            found = {}
+            for item in there["items"]:
+                replicas = item["spec"]["predictor"]["minReplicas"]
+                assert item["metadata"]["labels"]["n"] == str(replicas), item
+                assert int(item["metadata"]["resourceVersion"]) <= version, item
+                found[item["metadata"]["name"]] = replicas
+            # What was under way at the kill may have happened or not.
+            for name, wanted in tried.items():
+                assert found.get(name) in (wanted, answered.get(name)), (name, wanted, found.get(name))
+                answered.pop(name, None)
+                if name in found:
+                    answered[name] = found[name]
+            assert found == answered, (found, answered)
+
+
+def full_disk():
+    """A write that does not fit is answered with an error; reads go on; nothing that was answered is lost."""
+    with Controller(file_bytes=600_000) as controller:
+        api = Api(controller)
+        made = 0
+        while True:
+            status, answer = api.json("POST", SERVICES, body("s%d" % made))
+            if status != 201:
+                break
+            made += 1
+            assert made < 5000
+        assert status == 500 and "nothing was changed" in answer["message"], answer
+        there = api.json("GET", SERVICES)[1]["items"]
+        assert len(there) == made > 10, (len(there), made)
+        controller.stop(kill=True)
+        controller.file_bytes = None
+        controller.start()
+        assert len(Api(controller).json("GET", SERVICES)[1]["items"]) == made
+        assert Api(controller).json("POST", SERVICES, body("s%d" % made))[0] == 201
+
+
+def damaged_and_locked():
+    """What cannot be read is refused by name, and one folder has one controller."""
+    with Controller() as controller:
+        other = Controller(folder=controller.folder)
+        try:
+            other.start()
+            raise AssertionError("two controllers on one folder")
+        except AssertionError as e:
+            has(str(e), "another controller uses")
+        controller.stop()
+        path = os.path.join(controller.folder, "control.db")
+        with open(path, "r+b") as f:
+            f.seek(0)
+            f.write(b"x" * 4096)
+        try:
+            controller.start()
+            raise AssertionError("a damaged file was taken")
+        except AssertionError as e:
+            has(str(e), "control.db", "restore the file from a backup")
 
 
 def main():
@@ -253,7 +344,8 @@ def main():
     if found:
         newest = list(found.values())[-1]
         attempt("roles", roles, newest)
-        attempt("killed", killed, newest)
+    for case in (killed, full_disk, damaged_and_locked):
+        attempt(case.__name__, case)
     for line in missing:
         print("skipped: " + line)
     print("%d passed, %d failed, %d skipped" % (passed, failed, len(missing)))
