@@ -18,7 +18,7 @@ namespace {
 
 using completion::ModelCard;
 
-constexpr int kAsked = 3;  // replicas, one after the other
+constexpr int kAsked = 8;  // times, one replica after the other
 // How long a replica may take to tokenize: a hung one must not be waited for long, and a long
 // text takes its time.
 constexpr Duration kTokenizePatience = std::chrono::seconds(2);
@@ -97,27 +97,27 @@ Result<ModelCard> UnbrokenBackend::card_of(const std::string& name, const Replic
 template <typename T>
 Result<T> UnbrokenBackend::of_a_replica(const Choose& choose,
                                         FunctionRef<Result<T>(ReplicaLease&)> ask) const {
-  const TimePoint patience_ends = clock_.now() + UnbrokenRules{}.choose_wait;
+  Duration patience = UnbrokenRules{}.choose_wait;
   std::vector<std::string> excluded;
   std::optional<Status> last;
-  int asked = 0;
-  while (true) {
+  for (int asked = 0; asked < kAsked;) {
     auto lease = choose(excluded);
-    const bool patient = clock_.now() < patience_ends;
     if (!lease) {
-      if (!patient || lease.error().code() != Code::kUnavailable) {
+      if (patience <= Duration::zero() || lease.error().code() != Code::kUnavailable) {
         return std::unexpected(last.value_or(lease.error()));
       }
       excluded.clear();
       std::this_thread::sleep_for(kAskAgain);
+      patience -= kAskAgain;
       continue;
     }
     auto answer = ask(*lease);
     if (answer || answer.error().code() != Code::kUnavailable) return answer;
     last = answer.error();
-    if (++asked >= kAsked && !patient) return answer;
     excluded.push_back(lease->replica().name);
+    ++asked;
   }
+  return std::unexpected(*last);
 }
 
 Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {

@@ -223,15 +223,20 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
   Target* target = origin->route->split(
       route.sticky_key, [&](std::string_view name) { return header_of(route.headers, name); });
   if (target == nullptr) {
-    return counts ? count_elsewhere(*origin, request, route)
-                  : Outcome();  // the run waits for somebody
+    if (!counts) return {};  // the run waits for somebody
+    if (!origin->route->settings().fallbacks.empty()) {
+      return count_elsewhere(*origin, request, route);
+    }
   }
-  route.upstream = target->upstream().name();
-  const std::string& asked = target->settings().model;
-  // One replica is chosen whatever it holds.
-  const bool choice = origin->route->exact() && target->upstream().replicas()->size() > 1;
-  const auto blocks = choice ? target->upstream().blocks() : nullptr;
-  const auto shape = blocks ? blocks->shape(asked.empty() ? request.model : asked) : std::nullopt;
+  std::optional<BlockShape> shape;
+  if (target != nullptr) {  // else whoever is asked is waited for
+    route.upstream = target->upstream().name();
+    const std::string& asked = target->settings().model;
+    // One replica is chosen whatever it holds.
+    const bool choice = origin->route->exact() && target->upstream().replicas()->size() > 1;
+    const auto blocks = choice ? target->upstream().blocks() : nullptr;
+    if (blocks) shape = blocks->shape(asked.empty() ? request.model : asked);
+  }
   if (!counts && !shape) return {};
   const TimePoint began = host_.clock.now();
   auto found = unbroken_.tokenize_prompts(route, request, counts ? request.prompts.size() : 1);
@@ -239,7 +244,8 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
     route.tokenized = std::make_shared<const TokenizedPrompts>(*std::move(found));
     const std::lock_guard lock(origin->mutex);
     origin->record.tokenized = host_.clock.now() - began;
-  } else if (found.error().code() != Code::kUnavailable) {
+  } else if (found.error().code() != Code::kUnavailable ||
+             (counts && origin->route->settings().fallbacks.empty())) {
     return std::unexpected(std::move(found).error());
   } else if (counts) {
     return count_elsewhere(*origin, request, route);

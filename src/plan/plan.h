@@ -232,7 +232,7 @@ struct PrefixPlan {
   int block_tokens = limits::kBlockSize;
   int index_blocks = 1 << 16;
   bool exact = true;  // over Sluice replicas: by what they tell of their caches, not by the text
-  int imbalance = 8;             // of outstanding requests, above which the least loaded is taken …
+  int imbalance = 8;  // of outstanding requests, above which the least loaded is taken …
   double imbalance_ratio = 1.5;  // … if the most loaded also has so many times the least's
 };
 
@@ -245,7 +245,7 @@ struct Mirror {
 };
 
 struct Retry {
-  int attempts = 2;  // behind the first
+  int attempts = 3;  // behind the first
   ErrorSet on = {ErrorClass::kConnect, ErrorClass::kTimeout, ErrorClass::kOverloaded,
                  ErrorClass::kServerError, ErrorClass::kRateLimited};
   Duration backoff = std::chrono::milliseconds(25);  // doubled each time, ± 20 %

@@ -30,6 +30,7 @@ LENGTHS = (80, 80, 300)
 REPLICAS = 3
 
 PLAN = """
+listen: 127.0.0.1:0
 server: {metrics_public: true}
 usage: {path: %(ledger)s}
 tenants:

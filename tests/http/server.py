@@ -11,9 +11,9 @@ START_SECONDS = 60
 
 
 class Server:
-    def __init__(self, arguments=(), models=(MODEL,), command=None, env=None, binary=BINARY):
+    def __init__(self, arguments=(), models=(MODEL,), command=None, env=None, binary=BINARY, wrapper=()):
         command = command or ("serve", *models, "--port", "0")
-        self.process = subprocess.Popen([binary, *command, *arguments], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*wrapper, binary, *command, *arguments], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                                         env=env)
         self.log = b""
         self.port = self._read_port()
