@@ -139,6 +139,7 @@ class Chaos:
     def kill(self, replica):
         replica.server.process.kill()
         replica.server.process.wait()
+        replica.server.process.stderr.close()
         self.over.wait(self.random.uniform(0, 2))
         replica.start()
 

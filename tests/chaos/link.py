@@ -74,8 +74,11 @@ class Link:
 
 
 def end(writer):
-    if not writer.transport.is_closing() and writer.can_write_eof():
-        writer.write_eof()
+    try:
+        if not writer.transport.is_closing():
+            writer.write_eof()
+    except OSError:
+        pass  # the gateway has left
 
 
 async def drop(reader):

@@ -10,6 +10,13 @@ MODEL = "models/story.gguf"
 START_SECONDS = 60
 
 
+def readable(pipe, seconds=0.2):
+    """Whether there is something to read, which is waited for; select() knows only the first 1,024 descriptors."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    return waiting.poll(int(seconds * 1000))
+
+
 class Server:
     def __init__(self, arguments=(), models=(MODEL,), command=None, env=None, binary=BINARY, wrapper=()):
         command = command or ("serve", *models, "--port", "0")
@@ -23,7 +30,7 @@ class Server:
     def _read_port(self):
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if not select.select([self.process.stderr], [], [], 0.2)[0]:
+            if not readable(self.process.stderr):
                 continue
             chunk = os.read(self.process.stderr.fileno(), 65536)
             if not chunk:
@@ -54,7 +61,7 @@ class Server:
             found = re.search(r"serves gRPC on [^\s]*:(\d+)", self.read_log())
             if found:
                 return int(found.group(1))
-            select.select([self.process.stderr], [], [], 0.2)
+            readable(self.process.stderr)
         raise RuntimeError("no gRPC port in the log: " + self.log.decode(errors="replace"))
 
     def alive(self):
