@@ -403,6 +403,35 @@ TEST(Simulation, SpeculationTakesFewerStepsForTheSameTokens) {
   EXPECT_LT(steps[1] * 3, steps[0]);
 }
 
+// The time that one stream takes for text in which pairs of tokens repeat and nothing follows from
+// them: n-gram drafts are found all the time and are wrong.
+double seconds_of_random_text(const FakeTime& time, bool speculates) {
+  EngineOptions options{.max_context = 1024, .kv_blocks = 64};
+  if (speculates) options.speculation = {.max_draft = 8};
+  ManualClock clock;
+  PagedRunner runner({.vocab = 24}, options.kv_blocks, options.block_size);
+  runner.take_time(clock, time);
+  EngineCore core(runner, options, clock);
+  Request request;
+  request.id = 1;
+  Rng rng(3);
+  for (int i = 0; i < 300; ++i) request.prompt.push_back(static_cast<int32_t>(rng.below(24)));
+  request.sampling.max_tokens = 400;
+  request.sampling.seed = 9;
+  core.add(std::move(request), clock.now());
+  while (!core.idle()) core.step();
+  return to_seconds(clock.now() - TimePoint());
+}
+
+TEST(Simulation, WrongDraftsCostUnderThreePercent) {
+  for (const int row_microseconds : {1, 100, 300, 500, 1000, 3000}) {
+    const FakeTime time{.step = milliseconds(10), .row = microseconds(row_microseconds)};
+    const double without = seconds_of_random_text(time, false);
+    const double with = seconds_of_random_text(time, true);
+    EXPECT_GT(without / with, 0.97) << "rows of " << row_microseconds << " us";
+  }
+}
+
 struct MixedLoad {
   std::vector<int64_t> alone;  // times of steps, microseconds
   std::vector<int64_t> mixed;
