@@ -45,7 +45,10 @@ class Service:
 
     def tick(self, now, samples, ready):
         o = self.o
-        self.samples.update((int(second), float(value)) for second, value in samples.items())
+        for text, value in samples.items():  # the signal: what comes too late or too early, or is no load, is ignored
+            second = int(text)
+            if now - o["stable_window"] <= second < now and 0 <= value <= 10**12:
+                self.samples[second] = float(value)
         self.reached_initial = self.reached_initial or ready >= o["initial_scale"]  # step 10, "has once had"
         stable = self.average(now, o["stable_window"])
         panic = self.average(now, o["panic_window"])
