@@ -58,8 +58,8 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   app.add_option("--speculative-config", o.speculative_config,
-                 "Speculative decoding as vLLM has it: JSON with method (ngram, or draft_model with "
-                 "model, a small model's file), num_speculative_tokens, prompt_lookup_min, "
+                 "Speculative decoding as vLLM has it: JSON with method (ngram, or draft_model "
+                 "with model, a small model's file), num_speculative_tokens, prompt_lookup_min, "
                  "prompt_lookup_max, disable_by_batch_size; or none")
       ->envname("SLUICE_SPECULATIVE_CONFIG")
       ->capture_default_str();
