@@ -135,7 +135,7 @@ class Planner {
 
   void mark(const ObjectPtr& object, json::array finalizers) {
     if (auto body = marked(*object, std::move(finalizers), now_)) {
-      plan_.writes.push_back({key_of(*object), *std::move(body)});
+      plan_.writes.push_back({key_of(*object), std::move(body)});
     }
   }
 
@@ -167,7 +167,7 @@ Removal plan_removal(const ObjectStore& store, const ObjectPtr& object, Propagat
 Removal plan_namespace_end(const ObjectPtr& ns, double now) {
   Removal removal;
   if (auto body = marked(*ns, foreign_finalizers(*ns), now)) {
-    removal.writes.push_back({key_of(*ns), *std::move(body)});
+    removal.writes.push_back({key_of(*ns), std::move(body)});
   }
   return removal;
 }

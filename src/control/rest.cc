@@ -86,7 +86,7 @@ std::optional<net::HttpResponse> Rest::page(const net::HttpRequest& request) {
 }
 
 void Rest::answer(const net::HttpRequest& request, const Identity& who,
-                  std::shared_ptr<net::Responder> responder) {
+                  const std::shared_ptr<net::Responder>& responder) {
   if (auto found = page(request)) return responder->send(*std::move(found));
   const auto path = parse_api_path(request.path);
   if (!path || path->type == nullptr) return responder->send(no_such_page());

@@ -25,7 +25,7 @@ class Rest {
       : objects_(objects), audit_(audit), answered_(std::move(answered)) {}
 
   void answer(const net::HttpRequest& request, const Identity& who,
-              std::shared_ptr<net::Responder> responder);
+              const std::shared_ptr<net::Responder>& responder);
 
   // For refusals that happen before a request is read.
   void note_refusal(const net::HttpRequest& head, const Identity& who, int code,

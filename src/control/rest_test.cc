@@ -150,7 +150,7 @@ TEST_F(RestTest, TablesHaveColumnsAndRows) {
 TEST_F(RestTest, PatchesByTheirContentType) {
   must_create(config_maps(), config_map("a"));
   const std::string target = std::string(kMaps) + "/a";
-  const auto patch = [&](std::string type, std::string body, std::string query = {}) {
+  const auto patch = [&](std::string type, std::string body, const std::string& query = {}) {
     return call("PATCH", target + query, std::move(body), {{"content-type", std::move(type)}})
         ->answer.status;
   };
@@ -190,7 +190,7 @@ TEST_F(RestTest, AWatchFollowsItsSelector) {
   must_create(config_maps(), config_map("a"));
   const auto watch = call("GET", std::string(kMaps) + "?watch=1&labelSelector=x", "", table_);
   EXPECT_EQ(watch->answer.body, "");
-  const auto label = [&](std::string value) {
+  const auto label = [&](const std::string& value) {
     EXPECT_TRUE(objects_
                     ->patch({&config_maps(), "default", "a"}, Subresource::kNone, PatchKind::kMerge,
                             parsed(R"({"metadata":{"labels":{"x":)" + value + "}}}"),
