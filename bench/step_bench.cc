@@ -18,6 +18,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -98,7 +99,8 @@ Options parse(int argc, char** argv) {
 // The model's forward pass, and logits that choose a given token at each position.
 class GivenText final : public engine::Runner {
  public:
-  GivenText(model::Model& model, std::vector<int32_t> text) : model_(model), text_(text) {}
+  GivenText(model::Model& model, std::vector<int32_t> text)
+      : model_(model), text_(std::move(text)) {}
   int vocab() const override { return model_.vocab(); }
   void forward(const model::Batch& batch, std::span<float> logits) override {
     model_.forward(batch, logits);

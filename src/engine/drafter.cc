@@ -14,7 +14,7 @@ namespace {
 constexpr int kNear = 8;
 // Catching up may stretch a step by this share, and has at least so many rows.
 constexpr double kCatchUpShare = 0.25;
-constexpr int kLeastCatchUp = 16;
+constexpr int kLeastCatchUp = 64;
 // Expected tokens per second must rise by this much, or the estimate's own error would decide.
 constexpr double kLeastGain = 1.03;
 // In each step without drafts a sequence's trust goes so far towards what nothing is known of:
@@ -23,8 +23,14 @@ constexpr double kForgetting = 0.005;
 constexpr double kUnknownTrust = 0.5;
 // How much the trust in one sequence's drafts says of the next one's.
 constexpr double kUsualRate = 0.02;
-// The depth of the first drafts, from which costs are learned.
+// The depth of the first drafts, from which costs are learned; the very first passes touch memory
+// that no later one has to wait for.
 constexpr int kFirstDepth = 2;
+constexpr int kColdPasses = 2;
+// Costs are learned by drafting only: after so many steps without, and twice as many the next time,
+// one token is drafted whatever they say, and they are forgotten.
+constexpr int kFirstPatience = 32;
+constexpr int kMostPatience = 256;
 // Below any logit, and finite after any temperature.
 constexpr float kNoToken = -1e30F;
 
@@ -39,6 +45,7 @@ Drafter::Drafter(const DraftSource& source, const SpeculationOptions& options, i
       team_(team),
       clock_(clock),
       pool_(static_cast<int32_t>(source.kv_blocks)),
+      patience_(kFirstPatience),
       samplers_(size_t(team == nullptr ? 1 : team->size()), Sampler(end_tokens)) {
   SLUICE_CHECK(source.runner != nullptr && source.block_size > 0 && source.max_rows > 0,
                "a draft model has a cache and takes rows");
@@ -67,7 +74,16 @@ void Drafter::propose(std::span<Sequence* const> running, const StepCost& cost) 
     return std::pair(-a.sequence->draft_trust, a.sequence->arrival) <
            std::pair(-b.sequence->draft_trust, b.sequence->arrival);
   });
-  const Choice choice = choose(base, cost);
+  Choice choice = choose(base, cost);
+  if (choice.depth > 0) {
+    patience_ = kFirstPatience;
+    idle_steps_ = 0;
+  } else if (++idle_steps_ >= patience_) {
+    patience_ = std::min(2 * patience_, kMostPatience);
+    idle_steps_ = 0;
+    choice = {1, 1};
+    cost_ = StepCost();
+  }
   for (size_t i = choice.count; i < candidates_.size(); ++i) {
     double& trust = candidates_[i].sequence->draft_trust;
     trust += kForgetting * (kUnknownTrust - trust);
@@ -244,6 +260,10 @@ void Drafter::run(StepCost& cost) {
   if (logits_.size() < needed) logits_.resize(needed);
   const TimePoint begin = clock_.now();
   source_.runner->forward(batch_, std::span(logits_).first(needed));
+  if (cold_passes_ < kColdPasses) {
+    ++cold_passes_;
+    return;
+  }
   cost.learn(shape_, clock_.now() - begin);
 }
 

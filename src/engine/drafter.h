@@ -94,6 +94,9 @@ class Drafter {
   StepCost catch_up_cost_;                            // … and of those without logits
   std::unordered_map<uint64_t, Follower> followers_;  // by the sequence's arrival
   uint64_t round_ = 0;
+  int cold_passes_ = 0;
+  int idle_steps_ = 0;  // since the latest with drafts
+  int patience_;
   double usual_trust_ = 0.5;  // of drafts for sequences lately
   Duration spent_{};
   // Scratch of a round.

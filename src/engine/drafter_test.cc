@@ -48,6 +48,7 @@ class World {
     requests_.push_back(request);
     core_.add(request, clock_.now());
   }
+  void speed_up(const FakeTime& time) { draft_.take_time(clock_, time); }
   void step() {
     for (const StepOutput& output : core_.step()) transcripts_[output.id].add(output);
     core_.check_integrity();
@@ -156,6 +157,20 @@ TEST(Drafter, AModelThatCostsMoreThanItSavesIsNotAsked) {
   world.run();
   world.expect_as_alone();
   EXPECT_LT(world.draft_share(), 0.05);
+}
+
+// A draft model that was slow at first, beside a neighbour that is gone now, is tried again.
+TEST(Drafter, CostsThatWereHighAreLearnedAnew) {
+  Scene scene;
+  scene.draft_time = {.step = milliseconds(200), .row = microseconds(10)};
+  World world(scene);
+  world.add(make_request(1, 20, 480));
+  for (int i = 0; i < 30; ++i) world.step();
+  EXPECT_LT(world.stats().draft_tokens, 12u);
+  world.speed_up({.step = microseconds(500), .row = microseconds(10)});
+  world.run();
+  world.expect_as_alone();
+  EXPECT_GT(world.stats().accepted_drafts, 50u);
 }
 
 TEST(Drafter, ManyStreamsHaveNone) {
