@@ -47,7 +47,7 @@ struct RunningFront {
   std::string url(std::string_view path) const {
     return "http://127.0.0.1:" + std::to_string(server->port()) + std::string(path);
   }
-  net::HttpResponse post(std::string body, std::string path = "/v1/completions") {
+  net::HttpResponse post(std::string body, const std::string& path = "/v1/completions") {
     auto response = client.fetch({.method = "POST", .url = url(path), .body = std::move(body)});
     if (!response) ADD_FAILURE() << response.error().message();
     return response ? *response : net::HttpResponse{.status = 0};

@@ -337,8 +337,8 @@ TEST(BlockDirectory, FindsWhatAModelOfItFinds) {
   constexpr size_t kSlots = 5;
   constexpr size_t kChains = 8;
   std::array<std::array<size_t, kChains>, kSlots> held{};  // blocks of each chain
-  std::vector<std::vector<uint64_t>> chains;
-  for (uint64_t i = 0; i < kChains; ++i) chains.push_back(tags_of(i, 60));
+  std::array<std::vector<uint64_t>, kChains> chains;
+  for (uint64_t i = 0; i < kChains; ++i) chains[i] = tags_of(i, 60);
   SlotSet all;
   for (size_t i = 0; i < kSlots; ++i) all.add(i);
   Rng rng(9);
