@@ -327,6 +327,7 @@ TEST(BlockEvents, ComeBackInOrderHoweverTheBytesAreSplit) {
   std::string bytes;
   writer.write({.models = {{{"m", "alias"}, "fp", 16}, {{"other"}, "", 32}}}, bytes);
   std::vector<PrefixChange> changes;
+  changes.reserve(9002);
   for (uint64_t i = 0; i < 9000; ++i) changes.push_back({i << 40 | i, true});
   changes.push_back({7, false});
   changes.push_back({8, true});

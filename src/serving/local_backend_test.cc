@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -388,7 +389,8 @@ TEST_F(LocalBackendTest, WhoeverWatchesTheBlocksKnowsThoseOfAnAnsweredPrompt) {
   request.model = "story";
   request.tenant = "t";
   completion::TokenPrompt prompt;
-  for (int32_t i = 0; i < 50; ++i) prompt.tokens.push_back(100 + i);
+  prompt.tokens.resize(50);
+  std::iota(prompt.tokens.begin(), prompt.tokens.end(), 100);
   request.prompts = {prompt};
   request.sampling.max_tokens = 1;
   const auto sink = std::make_shared<Collector>();
