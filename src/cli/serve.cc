@@ -163,14 +163,14 @@ class Server {
     SLUICE_ASSIGN_OR_RETURN(auto tls, tls_source(options));
     std::unique_ptr<Server> server(new Server(options));
     server->tls_ = std::move(tls);
+    SLUICE_ASSIGN_OR_RETURN(server->tracing_,
+                            open_tracing(options.otlp_traces_endpoint, "sluice", server->metrics_));
+    if (server->tracing_) settings.tracer = &server->tracing_->tracer();
     for (const serving::ModelPath& path : paths) {
       const Outcome added = server->backend_.add_model(path, settings);
       if (!added) return std::unexpected(added.error().at(path.path.string()));
     }
     // Before HTTP, one of whose routes tells gRPC to leave.
-    SLUICE_ASSIGN_OR_RETURN(server->tracing_,
-                            open_tracing(options.otlp_traces_endpoint, "sluice", server->metrics_));
-    if (server->tracing_) settings.tracer = &server->tracing_->tracer();
     if (options.grpc_port >= 0) {
       SLUICE_ASSIGN_OR_RETURN(
           server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
@@ -237,12 +237,12 @@ class Server {
 
   ThreadTeam team_;
   telemetry::Metrics metrics_;
+  std::unique_ptr<Tracing> tracing_;  // null: nothing is traced
   serving::LocalBackend backend_;
   std::unique_ptr<WorkerPool> workers_;
   std::shared_ptr<endpoint::Endpoints> endpoints_;
   std::unique_ptr<TlsSource> tls_;
   std::unique_ptr<net::HttpServer> http_;
-  std::unique_ptr<Tracing> tracing_;  // null: nothing is traced
   std::unique_ptr<rpc::RpcServer> rpc_;
 };
 
