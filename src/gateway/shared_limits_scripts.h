@@ -47,45 +47,27 @@ local function to_next_month()
   return day * 86400000 - now
 end
 
-local function fields(subject)
-  local v = redis.call('HMGET', B .. ':s:' .. subject, 'open', 'reserved', 'rsum', 'msum', 'day',
-                       'dtok', 'dmic', 'month', 'mmic')
-  for i = 1, 9 do v[i] = tonumber(v[i] or 0) end
-  return v
-end
-local function add(subject, field, amount)
-  redis.call('HINCRBY', B .. ':s:' .. subject, field, text(amount))
-end
-
--- Into today and this month, never back.
-local function turn(subject)
-  local hash = B .. ':s:' .. subject
-  local v = fields(subject)
-  if today > v[5] then redis.call('HSET', hash, 'day', today, 'dtok', 0, 'dmic', 0) end
-  if this_month > v[8] then redis.call('HSET', hash, 'month', this_month, 'mmic', 0) end
-end
-
 local function parts(entry)
   local ends, amount = string.match(entry, '^(%d+):(%d+)$')
   return tonumber(ends), tonumber(amount)
 end
-local function slide(subject, kind)
-  local list, gone = B .. ':' .. kind .. ':' .. subject, 0
+-- What has left a minute; `kind` is 'r' or 'm'.
+local function slide(s, kind)
+  local list, sum = B .. ':' .. kind .. ':' .. s.name, kind .. 'sum'
   while true do
     local head = redis.call('LINDEX', list, 0)
     if not head then
-      redis.call('HSET', B .. ':s:' .. subject, kind .. 'sum', 0)
+      s[sum] = 0
       return
     end
     local ends, amount = parts(head)
-    if ends > now then break end
+    if ends > now then return end
     redis.call('LPOP', list)
-    gone = gone + amount
+    s[sum] = s[sum] - amount
   end
-  if gone > 0 then add(subject, kind .. 'sum', -gone) end
 end
-local function push(subject, kind, amount)
-  local list = B .. ':' .. kind .. ':' .. subject
+local function push(s, kind, amount)
+  local list, sum = B .. ':' .. kind .. ':' .. s.name, kind .. 'sum'
   local ends = (math.floor(now / 100) + 1) * 100 + MINUTE
   local tail = redis.call('LINDEX', list, -1)
   local last, there = 0, 0
@@ -94,33 +76,58 @@ local function push(subject, kind, amount)
     redis.call('LSET', list, -1, text(ends) .. ':' .. text(there + amount))
   else
     redis.call('RPUSH', list, text(ends) .. ':' .. text(amount))
+    redis.call('PEXPIRE', list, 2 * MINUTE)
   end
-  redis.call('PEXPIRE', list, 2 * MINUTE)
-  add(subject, kind .. 'sum', amount)
+  s[sum] = s[sum] + amount
 end
 -- How long until `amount` of the sum is gone; -1: longer than what is there tells.
-local function released(subject, kind, amount)
+local function released(s, kind, amount)
   local sum = 0
-  for _, entry in ipairs(redis.call('LRANGE', B .. ':' .. kind .. ':' .. subject, 0, -1)) do
+  for _, entry in ipairs(redis.call('LRANGE', B .. ':' .. kind .. ':' .. s.name, 0, -1)) do
     local ends, more = parts(entry)
     sum = sum + more
     if sum >= amount then return ends - now end
   end
   return -1
 end
-local function all_released(subject, kind)
-  local tail = redis.call('LINDEX', B .. ':' .. kind .. ':' .. subject, -1)
+local function all_released(s, kind)
+  local tail = redis.call('LINDEX', B .. ':' .. kind .. ':' .. s.name, -1)
   if not tail then return 0 end
   return math.max(0, (parts(tail)) - now)
 end
 
-local function to_periods(subject, day, month, tokens, micros)
-  local v = fields(subject)
-  if day == v[5] then
-    add(subject, 'dtok', tokens)
-    add(subject, 'dmic', micros)
+-- Subjects are read once, changed here, and written once, by save().
+local FIELDS = {'open', 'reserved', 'rsum', 'msum', 'day', 'dtok', 'dmic', 'month', 'mmic'}
+local loaded = {}
+local function subject(name)
+  local s = loaded[name]
+  if s then return s end
+  s = {name = name}
+  local values = redis.call('HMGET', B .. ':s:' .. name, unpack(FIELDS))
+  for i, field in ipairs(FIELDS) do s[field] = tonumber(values[i] or 0) end
+  -- Into today and this month, never back.
+  if today > s.day then s.day, s.dtok, s.dmic = today, 0, 0 end
+  if this_month > s.month then s.month, s.mmic = this_month, 0 end
+  slide(s, 'r')
+  slide(s, 'm')
+  loaded[name] = s
+  return s
+end
+local function save()
+  for name, s in pairs(loaded) do
+    local values = {}
+    for _, field in ipairs(FIELDS) do
+      values[#values + 1] = field
+      values[#values + 1] = text(s[field])
+    end
+    redis.call('HSET', B .. ':s:' .. name, unpack(values))
+    redis.call('PEXPIRE', B .. ':s:' .. name, KEPT)
   end
-  if month == v[8] then add(subject, 'mmic', micros) end
+end
+
+local function to_periods(s, day, month, tokens, micros)
+  if day == s.day then s.dtok, s.dmic = s.dtok + tokens, s.dmic + micros end
+  if month == s.month then s.mmic = s.mmic + micros end
 end
 local function read_record(record)
   local words = {}
@@ -133,14 +140,12 @@ end
 -- A reservation ends, with what it used in its place.
 local function release(record, tokens, micros)
   local r = read_record(record)
-  for _, subject in ipairs(r.subjects) do
-    turn(subject)
-    slide(subject, 'm')
-    add(subject, 'open', -1)
-    add(subject, 'reserved', -r.tokens)
-    push(subject, 'm', tokens)
-    to_periods(subject, r.day, r.month, tokens - r.tokens, micros - r.micros)
-    redis.call('PEXPIRE', B .. ':s:' .. subject, KEPT)
+  for _, name in ipairs(r.subjects) do
+    local s = subject(name)
+    s.open = s.open - 1
+    s.reserved = s.reserved - r.tokens
+    push(s, 'm', tokens)
+    to_periods(s, r.day, r.month, tokens - r.tokens, micros - r.micros)
   end
 end
 
@@ -177,8 +182,8 @@ end
 inline constexpr std::string_view kReserveScript = R"lua(
 local id, tokens, micros = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 keep_lease()
-sweep()
 if redis.call('EXISTS', B .. ':x:' .. id) == 1 then return {2} end
+sweep()
 local again = redis.call('HEXISTS', B .. ':o:' .. gateway, id) == 1
 local names, limits, denial = {}, {}, nil
 for at = 6, #ARGV, 7 do
@@ -194,52 +199,50 @@ local function deny(n, kind, used, asked, wait)
   if asked > allowed then wait = -1 elseif wait < 0 then wait = MINUTE end
   denial = {1, n, kind, allowed, used, asked, wait}
 end
-local function wait_for(n, kind, list, sum, used, asked)
+local function wait_for(n, kind, list, used, asked)
   if limits[n][kind] == 0 or used + asked <= limits[n][kind] then return 0 end
-  return released(names[n], list, used + asked - limits[n][kind])
+  return released(subject(names[n]), list, used + asked - limits[n][kind])
 end
-for n, subject in ipairs(names) do
-  turn(subject)
-  slide(subject, 'r')
-  slide(subject, 'm')
-  local v = fields(subject)
-  local used = v[4] + v[2]
-  deny(n, 1, v[1], 1, 1000)
-  deny(n, 2, v[3], 1, wait_for(n, 2, 'r', v[3], v[3], 1))
-  deny(n, 3, used, tokens, wait_for(n, 3, 'm', v[4], used, tokens))
-  deny(n, 4, v[6], tokens, (today + 1) * 86400000 - now)
-  deny(n, 5, v[7], micros, (today + 1) * 86400000 - now)
-  if limits[n][6] > 0 then deny(n, 6, v[9], micros, to_next_month()) end
+for n, name in ipairs(names) do
+  local s = subject(name)
+  local used = s.msum + s.reserved
+  deny(n, 1, s.open, 1, 1000)
+  deny(n, 2, s.rsum, 1, wait_for(n, 2, 'r', s.rsum, 1))
+  deny(n, 3, used, tokens, wait_for(n, 3, 'm', used, tokens))
+  deny(n, 4, s.dtok, tokens, (today + 1) * 86400000 - now)
+  deny(n, 5, s.dmic, micros, (today + 1) * 86400000 - now)
+  if limits[n][6] > 0 then deny(n, 6, s.mmic, micros, to_next_month()) end
 end
 
 if not denial and not again then
   local record = text(tokens) .. ' ' .. text(micros) .. ' ' .. today .. ' ' .. this_month
-  for _, subject in ipairs(names) do
-    push(subject, 'r', 1)
-    add(subject, 'open', 1)
-    add(subject, 'reserved', tokens)
-    to_periods(subject, today, this_month, tokens, micros)
-    redis.call('PEXPIRE', B .. ':s:' .. subject, KEPT)
-    record = record .. ' ' .. subject
+  for _, name in ipairs(names) do
+    local s = subject(name)
+    push(s, 'r', 1)
+    s.open = s.open + 1
+    s.reserved = s.reserved + tokens
+    to_periods(s, today, this_month, tokens, micros)
+    record = record .. ' ' .. name
   end
   redis.call('HSET', B .. ':o:' .. gateway, id, record)
   redis.call('PEXPIRE', B .. ':o:' .. gateway, LONGER)
 end
 
 local out = denial or {0}
-for n, subject in ipairs(names) do
-  local v = fields(subject)
+for n, name in ipairs(names) do
+  local s = subject(name)
   local left = {-1, 0, -1, 0}
   if limits[n][2] > 0 then
-    left[1] = math.max(0, limits[n][2] - v[3])
-    left[2] = all_released(subject, 'r')
+    left[1] = math.max(0, limits[n][2] - s.rsum)
+    left[2] = all_released(s, 'r')
   end
   if limits[n][3] > 0 then
-    left[3] = math.max(0, limits[n][3] - v[4] - v[2])
-    left[4] = v[2] > 0 and MINUTE or all_released(subject, 'm')
+    left[3] = math.max(0, limits[n][3] - s.msum - s.reserved)
+    left[4] = s.reserved > 0 and MINUTE or all_released(s, 'm')
   end
   for i = 1, 4 do out[#out + 1] = left[i] end
 end
+save()
 return out
 )lua";
 
@@ -253,29 +256,27 @@ local record = redis.call('HGET', open, id)
 if record then
   redis.call('HDEL', open, id)
   release(record, tokens, micros)
+  save()
   return 1
 end
 record = redis.call('HGET', B .. ':l', id)
 if record then
   redis.call('HDEL', B .. ':l', id)
   local r = read_record(record)
-  for _, subject in ipairs(r.subjects) do
-    turn(subject)
-    to_periods(subject, r.day, r.month, tokens - r.tokens, micros - r.micros)
+  for _, name in ipairs(r.subjects) do
+    to_periods(subject(name), r.day, r.month, tokens - r.tokens, micros - r.micros)
   end
+  save()
   return 1
 end
 if not redis.call('SET', B .. ':x:' .. id, '1', 'PX', 600000, 'NX') then return 0 end
 for at = 6, #ARGV do
-  local subject = ARGV[at]
-  turn(subject)
-  slide(subject, 'r')
-  slide(subject, 'm')
-  push(subject, 'r', 1)
-  push(subject, 'm', tokens)
-  to_periods(subject, today, this_month, tokens, micros)
-  redis.call('PEXPIRE', B .. ':s:' .. subject, KEPT)
+  local s = subject(ARGV[at])
+  push(s, 'r', 1)
+  push(s, 'm', tokens)
+  to_periods(s, today, this_month, tokens, micros)
 end
+save()
 return 1
 )lua";
 
