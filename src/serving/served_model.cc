@@ -18,7 +18,6 @@ namespace {
 using completion::Call;
 using completion::Request;
 using completion::ResponseSink;
-using completion::TextPrompt;
 
 // Cancels all choices of one request. Safe to call when the request has ended.
 class LocalCall : public Call {
@@ -214,18 +213,19 @@ Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
   std::vector<engine::RequestId> ids;
   for (const engine::Request& one : *requests) ids.push_back(one.id);
   std::erase_if(*requests, [](const engine::Request& one) { return one.prompt.empty(); });
+  ResponseSink& told = *sink;  // which `active` keeps
   auto active = std::make_shared<ActiveRequest>(
       ActiveRequestSetup{.request = std::move(request),
                          .prompts = *std::move(prompts),
                          .ids = ids,
                          .tokenizer = &loaded_->tokenizer(),
                          .metrics = &metrics_,
-                         .sink = sink,
+                         .sink = std::move(sink),
                          .cancel = [this](engine::RequestId id) { engine_->cancel(id); },
                          .arrived = arrived,
                          .tracer = settings_.tracer});
   SLUICE_RETURN_IF_ERROR(active->replay());
-  sink->on_start(std::move(info));
+  told.on_start(std::move(info));
   SLUICE_RETURN_IF_ERROR(submit_all(*std::move(requests), active));
   return std::make_shared<LocalCall>(*this, std::move(ids));
 }
