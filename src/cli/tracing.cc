@@ -39,7 +39,7 @@ Result<int64_t> number(const char* name, std::string_view text, int64_t otherwis
   if (text.empty()) return otherwise;
   int64_t value = 0;
   const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
+  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && at == end && value >= 1 && value <= most) return value;
   return invalid(fmt::format("{}: expected a number from 1 to {}, found '{}'", name, most, text));
 }

@@ -408,7 +408,7 @@ SharedLimits::Answer SharedLimits::reserve_now(Payer payer, const Amount& most) 
   return future.get();
 }
 
-void SharedLimits::charge(Payer payer, const Amount& used) {
+void SharedLimits::charge(const Payer& payer, const Amount& used) {
   Impl::Settlement what{.tenant = payer.tenant, .id = new_id("c-"), .used = used};
   for (const Subject& subject : subjects_of(payer)) what.charged.push_back(subject.name);
   impl_->loop->post([impl = impl_, what = std::move(what)]() mutable {

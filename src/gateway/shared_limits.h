@@ -78,7 +78,7 @@ class SharedLimits {
   Answer reserve_now(Payer payer, const Amount& most);
 
   // What was used while Redis could not be asked: charged when it can be again.
-  void charge(Payer payer, const Amount& used);
+  void charge(const Payer& payer, const Amount& used);
 
   bool up() const;
 

@@ -72,6 +72,7 @@ TEST(SharedLimitsTest, TwoGatewaysNeverPassABudgetTogether) {
   const plan::Limits limits{.tokens_per_day = kTokens};
   std::atomic<int64_t> used{0};
   std::vector<std::thread> clients;
+  clients.reserve(16);
   for (int i = 0; i < 16; ++i) {
     clients.emplace_back([&, i] {
       Rng rng(static_cast<uint64_t>(i) + 1);

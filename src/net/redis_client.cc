@@ -151,7 +151,7 @@ void RedisClient::greet() {
       up_since_ = EventLoop::now();
       ping_at_ = up_since_ + kPing;
       for (Queued& each : std::exchange(queued_, {})) {
-        send(std::move(each.bytes), std::move(each.done));
+        send(each.bytes, std::move(each.done));
       }
       on_state_({});
     });
@@ -170,7 +170,7 @@ void RedisClient::greet() {
   flush();
 }
 
-void RedisClient::send(std::string bytes, Done done) {
+void RedisClient::send(const std::string& bytes, Done done) {
   out_ += bytes;
   waiting_.push_back({std::move(done), EventLoop::now() + options_.timeout});
   set_timer();
@@ -283,7 +283,7 @@ void RedisClient::close() {
   for (Waiting& each : std::exchange(waiting_, {})) each.done(std::unexpected(why));
 }
 
-void RedisClient::lose(Status why) {
+void RedisClient::lose(const Status& why) {
   if (state_ == State::kStopped || state_ == State::kPausing) return;
   const TimePoint now = EventLoop::now();
   const bool at_once = up() && now - up_since_ >= kSteady;

@@ -95,14 +95,14 @@ class RedisClient final : public EventLoop::Watcher,
   void on_connected();
   void secure();
   void greet();
-  void send(std::string bytes, Done done);
+  void send(const std::string& bytes, Done done);
   void flush();
   void receive();
   void answered(RedisReply reply);
   void set_interest(uint32_t events);
   void on_timer();
   void set_timer();
-  void lose(Status why);
+  void lose(const Status& why);
   void close();
   std::string where() const;
 

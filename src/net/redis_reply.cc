@@ -14,7 +14,7 @@ namespace {
 std::optional<int64_t> read_integer(std::string_view text) {
   int64_t value = 0;
   const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
+  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || at != end) return std::nullopt;
   return value;
 }

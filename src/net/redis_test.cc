@@ -147,6 +147,7 @@ TEST(RedisClientTest, AnswersComeInTheirOrder) {
   EXPECT_EQ(client.ask({"GET", "a"}), "'" + std::string("x\r\n\0y", 5) + "'");
   EXPECT_EQ(client.ask({"NONSENSE"}), "ERR");
   std::vector<std::future<Result<RedisReply>>> answers;
+  answers.reserve(2000);
   for (int i = 0; i < 2000; ++i) answers.push_back(client.begin({"INCR", "n"}));
   for (int i = 0; i < 2000; ++i) {
     const auto reply = Client::wait(std::move(answers[static_cast<size_t>(i)]));

@@ -50,6 +50,7 @@ class RedisServer {
         folder_,        "--logfile", ""};
     words.insert(words.end(), more_.begin(), more_.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     posix_spawn_file_actions_t actions;

@@ -25,7 +25,8 @@ bool read_redis_url(std::string_view url, RedisPlan& out) {
     const std::string_view digits = rest.substr(slash + 1);
     rest = rest.substr(0, slash);
     const char* end = digits.data() + digits.size();
-    const auto [at, error] = std::from_chars(digits.data(), end, out.database);
+    const auto [at, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), out.database);
     if (!digits.empty() && (error != std::errc() || at != end)) return false;
     if (out.database < 0 || out.database > 1023) return false;
   }

@@ -38,7 +38,8 @@ Result<Sampler> parse_sampler(std::string_view name, std::string_view argument) 
   sampler.rule = Sampler::Rule::kRatio;
   if (argument.empty()) return sampler;
   const char* end = argument.data() + argument.size();
-  const auto [at, error] = std::from_chars(argument.data(), end, sampler.ratio);
+  const auto [at, error] =
+      std::from_chars(argument.data(), argument.data() + argument.size(), sampler.ratio);
   if (error != std::errc() || at != end || !(sampler.ratio >= 0 && sampler.ratio <= 1)) {
     return invalid(
         fmt::format("OTEL_TRACES_SAMPLER_ARG: expected a share from 0 to 1, found '{}'", argument));
