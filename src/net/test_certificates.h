@@ -67,10 +67,9 @@ class Certificate {
 
   template <typename Write>
   static void write(const std::string& path, Write action) {
-    FILE* file = std::fopen(path.c_str(), "w");
+    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "w"), &std::fclose);
     ASSERT_NE(file, nullptr) << path;
-    EXPECT_EQ(action(file), 1);
-    std::fclose(file);
+    EXPECT_EQ(action(file.get()), 1);
   }
 
   std::unique_ptr<EVP_PKEY, FreeKey> key_;
