@@ -47,6 +47,7 @@ ApiOutcome report_unknown(const Draft& draft, FieldValidation validation,
                           std::vector<std::string>& warnings) {
   if (draft.report.unknown.empty() || validation == FieldValidation::kIgnore) return {};
   std::vector<std::string> texts;
+  texts.reserve(draft.report.unknown.size());
   for (const std::string& field : draft.report.unknown) {
     texts.push_back(fmt::format("unknown field \"{}\"", field));
   }
