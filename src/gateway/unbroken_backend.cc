@@ -96,8 +96,8 @@ Result<ModelCard> UnbrokenBackend::card_of(const std::string& name, const Replic
 // is none it waits, as a request does for a replica to begin on. Blocks.
 template <typename T>
 Result<T> UnbrokenBackend::of_a_replica(const Choose& choose,
-                                        FunctionRef<Result<T>(ReplicaLease&)> ask) const {
-  Duration patience = UnbrokenRules{}.choose_wait;
+                                        FunctionRef<Result<T>(ReplicaLease&)> ask,
+                                        Duration patience) const {
   std::vector<std::string> excluded;
   std::optional<Status> last;
   for (int asked = 0; asked < kAsked;) {
@@ -107,6 +107,7 @@ Result<T> UnbrokenBackend::of_a_replica(const Choose& choose,
         return std::unexpected(last.value_or(lease.error()));
       }
       excluded.clear();
+      // On a worker, which has nothing to be woken by: a replica comes back when a check passes.
       std::this_thread::sleep_for(kAskAgain);
       patience -= kAskAgain;
       continue;
@@ -120,14 +121,15 @@ Result<T> UnbrokenBackend::of_a_replica(const Choose& choose,
   return std::unexpected(*last);
 }
 
-Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name) const {
+Result<ModelCard> UnbrokenBackend::ask_for_card(const std::string& name, Duration patience) const {
   const Choose any = [&](const auto& excluded) { return choose(name, excluded); };
-  return of_a_replica<ModelCard>(any, [&](ReplicaLease& lease) -> Result<ModelCard> {
+  const auto question = [&](ReplicaLease& lease) -> Result<ModelCard> {
     const auto identity = fetch_identity(client_, lease.replica());
     if (identity) return card_of(name, lease.replica(), *identity);
     lease.report(use_result(identity.error()));
     return fail(Code::kUnavailable, std::string(identity.error().message()));
-  });
+  };
+  return of_a_replica<ModelCard>(any, question, patience);
 }
 
 // Its answer is told on the client's loop; the destructor waits for it.
@@ -156,19 +158,24 @@ void UnbrokenBackend::refresh(const std::string& name) const {
 }
 
 Result<ModelCard> UnbrokenBackend::find_model(const std::string& name) const {
+  return find_card(name, UnbrokenRules{}.choose_wait);
+}
+
+Result<ModelCard> UnbrokenBackend::find_card(const std::string& name, Duration patience) const {
   if (auto known = cards_.find(name)) {
     if (known->refresh) refresh(name);
     return std::move(known->card);
   }
-  auto card = ask_for_card(name);
+  auto card = ask_for_card(name, patience);
   if (card) cards_.tell(name, *card);
   return card;
 }
 
+// A list does not wait for those that are away: it leaves them out.
 std::vector<ModelCard> UnbrokenBackend::models() const {
   std::vector<ModelCard> cards;
   for (const std::string& name : routes_.models()) {
-    if (auto card = find_model(name)) cards.push_back(*std::move(card));
+    if (auto card = find_card(name, Duration::zero())) cards.push_back(*std::move(card));
   }
   return cards;
 }
@@ -184,7 +191,7 @@ bool UnbrokenBackend::ready() const {
 Result<UnbrokenBackend::Answered> UnbrokenBackend::ask(
     const Choose& choose, const std::string& model, std::string_view path,
     const std::function<std::string(const std::string& model)>& body) const {
-  return of_a_replica<Answered>(choose, [&](ReplicaLease& lease) -> Result<Answered> {
+  const auto question = [&](ReplicaLease& lease) -> Result<Answered> {
     const ReplicaInfo& replica = lease.replica();
     std::string text = body(replica.model.empty() ? model : replica.model);
     const Duration patience =
@@ -209,7 +216,8 @@ Result<UnbrokenBackend::Answered> UnbrokenBackend::ask(
     lease.report(
         use_result(error_of_status(response->status, "").value_or(plan::ErrorClass::kServerError)));
     return fail(Code::kUnavailable, std::string(refusal.message()));
-  });
+  };
+  return of_a_replica<Answered>(choose, question, UnbrokenRules{}.choose_wait);
 }
 
 Result<completion::TokenizeResult> UnbrokenBackend::tokenize(

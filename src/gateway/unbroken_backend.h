@@ -64,12 +64,14 @@ class UnbrokenBackend final : public completion::Backend {
   // Who is asked, but for those who were already.
   using Choose = std::function<Result<ReplicaLease>(const std::vector<std::string>& excluded)>;
   template <typename T>
-  Result<T> of_a_replica(const Choose& choose, FunctionRef<Result<T>(ReplicaLease&)> ask) const;
+  Result<T> of_a_replica(const Choose& choose, FunctionRef<Result<T>(ReplicaLease&)> ask,
+                         Duration patience) const;
   Result<ReplicaLease> choose(const std::string& model,
                               const std::vector<std::string>& excluded) const;
   Result<completion::ModelCard> card_of(const std::string& name, const ReplicaInfo& replica,
                                         const ReplicaIdentity& identity) const;
-  Result<completion::ModelCard> ask_for_card(const std::string& name) const;
+  Result<completion::ModelCard> ask_for_card(const std::string& name, Duration patience) const;
+  Result<completion::ModelCard> find_card(const std::string& name, Duration patience) const;
   void refresh(const std::string& name) const;
 
   struct Answered {

@@ -182,6 +182,8 @@ TEST_F(UnbrokenBackendTest, QuestionsWaitForAReplicaAsRequestsDo) {
   ask.prompt = completion::TextPrompt{"x", true};
   away_ = 3;
   EXPECT_TRUE(backend_->tokenize(ask));
+  away_ = 1;
+  EXPECT_TRUE(backend_->models().empty()) << "a list does not wait";
   away_ = 3;
   EXPECT_TRUE(backend_->find_model("m"));
 }
