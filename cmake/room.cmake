@@ -4,7 +4,8 @@
 
 set(SLUICE_ROOMS
     base telemetry net tensor kernels formats text model engine
-    completion serving api rpc endpoint registry plan store gateway control cli)
+    completion serving api rpc endpoint registry plan store gateway control
+    process platform cli)
 
 function(room name)
   cmake_parse_arguments(ROOM "" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
