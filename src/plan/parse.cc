@@ -1,6 +1,7 @@
 #include "plan/parse.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -77,6 +78,16 @@ void read_server(Fields& f, ServerPlan& out) {
   }
 }
 
+void read_control(Fields& f, const SecretSource& secrets, ControlPlan& out) {
+  f.require("url");
+  f.text("url", out.url, 512);
+  if (const Outcome good = check_base_url(out.url); f.has("url") && !good) {
+    f.problem("url", good.error().message());
+  }
+  f.require("token");
+  read_secret(f, "token", secrets, out.token);
+}
+
 // A field of a route that its upstreams' kind has no use for. `field` empty: all of `map`.
 struct WithoutEffect {
   std::string_view map;
@@ -101,13 +112,19 @@ constexpr WithoutEffect kNotOverForeign[] = {
 // Names must be unique, and those that are referred to must exist.
 class References {
  public:
-  References(const Plan& plan, Fields& root) : plan_(plan), root_(root) {}
+  References(const Plan& plan, Fields& root) : plan_(plan), root_(root) {
+    for (const Upstream& each : plan.upstreams) upstreams_.emplace(each.name, &each);
+    for (const Route& each : plan.routes) routes_.insert(each.name);
+    for (const Graph& each : plan.graphs) graphs_.insert(each.name);
+  }
 
   void check() {
     unique("upstreams", plan_.upstreams);
     unique("routes", plan_.routes);
+    unique("graphs", plan_.graphs);
     unique("tenants", plan_.tenants);
     for (size_t i = 0; i < plan_.routes.size(); ++i) route(plan_.routes[i], item("routes", i));
+    for (size_t i = 0; i < plan_.graphs.size(); ++i) graph(plan_.graphs[i], item("graphs", i));
     for (size_t i = 0; i < plan_.tenants.size(); ++i) tenant(plan_.tenants[i], item("tenants", i));
   }
 
@@ -135,7 +152,7 @@ class References {
   }
 
   void upstream(const At& at, const std::string& name) {
-    if (name.empty() || plan_.find_upstream(name) != nullptr) return;
+    if (name.empty() || find_upstream(name) != nullptr) return;
     root_.problems().add(*at.node, at.path, fmt::format("there is no upstream '{}'", name));
   }
 
@@ -143,7 +160,7 @@ class References {
     std::set<UpstreamKind> kinds;
     for (const Target& target : route.targets) {
       upstream(at, target.upstream);
-      if (const Upstream* found = plan_.find_upstream(target.upstream)) kinds.insert(found->kind);
+      if (const Upstream* found = find_upstream(target.upstream)) kinds.insert(found->kind);
     }
     if (kinds.size() > 1) {
       root_.problems().add(*at.node, at.path + ".targets",
@@ -160,9 +177,23 @@ class References {
     if (kinds.contains(UpstreamKind::kSluice)) sluice_too(at, "mirror", route.mirror->upstream);
   }
 
+  void graph(const Graph& graph, const At& at) {
+    if (routes_.contains(graph.name)) {
+      root_.problems().add(*at.node, at.path + ".name",
+                           fmt::format("there is a route '{}' too", graph.name));
+    }
+    for (const GraphNode& node : graph.nodes) {
+      for (const GraphStep& step : node.steps) {
+        if (step.route.empty() || routes_.contains(step.route)) continue;
+        root_.problems().add(*at.node, fmt::format("{}.nodes", at.path),
+                             fmt::format("there is no route '{}'", step.route));
+      }
+    }
+  }
+
   // Typed requests are understood by upstreams of their kind only.
   void sluice_too(const At& at, std::string_view field, const std::string& name) {
-    const Upstream* found = plan_.find_upstream(name);
+    const Upstream* found = find_upstream(name);
     if (found == nullptr || found->kind == UpstreamKind::kSluice) return;
     root_.problems().add(
         *at.node, fmt::format("{}.{}", at.path, field),
@@ -184,9 +215,7 @@ class References {
   void tenant(const Tenant& tenant, const At& at) {
     const auto known = [&](const std::vector<std::string>& names) {
       for (const std::string& name : names) {
-        const bool found = std::ranges::any_of(
-            plan_.routes, [&](const Route& route) { return route.name == name; });
-        if (!found) {
+        if (!routes_.contains(name) && !graphs_.contains(name)) {
           root_.problems().add(*at.node, at.path, fmt::format("there is no route '{}'", name));
         }
       }
@@ -200,8 +229,16 @@ class References {
     }
   }
 
+  const Upstream* find_upstream(std::string_view name) const {
+    const auto found = upstreams_.find(name);
+    return found == upstreams_.end() ? nullptr : found->second;
+  }
+
   const Plan& plan_;
   Fields& root_;
+  std::map<std::string_view, const Upstream*> upstreams_;
+  std::set<std::string_view> routes_;
+  std::set<std::string_view> graphs_;
   std::set<std::string> keys_;
 };
 
@@ -306,12 +343,17 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   });
   fields.map("usage", [&](Fields& usage) { usage.text("path", plan.usage.path, 4096); });
   fields.map("limits", [&](Fields& f) { read_shared_limits(f, secrets, plan.limits); });
+  fields.map("control", [&](Fields& f) { read_control(f, secrets, plan.control.emplace()); });
   fields.list("upstreams", kMaxUpstreams,
               [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
   fields.list("routes", kMaxRoutes, [&](Fields& f) { plan.routes.push_back(read_route(f)); });
+  fields.list("graphs", kMaxGraphs, [&](Fields& f) { plan.graphs.push_back(read_graph(f)); });
   fields.list("tenants", kMaxTenants,
               [&](Fields& f) { plan.tenants.push_back(read_tenant(f, secrets)); });
-  if (plan.routes.empty()) fields.problem("", "expected one route at least");
+  // A control plane may have nothing to serve yet.
+  if (plan.routes.empty() && plan.graphs.empty() && !plan.control) {
+    fields.problem("", "expected one route at least");
+  }
   fields.finish();
   if (problems.empty()) References(plan, fields).check();
   SLUICE_RETURN_IF_ERROR(problems.outcome());
@@ -354,7 +396,10 @@ std::string plan_stamp(const std::filesystem::path& path) {
     std::error_code error;
     const auto size = std::filesystem::file_size(file, error);
     const auto time = std::filesystem::last_write_time(file, error);
-    stamp += fmt::format("{}:{}:{};", file.string(), size, time.time_since_epoch().count());
+    struct stat found{};  // a file that is renamed over it may have its size and time
+    stat(file.c_str(), &found);
+    stamp += fmt::format("{}:{}:{}:{};", file.string(), size, time.time_since_epoch().count(),
+                         found.st_ino);
   }
   return stamp;
 }

@@ -7,15 +7,17 @@
 
 namespace sluice::plan {
 
-inline constexpr size_t kMaxUpstreams = 1024;
+inline constexpr size_t kMaxUpstreams = 4096;
 inline constexpr size_t kMaxEndpoints = 1024;
-inline constexpr size_t kMaxRoutes = 1024;
+inline constexpr size_t kMaxRoutes = 4096;
 inline constexpr size_t kMaxTargets = 64;
+inline constexpr size_t kMaxGraphs = 1024;
 inline constexpr size_t kMaxTenants = 10'000;
 inline constexpr size_t kMaxKeys = 1024;
 
 Upstream read_upstream(Fields& fields, const SecretSource& secrets);
 Route read_route(Fields& fields);
+Graph read_graph(Fields& fields);
 Tenant read_tenant(Fields& fields, const SecretSource& secrets);
 
 void read_shared_limits(Fields& fields, const SecretSource& secrets, LimitsPlan& out);
@@ -26,6 +28,9 @@ void read_price(Fields& fields, Price& out);
 // A secret: {env: NAME} or {file: PATH}; never in plain.
 void read_secret(Fields& fields, std::string_view name, const SecretSource& secrets,
                  std::string& out);
+
+// A text that may have line breaks.
+void read_template(Fields& f, std::string_view name, std::string& out, size_t max_bytes);
 
 // "http://host:port", nothing behind it.
 Outcome check_base_url(std::string_view url);

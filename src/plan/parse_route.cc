@@ -144,6 +144,51 @@ void read_queue(Fields& f, Queue& out) {
   f.duration("max_wait", out.max_wait, Duration::zero(), hours(1));
 }
 
+void read_service_url(Fields& f, std::string_view field, std::string& out) {
+  f.text(field, out, 2048);
+  if (f.has(field) && !out.starts_with("http://") && !out.starts_with("https://")) {
+    f.problem(field, "expected a URL such as http://host:8080/path");
+  }
+}
+
+void read_transform(Fields& f, TransformPlan& out) {
+  constexpr size_t kMaxTemplateBytes = 64u << 10;
+  read_template(f, "request_template", out.request_template, kMaxTemplateBytes);
+  read_template(f, "response_template", out.response_template, kMaxTemplateBytes);
+  read_service_url(f, "request_url", out.request_url);
+  read_service_url(f, "response_url", out.response_url);
+  std::string both;
+  read_service_url(f, "url", both);
+  if (!both.empty()) {
+    if (f.has("request_url") || f.has("response_url")) {
+      f.problem("url", "stands for request_url and response_url: leave them out");
+    }
+    out.request_url = both + ":preprocess";
+    out.response_url = both + ":postprocess";
+  }
+  f.duration("timeout", out.timeout, milliseconds(1), hours(1));
+  if (!out.request_template.empty() && !out.request_url.empty()) {
+    f.problem("", "expected one of a template and a URL for requests");
+  }
+  if (!out.response_template.empty() && !out.response_url.empty()) {
+    f.problem("", "expected one of a template and a URL for answers");
+  }
+  if (out.request_template.empty() && out.request_url.empty() && !out.changes_answers()) {
+    f.problem("", "expected a template or a URL");
+  }
+}
+
+void read_explain(Fields& f, ExplainPlan& out) {
+  f.choice<ExplainPlan::Segments>("segments", out.segments,
+                                  {{"word", ExplainPlan::Segments::kWord},
+                                   {"sentence", ExplainPlan::Segments::kSentence},
+                                   {"line", ExplainPlan::Segments::kLine}});
+  f.integer("max_segments", out.max_segments, 1, 200);
+  f.integer("max_tokens", out.max_tokens, 1, 1024);
+  read_service_url(f, "url", out.url);
+  f.duration("timeout", out.timeout, milliseconds(1), hours(1));
+}
+
 void check_weights(Fields& f, const Route& route) {
   double sum = 0;
   bool any_when = false;
@@ -194,6 +239,8 @@ Route read_route(Fields& f) {
   f.map("timeouts", [&](Fields& timeouts) { read_timeouts(timeouts, out.timeouts); });
   f.map("unbroken", [&](Fields& unbroken) { read_unbroken(unbroken, out.unbroken); });
   f.map("queue", [&](Fields& queue) { read_queue(queue, out.queue); });
+  f.map("transform", [&](Fields& t) { read_transform(t, out.transform.emplace()); });
+  f.map("explain", [&](Fields& e) { read_explain(e, out.explain.emplace()); });
   f.boolean("public", out.is_public);
   f.boolean("listed", out.listed);
   f.map("cache", [&](Fields& cache) {

@@ -43,6 +43,15 @@ void read_outlier(Fields& f, OutlierPlan& out) {
   f.integer("max_ejected_percent", out.max_ejected_percent, 0, 100);
 }
 
+void read_hold(Fields& f, HoldPlan& out) {
+  f.duration("max_wait", out.max_wait, milliseconds(1), hours(1));
+  f.integer("max_held", out.max_held, 1, 100'000);
+  f.duration("comment_every", out.comment_every, Duration::zero(), hours(1));
+  if (out.comment_every > Duration::zero() && out.comment_every < milliseconds(100)) {
+    f.problem("comment_every", "expected 0s or a duration of at least 100ms");
+  }
+}
+
 void read_sources(Fields& f, Upstream& out) {
   f.map("dns", [&](Fields& dns) {
     DnsSource source;
@@ -181,6 +190,7 @@ Upstream read_upstream(Fields& f, const SecretSource& secrets) {
   if (!good_prefix) f.problem("path_prefix", "expected a path such as /openai");
   f.map("tls", [&](Fields& tls) { read_upstream_tls(tls, out); });
   f.integer("max_outstanding", out.max_outstanding, 0, 1'000'000);
+  f.map("hold", [&](Fields& hold) { read_hold(hold, out.hold.emplace()); });
   f.map("health", [&](Fields& health) { read_health(health, out.health); });
   f.map("breaker", [&](Fields& breaker) { read_breaker(breaker, out.breaker); });
   f.map("outlier", [&](Fields& outlier) { read_outlier(outlier, out.outlier); });

@@ -18,6 +18,7 @@
 #include "base/ip_network.h"
 #include "base/limits.h"
 #include "base/secret.h"
+#include "plan/graph_plan.h"
 #include "plan/limits.h"
 
 namespace sluice::plan {
@@ -126,6 +127,20 @@ struct LimitsPlan {
   std::optional<RedisPlan> redis;  // none: each gateway counts for itself
 };
 
+// Where load reports go (plan/load_report.h).
+struct ControlPlan {
+  std::string url;    // http[s]://host:port
+  std::string token;  // sent as a bearer; never logged
+};
+
+// What becomes of requests while an upstream has nobody to answer them.
+struct HoldPlan {
+  Duration max_wait = std::chrono::seconds(30);
+  int max_held = 100;
+  // Clients that wait for an event stream get a comment that often; 0: none.
+  Duration comment_every = std::chrono::seconds(2);
+};
+
 struct HealthPlan {
   bool active = true;
   std::string path = "/ready";
@@ -185,7 +200,8 @@ struct Upstream {
   std::string host;            // Host field; empty: the endpoint's own
   std::string path_prefix;     // put before every path
   std::optional<UpstreamTlsPlan> tls;
-  int max_outstanding = 0;  // of one replica; 0: unlimited
+  int max_outstanding = 0;       // of one replica; 0: unlimited
+  std::optional<HoldPlan> hold;  // none: nobody to answer is an error at once
   HealthPlan health;
   BreakerPlan breaker;
   OutlierPlan outlier;
@@ -291,6 +307,28 @@ struct Queue {
   Duration max_wait = std::chrono::seconds(10);
 };
 
+// What is made of a route's requests before they go to its targets, and of its answers. Each by a
+// template, or by a service; a body that is made is JSON.
+struct TransformPlan {
+  std::string request_template;
+  std::string response_template;
+  std::string request_url;
+  std::string response_url;
+  Duration timeout = std::chrono::seconds(30);  // of one call to a service
+
+  bool changes_answers() const { return !response_template.empty() || !response_url.empty(); }
+};
+
+// POST /v1/models/NAME:explain: how much each part of the prompt has to do with the answer.
+struct ExplainPlan {
+  enum class Segments { kWord, kSentence, kLine };
+  Segments segments = Segments::kSentence;
+  int max_segments = 64;
+  int max_tokens = 64;  // of the answer that is explained, unless the request says
+  std::string url;      // a service explains; empty: this gateway does
+  Duration timeout = std::chrono::seconds(120);
+};
+
 struct Route {
   std::string name;
   RouteMatch match;
@@ -305,9 +343,11 @@ struct Route {
   Timeouts timeouts;
   Unbroken unbroken;
   Queue queue;
-  Duration cache_for{};    // an answer is given again for so long; 0: never
-  bool is_public = false;  // served without a key
-  bool listed = true;      // its models stand in /v1/models
+  std::optional<TransformPlan> transform;
+  std::optional<ExplainPlan> explain;  // none: nothing is explained
+  Duration cache_for{};                // an answer is given again for so long; 0: never
+  bool is_public = false;              // served without a key
+  bool listed = true;                  // its models stand in /v1/models
   Price price;
   // What a request of a tenant with limits that names no max_tokens gets.
   int default_max_tokens = 1024;
@@ -340,8 +380,10 @@ struct Plan {
   UsagePlan usage;
   CachePlan cache;
   LimitsPlan limits;
+  std::optional<ControlPlan> control;  // none: nobody is told of the load
   std::vector<Upstream> upstreams;
   std::vector<Route> routes;
+  std::vector<Graph> graphs;
   std::vector<Tenant> tenants;
 
   const Upstream* find_upstream(std::string_view name) const;
