@@ -15,10 +15,15 @@ constexpr int kMostShift = 16;
 constexpr uint32_t kInside = (uint32_t{1} << kMostShift) - 1;
 constexpr int kMostThreads = 1 << 15;
 
-// A wait of this length, and as long as the caller's own share of the loop took, is no chunk's.
+// A wait of this length, and as long as the caller's own share of the loop took, is no chunk's: a
+// stall.
 constexpr Duration kStall = std::chrono::microseconds(250);
-// How long a place stays empty after a stall: doubled while it stalls again as soon as it is
-// filled.
+// Stalls that take more of the time than this over the team's size cost more than a thread brings:
+// without it the others would have lost one part in that size. What they take beyond it adds up.
+constexpr double kBearableStalls = 0.8;
+// So much of it empties a place. One turn that another takes is less, some in a row are more.
+constexpr Duration kMostStalled = std::chrono::milliseconds(10);
+// How long a place stays empty: doubled while it stalls again as soon as it is filled.
 constexpr Duration kLeastEmpty = std::chrono::milliseconds(8);
 constexpr Duration kMostEmpty = std::chrono::milliseconds(500);
 constexpr Duration kSoon = std::chrono::milliseconds(50);
@@ -114,6 +119,15 @@ void ThreadTeam::close() {
   }
 }
 
+void ThreadTeam::on_stall(TimePoint began, TimePoint ended) {
+  const double bearable = kBearableStalls / size();
+  const auto passed = std::chrono::duration<double, Duration::period>(ended - stalls_counted_at_);
+  const auto paid = Duration(static_cast<Duration::rep>(passed.count() * bearable));
+  stalled_ = std::max(stalled_ - paid, Duration::zero()) + (ended - began);
+  stalls_counted_at_ = ended;
+  if (stalled_ > kMostStalled) empty_a_place(ended);
+}
+
 void ThreadTeam::empty_a_place(TimePoint now) {
   const bool was_just_filled = penalty_ > Duration::zero() && now - filled_at_ < kSoon;
   if (was_just_filled) {
@@ -123,12 +137,15 @@ void ThreadTeam::empty_a_place(TimePoint now) {
   }
   empty_places_ = std::min(empty_places_ + 1, size() - 1);
   empty_until_ = now + penalty_;
+  // Whoever stalls again when the place is filled, or beside the empty one, is found out sooner.
+  stalled_ = kMostStalled / 2;
 }
 
 // How many workers a loop that starts now may have.
 int ThreadTeam::places(TimePoint now) {
   if (empty_places_ > 0 && now >= empty_until_) {
     filled_at_ = empty_until_;
+    stalls_counted_at_ = now;
     // One by one, the next sooner: if this one does not stall, what took the cores may have gone.
     if (--empty_places_ > 0) {
       penalty_ = std::max(penalty_ / 2, kLeastEmpty);
@@ -152,7 +169,7 @@ void ThreadTeam::share(Loop& loop) {
   const TimePoint done = clock_.now();
   close();
   const TimePoint end = clock_.now();
-  if (end - done > std::max(kStall, done - start)) empty_a_place(end);
+  if (end - done > std::max(kStall, done - start)) on_stall(done, end);
 }
 
 void ThreadTeam::run(FunctionRef<void(int)> fn) {

@@ -2,10 +2,10 @@
 //
 // Made for cores that others use too. Workers spin briefly between loops and then park. Nobody
 // waits for a worker that did not come: the caller works through the chunks itself, and waits only
-// for chunks that a worker has begun. Where that wait shows that a worker was taken off its core in
-// the middle of a chunk, one place of the team stays empty for a while, the longer the more often
-// it happens: threads that lose their turns at different times are slower than one thread less. Of
-// several that lose their turns each empties a place; a team of 2 is then its caller alone.
+// for chunks that a worker has begun. Where such waits show that workers are taken off their cores
+// in the middle of chunks for so much of the time that one thread less would be faster, a place of
+// the team stays empty for a while, the longer the more often it happens: threads that lose their
+// turns at different times hold up each other. A team of 2 is then its caller alone.
 //
 // Several callers may share a team. One that finds it in use works alone, so that it never waits
 // and nobody starves; for each loop it is the first to come that has the team. What a loop computes
@@ -49,6 +49,7 @@ class ThreadTeam {
   void leave();
   void share(Loop& loop);
   void close();
+  void on_stall(TimePoint began, TimePoint ended);
   void empty_a_place(TimePoint now);
   int places(TimePoint now);
 
@@ -59,7 +60,9 @@ class ThreadTeam {
   TimePoint filled_at_{};    // the last of them that came back
   TimePoint empty_until_{};  // then it is one less
   Duration penalty_{};       // of the last stall: how long a place stayed empty
-  Loop* loop_ = nullptr;     // of the present caller; workers read it between enter() and leave()
+  Duration stalled_{};       // what stalls took beyond what is bearable
+  TimePoint stalls_counted_at_{};
+  Loop* loop_ = nullptr;  // of the present caller; workers read it between enter() and leave()
   // Whether loop_ may be entered, by how many workers, and how many are inside.
   alignas(64) std::atomic<uint32_t> gate_{0};
   // Counts loops: what idle workers watch.

@@ -117,29 +117,54 @@ bool shares_work(ThreadTeam& team, int loops) {
 bool asks_workers(ThreadTeam& team) { return shares_work(team, 10'000'000); }
 bool works_alone(ThreadTeam& team) { return !shares_work(team, 1000); }
 
-TEST(ThreadTeamStress, CallersWorkAloneForAWhileAfterAStall) {
+void stall_for(ThreadTeam& team, CountingClock& clock, Duration time) {
+  while (!run_with_delay(team, clock, time)) {
+  }
+}
+
+TEST(ThreadTeamStress, CallersWorkAloneForAWhileAfterManyStalls) {
   using std::chrono::milliseconds;
   CountingClock clock;
   clock.advance(milliseconds(1000));
   ThreadTeam team(2, clock);
-  while (!run_with_delay(team, clock, std::chrono::microseconds(10))) {
-  }
-  EXPECT_TRUE(asks_workers(team)) << "a short wait is no stall";
-  // Each stall that soon follows the last one doubles the time.
+  stall_for(team, clock, milliseconds(9));
+  EXPECT_TRUE(asks_workers(team)) << "one is bearable";
+  stall_for(team, clock, milliseconds(9));
+  // Soon after the last ones fewer are enough, and each time doubles how long a place stays empty.
   for (const int alone : {8, 16, 32}) {
-    while (!run_with_delay(team, clock, milliseconds(3))) {
-    }
     EXPECT_TRUE(works_alone(team));
     clock.advance(milliseconds(alone - 1));
     EXPECT_TRUE(works_alone(team));
     clock.advance(milliseconds(1));
     EXPECT_TRUE(asks_workers(team));
+    stall_for(team, clock, milliseconds(9));
   }
   clock.advance(milliseconds(1000));
-  while (!run_with_delay(team, clock, milliseconds(3))) {
-  }
+  stall_for(team, clock, milliseconds(11));
+  EXPECT_TRUE(works_alone(team));
   clock.advance(milliseconds(8));
   EXPECT_TRUE(asks_workers(team)) << "a stall after a long time counts as the first";
+}
+
+// A thread that loses a tenth of the time brings more than it costs.
+TEST(ThreadTeamStress, RareStallsAreBorne) {
+  using std::chrono::milliseconds;
+  CountingClock clock;
+  ThreadTeam team(2, clock);
+  for (int i = 0; i < 100; ++i) {
+    clock.advance(milliseconds(45));
+    stall_for(team, clock, milliseconds(5));
+    ASSERT_TRUE(asks_workers(team));
+  }
+}
+
+TEST(ThreadTeamStress, AShortWaitIsNoStall) {
+  CountingClock clock;
+  ThreadTeam team(2, clock);
+  for (int i = 0; i < 1000; ++i) {
+    stall_for(team, clock, std::chrono::microseconds(200));
+    ASSERT_TRUE(asks_workers(team));
+  }
 }
 
 // The most threads that were in one of some loops at a time. Chunks wait a little for each other.
@@ -168,8 +193,7 @@ TEST(ThreadTeamStress, EachStallEmptiesAPlaceOfALargerTeam) {
   while (most_at_once(team, 100) < 4) {
   }
   for (const int left : {3, 2, 1}) {
-    while (!run_with_delay(team, clock, milliseconds(3))) {
-    }
+    stall_for(team, clock, milliseconds(left == 3 ? 11 : 7));
     EXPECT_LE(most_at_once(team, 100), left);
     if (left > 1) EXPECT_TRUE(asks_workers(team));
     if (left == 1) EXPECT_TRUE(works_alone(team));
