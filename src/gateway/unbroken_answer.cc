@@ -242,18 +242,23 @@ void UnbrokenAnswer::lose(int number, Loss loss, const Status& status, TimePoint
   if (!attempts_.empty()) return;  // the other one goes on
   hedge_at_.reset();
   if (log_.begun() && log_.complete()) return finish(log_.usage());
-  if (!log_.begun()) return schedule_retry(status, now);
+  if (!log_.begun()) return schedule_retry(loss, status, now);
   // A replica that refuses, or has said that it leaves, did not fall over the request.
   const bool blameless =
       leaving || loss == Loss::kRefused || loss == Loss::kNotReached || loss == Loss::kNotSent;
   schedule_resume(blameless, status, now);
 }
 
-void UnbrokenAnswer::schedule_retry(const Status& status, TimePoint now) {
-  if (retries_ >= rules_.retries) return give_up(status);
-  ++retries_;
+void UnbrokenAnswer::schedule_retry(Loss loss, const Status& status, TimePoint now) {
+  const bool hung = loss == Loss::kHung;
+  int& spent = hung ? hangs_ : retries_;
+  if (spent >= (hung ? rules_.futile_resumes : rules_.retries)) return give_up(status);
+  // Another replica's silence took the time in which one could have been waited for.
+  if (hung) patience_ends_.reset();
+  ++spent;
   wait_for(rules_.choose_wait, now);
-  due_ = Due{now + (retries_ == 1 ? Duration::zero() : backoff()), AttemptReason::kRetry};
+  const bool at_once = hung || retries_ == 1;
+  due_ = Due{now + (at_once ? Duration::zero() : backoff()), AttemptReason::kRetry};
 }
 
 void UnbrokenAnswer::schedule_resume(bool blameless, const Status& status, TimePoint now) {

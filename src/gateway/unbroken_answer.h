@@ -26,7 +26,9 @@
 namespace sluice::gateway {
 
 struct UnbrokenRules {
-  int retries = 2;  // behind the first attempt, before the client was told anything
+  // Behind the first attempt, before the client was told anything. Replicas that fell silent do not
+  // count: whoever stops says nothing of the request.
+  int retries = 2;
   Duration backoff = std::chrono::milliseconds(25);  // doubled each time, with jitter
   Duration max_backoff = std::chrono::seconds(1);
   Duration choose_wait = std::chrono::seconds(2);   // for a replica to begin on
@@ -34,7 +36,7 @@ struct UnbrokenRules {
   Duration hang_after = std::chrono::seconds(2);    // of silence: replicas beat ten times a second
   Duration hedge_after{};                           // without a token: a second attempt; 0: none
   int resumes = 16;             // of one answer; moves away from a replica that drains do not count
-  int futile_resumes = 4;       // in a row, without one more token
+  int futile_resumes = 4;       // in a row, without one more token; also hangs before the first
   bool other_revision = false;  // when no equal replica lives: go on with different numbers
 };
 
@@ -126,7 +128,7 @@ class UnbrokenAnswer {
   bool win(Attempt& attempt, TimePoint now);
   void progressed(Attempt& attempt, TimePoint now);
   void lose(int number, Loss loss, const Status& status, TimePoint now);
-  void schedule_retry(const Status& status, TimePoint now);
+  void schedule_retry(Loss loss, const Status& status, TimePoint now);
   void schedule_resume(bool blameless, const Status& status, TimePoint now);
   void close(int number, UseResult result);
   void close_all(UseResult result);
@@ -157,6 +159,7 @@ class UnbrokenAnswer {
   std::optional<TimePoint> interrupted_;  // since when the client sees nothing
   TimePoint last_told_;
   int retries_ = 0;
+  int hangs_ = 0;  // before the first token
   int resumes_ = 0;
   int futile_ = 0;
   int backoffs_ = 0;

@@ -114,6 +114,30 @@ TEST(UnbrokenAnswer, BeforeTheFirstTokenRetriesAreBounded) {
   EXPECT_EQ(world.observer.refused, 1);
 }
 
+TEST(UnbrokenAnswer, SilentReplicasCostNoRetries) {
+  World world(generation_of());
+  world.replicas = {{"a", "fp"}, {"b", "fp"}, {"c", "fp"}, {"d", "fp"}, {"e", "fp"}};
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_NE(world.open(), 0);
+    world.pass(2s);
+  }
+  EXPECT_FALSE(world.answer.over());
+  world.run_to_end();
+  world.sink.expect_whole(world.asked);
+  EXPECT_EQ(world.attempts, 5);
+}
+
+TEST(UnbrokenAnswer, ARequestBeforeWhichAllFallSilentIsGivenUp) {
+  World world(generation_of());
+  world.replicas = {{"a", "fp"}, {"b", "fp"}};
+  for (int i = 0; i < 100 && !world.answer.over(); ++i) {
+    world.open();
+    world.pass(2s);
+  }
+  EXPECT_EQ(world.attempts, 5);
+  EXPECT_EQ(world.observer.refused, 1);
+}
+
 TEST(UnbrokenAnswer, AnswersThatAnyReplicaWouldGiveAreNotRetried) {
   World world(generation_of());
   world.open();
