@@ -106,6 +106,15 @@ ApiOutcome Access::check_source(std::string_view host, std::string_view origin) 
 
 ApiOutcome Access::authorize(const Identity& who, Verb verb, const ResourceType& type,
                              std::string_view ns, std::string_view name) {
+  const bool deletes = verb == Verb::kDelete || verb == Verb::kDeleteCollection;
+  if (type.own_writes && is_write(verb) && !(deletes && type.users_delete)) {
+    return forbidden(
+        {std::string(type.group), std::string(type.plural), std::string(type.kind),
+         std::string(name)},
+        fmt::format("a {} is made and changed by the control plane only: change the "
+                    "InferenceService that it belongs to{}",
+                    type.kind, type.users_delete ? ", or delete it to have it replaced" : ""));
+  }
   if (who.role == Role::kAdmin) return {};
   const bool hidden = who.role == Role::kView && (is_write(verb) || type.secret);
   const bool above = who.role == Role::kEdit && is_write(verb) && type.admin_writes;

@@ -196,6 +196,18 @@ TEST(Access, RolesAndSources) {
   EXPECT_TRUE(may(Role::kEdit, Verb::kCreate, secrets));
   EXPECT_FALSE(may(Role::kEdit, Verb::kDelete, namespaces()));
   EXPECT_TRUE(may(Role::kAdmin, Verb::kDelete, namespaces()));
+
+  // What the control plane makes by itself.
+  const ResourceType& revisions = *find_kind("sluice.dev/v1alpha1", "Revision");
+  const ResourceType& replicas = *find_kind("sluice.dev/v1alpha1", "Replica");
+  for (const Verb verb : {Verb::kCreate, Verb::kUpdate, Verb::kPatch}) {
+    EXPECT_FALSE(may(Role::kAdmin, verb, revisions));
+    EXPECT_FALSE(may(Role::kAdmin, verb, replicas));
+  }
+  EXPECT_FALSE(may(Role::kAdmin, Verb::kDelete, revisions));
+  EXPECT_TRUE(may(Role::kEdit, Verb::kDelete, replicas));
+  EXPECT_FALSE(may(Role::kView, Verb::kDelete, replicas));
+  EXPECT_TRUE(may(Role::kView, Verb::kList, revisions));
 }
 
 TEST(Selector, LabelsAndFields) {

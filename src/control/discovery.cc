@@ -24,6 +24,8 @@ json::array texts(const std::vector<std::string_view>& words) {
 
 json::array verbs_of(const ResourceType& type) {
   if (type.refused) return {"create", "get", "list", "patch"};
+  if (type.own_writes && !type.users_delete) return {"get", "list", "watch"};
+  if (type.own_writes) return {"delete", "deletecollection", "get", "list", "watch"};
   return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
 }
 

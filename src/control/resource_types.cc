@@ -207,10 +207,56 @@ std::vector<ResourceType> sluice_types() {
   };
 }
 
+std::vector<ResourceType> platform_types() {
+  return {
+      {.group = kSluiceGroup,
+       .version = "v1alpha1",
+       .kind = "Revision",
+       .plural = "revisions",
+       .singular = "revision",
+       .short_names = {"rev"},
+       .categories = {"all", "sluice"},
+       .has_status = true,
+       .own_writes = true,
+       .columns = {kName,
+                   {"Service", "string", "spec.service"},
+                   {"Traffic", "integer", "status.traffic"},
+                   {"Desired", "integer", "status.desired"},
+                   {"Replicas", "integer", "status.replicas"},
+                   {"Available", "integer", "status.readyReplicas"},
+                   kReady,
+                   kReason,
+                   {"Runtime", "string", "spec.runtime.name", true},
+                   {"Storage", "string", "spec.storageUri", true},
+                   kAge}},
+      {.group = kSluiceGroup,
+       .version = "v1alpha1",
+       .kind = "Replica",
+       .plural = "replicas",
+       .singular = "replica",
+       .short_names = {"rep"},
+       .categories = {"all", "sluice"},
+       .has_status = true,
+       .own_writes = true,
+       .users_delete = true,
+       .columns = {kName,
+                   kReady,
+                   {"Status", "string", "status.phase"},
+                   {"Restarts", "integer", "status.restarts"},
+                   {"Revision", "string", "spec.revision", true},
+                   {"URL", "string", "status.url", true},
+                   {"PID", "integer", "status.pid", true},
+                   {"Last Exit", "string", "status.lastExit.reason", true},
+                   kReason,
+                   kAge}},
+  };
+}
+
 std::vector<ResourceType> make_types() {
   std::vector<ResourceType> types = core_types();
   for (ResourceType& type : serving_types()) types.push_back(std::move(type));
   for (ResourceType& type : sluice_types()) types.push_back(std::move(type));
+  for (ResourceType& type : platform_types()) types.push_back(std::move(type));
   types.push_back(llm_type("v1alpha1"));
   types.push_back(llm_type("v1alpha2"));
   for (ResourceType& type : types) {

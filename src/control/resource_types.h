@@ -47,6 +47,9 @@ struct ResourceType {
   bool ephemeral = false;  // events: the oldest goes when there are too many
   bool secret = false;     // not for the role view
   bool admin_writes = false;
+  // Written by this process only; others may read, and delete where users_delete says so.
+  bool own_writes = false;
+  bool users_delete = false;
   bool refused = false;  // known by name only: what to use instead is said at every write
   std::vector<PrinterColumn> columns;
   ScalePaths scale = {};
