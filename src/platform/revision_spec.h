@@ -12,7 +12,8 @@
 //                        replaced; $(VAR), /mnt/models and references to Secrets are not yet
 //   serviceAccountName, terminationGracePeriodSeconds, labels, annotations
 //   containerConcurrency, timeoutSeconds
-//   templateHash         16 hex digits of all else but labels and annotations
+//   templateHash         16 hex digits of all else but labels, annotations and branch: equal ones
+//                        need no new revision
 //
 // It holds no secret values: the Revision may be read by everybody. Pure functions; any thread.
 #pragma once
