@@ -35,10 +35,10 @@ enum class ModelPhase {
 
 struct ModelView {
   ModelPhase phase = ModelPhase::kPulling;
-  std::string path;    // of kReady: a GGUF file or a folder
-  uint64_t done = 0;   // bytes that are there
-  uint64_t total = 0;  // 0: not known yet
-  std::string error;
+  std::string path = {};  // of kReady: a GGUF file or a folder
+  uint64_t done = 0;      // bytes that are there
+  uint64_t total = 0;     // 0: not known yet
+  std::string error = {};
   bool final = false;    // trying again is of no use: the uri itself is wrong
   TimePoint retry_at{};  // of kFailed
   int attempts = 0;
@@ -46,8 +46,8 @@ struct ModelView {
 
 struct ModelStoreOptions {
   registry::ModelCache cache;
-  std::map<std::string, std::filesystem::path> volumes;  // pvc://NAME → folder
-  registry::HubOptions hub;
+  std::map<std::string, std::filesystem::path> volumes = {};  // pvc://NAME → folder
+  registry::HubOptions hub = {};
   registry::PlainHttp plain_http = registry::PlainHttp::kRefused;
   int pulls = 2;  // at a time
   Duration first_pause = std::chrono::seconds(5);
@@ -55,7 +55,7 @@ struct ModelStoreOptions {
   // Of one pull, in place of registry::pull(): for tests.
   std::function<Result<registry::PullResult>(const std::string& uri,
                                              const registry::PullOptions& options)>
-      pull;
+      pull = {};
 };
 
 class ModelStore {
