@@ -7,10 +7,11 @@
 // Pure: time, readiness and figures are given; equal input gives equal decisions. step() may be
 // called at any time and as often as one likes. What always holds of a decision:
 //   - the weights sum to 100 where any revision exists;
-//   - no traffic for a revision that is not ready, unless none is (then requests wait for the
-//     stable one, or the first);
-//   - a candidate whose looks are bad is gone after failureLimit looks, unless autoRollback is
-//     false; it is not tried again.
+//   - no traffic for a revision that is not ready, unless none that may have any is: then requests
+//     wait for the stable one, or for the first;
+//   - a candidate whose looks are bad is gone after failureLimit of them, unless autoRollback is
+//     false; it is not tried again while it is the latest.
+// Figures are asked for up to kReportLag ago: what is younger has not been told yet.
 // Not thread-safe: one reconciler at a time.
 #pragma once
 
@@ -25,6 +26,8 @@
 
 namespace sluice::platform {
 
+inline constexpr double kReportLag = 2;  // seconds
+
 enum class RolloutStrategy {
   kLatest,  // no policy: all traffic to the latest ready revision, as in KServe
   kProgressive,
@@ -37,24 +40,25 @@ struct RolloutStep {
   double pause_seconds = 0;  // how long it stays
 };
 
-// A bound that is 0 is none.
 struct RolloutAnalysis {
   double interval_seconds = 10;
   int failure_limit = 3;  // bad looks in a row
   int min_requests = 10;  // fewer decide nothing, and count in the next look
-  double max_error_rate = 0;
-  double max_ttft_ms = 0;        // p95
-  double max_latency_ms = 0;     // p95
-  double min_tokens_second = 0;  // median of one stream
-  double max_ratio = 0;          // × the stable one's
+  std::optional<double> max_error_rate;
+  std::optional<double> max_ttft_ms;        // p95
+  std::optional<double> max_latency_ms;     // p95
+  std::optional<double> min_tokens_second;  // median of one stream
+  std::optional<double> max_ratio;          // × the stable one's
   std::string check_url;
   double check_timeout_seconds = 10;
+
+  double window() const { return interval_seconds * failure_limit; }
 };
 
 struct RolloutPolicy {
   RolloutStrategy strategy = RolloutStrategy::kLatest;
-  std::vector<RolloutStep> steps;  // weights rise; the last is 100
-  std::optional<RolloutAnalysis> analysis;
+  std::vector<RolloutStep> steps;           // weights rise; the last is 100
+  std::optional<RolloutAnalysis> analysis;  // of kProgressive and kBlueGreen
   bool auto_rollback = true;
   std::optional<int> percent;  // canaryTrafficPercent: by hand, whatever the strategy
 };
@@ -65,15 +69,18 @@ RolloutPolicy rollout_policy(const json::object& service_spec);
 struct RolloutFigures {
   int64_t requests = 0;  // that ended
   int64_t errors = 0;
-  std::optional<double> ttft_p95_ms;
-  std::optional<double> latency_p95_ms;
-  std::optional<double> tokens_second;  // median of one stream
+  std::optional<double> ttft_p95_ms = {};
+  std::optional<double> latency_p95_ms = {};
+  std::optional<double> tokens_second = {};  // median of one stream
 };
+
+struct LoadSpan;  // load_book.h
+RolloutFigures rollout_figures(const LoadSpan& span);
 
 enum class RolloutAction { kNone, kPromote, kRollback, kPause };
 struct RolloutCommand {
   RolloutAction action = RolloutAction::kNone;
-  std::string revision;  // that it is about; of another one it has no effect
+  std::string revision = {};  // that it is about; of another one it has no effect
 };
 // The value of kRolloutAnnotation; anything else is kNone.
 RolloutCommand parse_rollout_command(std::string_view text);
@@ -82,23 +89,23 @@ struct RevisionState {
   std::string name;
   bool ready = false;   // may be given traffic: has a ready replica, or is at zero and can wake
   int can_carry = 100;  // percent of the service's traffic for which its ready replicas are enough
-  std::string failure;  // why it will never be ready; empty: it may
+  std::string failure = {};  // why it will never be ready; empty: it may
 };
 
 struct RolloutInput {
-  double now = 0;                        // Unix time
-  std::string latest;                    // revision of the present spec; empty: none yet
-  std::vector<RevisionState> revisions;  // all that exist
-  RolloutCommand command;
+  double now = 0;                             // Unix time
+  std::string latest = {};                    // revision of the present spec; empty: none yet
+  std::vector<RevisionState> revisions = {};  // all that exist
+  RolloutCommand command = {};
   // Of one revision over [from, to).
-  std::function<RolloutFigures(const std::string& revision, double from, double to)> figures;
+  std::function<RolloutFigures(const std::string& revision, double from, double to)> figures = {};
   // Answer of the external check of look number `look`, once it is there.
   struct Check {
     int64_t look = 0;
     bool good = false;
-    std::string message;
+    std::string message = {};
   };
-  std::optional<Check> check;
+  std::optional<Check> check = {};
 };
 
 enum class RolloutPhase { kIdle, kWaiting, kStepping, kPaused, kRolledBack };

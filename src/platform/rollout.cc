@@ -1,0 +1,379 @@
+#include "platform/rollout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "platform/load_book.h"
+#include "platform/rollout_analysis.h"
+
+namespace sluice::platform {
+namespace {
+
+constexpr int kWhole = 100;
+
+class Machine {
+ public:
+  Machine(Rollout& rollout, const RolloutPolicy& policy, const RolloutInput& input)
+      : r_(rollout), policy_(policy), in_(input) {}
+
+  RolloutDecision run() {
+    drop_missing();
+    settle_candidate();
+    obey();
+    if (!r_.candidate.empty()) go_on();
+    decide_weights();
+    decide_capacity();
+    return std::move(out_);
+  }
+
+ private:
+  const RevisionState* find(const std::string& name) const {
+    const auto found = std::ranges::find(in_.revisions, name, &RevisionState::name);
+    return name.empty() || found == in_.revisions.end() ? nullptr : &*found;
+  }
+  bool ready(const std::string& name) const {
+    const RevisionState* found = find(name);
+    return found != nullptr && found->ready;
+  }
+
+  void note(bool warning, std::string reason, std::string message) {
+    out_.notes.push_back({warning, std::move(reason), std::move(message)});
+  }
+
+  void say(RolloutPhase phase, std::string reason, std::string message) {
+    r_.phase = phase;
+    r_.reason = std::move(reason);
+    r_.message = std::move(message);
+  }
+
+  void drop_missing() {
+    for (std::string* name : {&r_.stable, &r_.previous, &r_.candidate}) {
+      if (find(*name) == nullptr) name->clear();
+    }
+    if (r_.candidate.empty()) leave();
+  }
+
+  void settle_candidate() {
+    if (in_.latest.empty() || find(in_.latest) == nullptr) return;
+    if (in_.command.action == RolloutAction::kPromote && in_.command.revision == r_.failed) {
+      r_.failed.clear();  // somebody knows better
+    }
+    const bool is_failed = in_.latest == r_.failed && !r_.stable.empty();
+    if (!is_failed && !r_.failed.empty()) {
+      r_.failed.clear();
+      say(RolloutPhase::kIdle, "", "");
+    }
+    if (is_failed) return leave();
+    if (in_.latest == r_.stable) {
+      if (!r_.candidate.empty()) {
+        note(false, "RolloutAbandoned",
+             fmt::format("{} is what is wanted again; {} goes", r_.stable, r_.candidate));
+      }
+      leave();
+      return say(RolloutPhase::kIdle, "", "");
+    }
+    if (in_.latest == r_.candidate) return;
+    leave();
+    r_.candidate = in_.latest;
+    r_.since = in_.now;
+    say(RolloutPhase::kWaiting, "RevisionStarting",
+        fmt::format("{} is not ready yet", r_.candidate));
+    if (!r_.stable.empty()) {
+      note(false, "RolloutStarted",
+           fmt::format("{} is to take the place of {}", r_.candidate, r_.stable));
+    }
+  }
+
+  // No candidate any more.
+  void leave() {
+    r_.candidate.clear();
+    r_.step = -1;
+    r_.weight = 0;
+    r_.since = r_.looked = r_.figures_from = 0;
+    r_.look = 0;
+    r_.bad_looks = 0;
+    r_.by_hand = false;
+  }
+
+  void obey() {
+    const RolloutCommand& command = in_.command;
+    if (command.action == RolloutAction::kRollback && !command.revision.empty()) {
+      if (command.revision == r_.candidate && !r_.stable.empty()) {
+        roll_back("RolledBackByUser", "somebody asked for it");
+      } else if (command.revision == r_.stable && in_.latest == r_.stable &&
+                 find(r_.previous) != nullptr) {
+        return_to_previous();
+      }
+    }
+    if (command.action == RolloutAction::kPromote && command.revision == r_.candidate &&
+        ready(r_.candidate)) {
+      promote("somebody asked for it");
+    }
+  }
+
+  // The one before takes over again as soon as it is ready; until then the traffic stays.
+  void return_to_previous() {
+    const std::string bad = r_.stable;
+    r_.stable = std::exchange(r_.previous, bad);
+    leave();
+    r_.failed = bad;
+    say(RolloutPhase::kRolledBack, "RolledBackByUser",
+        fmt::format("{} was taken back: somebody asked for it", bad));
+    note(true, "RolledBack", r_.message);
+  }
+
+  void roll_back(std::string reason, const std::string& why) {
+    const std::string bad = r_.candidate;
+    leave();
+    r_.failed = bad;
+    say(RolloutPhase::kRolledBack, std::move(reason),
+        fmt::format("{} was rolled back to {}: {}", bad, r_.stable, why));
+    note(true, "RolledBack", r_.message);
+  }
+
+  void promote(std::string_view why) {
+    const std::string old = std::exchange(r_.stable, r_.candidate);
+    if (!old.empty()) r_.previous = old;
+    if (r_.previous == r_.stable) r_.previous.clear();
+    leave();
+    say(RolloutPhase::kIdle, "", "");
+    note(false, "Promoted",
+         old.empty() ? fmt::format("{} serves all requests", r_.stable)
+                     : fmt::format("{} took the place of {}: {}", r_.stable, old, why));
+  }
+
+  void go_on() {
+    const RevisionState& candidate = *find(r_.candidate);
+    if (r_.stable.empty()) {
+      if (candidate.ready) promote("it is the first");
+      return;
+    }
+    const bool stepwise = !policy_.percent && (policy_.strategy == RolloutStrategy::kProgressive ||
+                                               policy_.strategy == RolloutStrategy::kBlueGreen);
+    if (!candidate.failure.empty() && stepwise && policy_.auto_rollback) {
+      return roll_back("RevisionFailed", candidate.failure);
+    }
+    if (!candidate.ready && r_.weight == 0) {
+      const bool failed = !candidate.failure.empty();
+      return say(RolloutPhase::kWaiting, failed ? "RevisionFailed" : "RevisionStarting",
+                 failed ? fmt::format("{} cannot start: {}", r_.candidate, candidate.failure)
+                        : fmt::format("{} is not ready yet", r_.candidate));
+    }
+    if (policy_.percent) return by_hand(candidate);
+    if (r_.by_hand && candidate.ready) return promote("canaryTrafficPercent was removed");
+    if (r_.by_hand) return;
+    switch (policy_.strategy) {
+      case RolloutStrategy::kLatest:
+        if (!candidate.ready) return;
+        if (candidate.can_carry >= kWhole) return promote("it is ready");
+        return wait_for_room(kWhole);
+      case RolloutStrategy::kManual:
+        return say(
+            RolloutPhase::kPaused, "WaitsForPromotion",
+            fmt::format("{} is ready and gets no traffic until canaryTrafficPercent gives it "
+                        "some, or it is promoted",
+                        r_.candidate));
+      case RolloutStrategy::kProgressive:
+      case RolloutStrategy::kBlueGreen:
+        return go_by_steps(candidate);
+    }
+  }
+
+  void wait_for_room(int weight) {
+    say(r_.weight == 0 ? RolloutPhase::kWaiting : RolloutPhase::kStepping, "WaitsForCapacity",
+        fmt::format("{} cannot carry {} % of the traffic yet", r_.candidate, weight));
+  }
+
+  void by_hand(const RevisionState& candidate) {
+    r_.by_hand = true;
+    const int percent = *policy_.percent;
+    if (percent > r_.weight && candidate.can_carry < percent) return wait_for_room(percent);
+    if (percent >= kWhole && candidate.ready) return promote("canaryTrafficPercent is 100");
+    if (percent != r_.weight) {
+      note(false, "CanaryTraffic",
+           fmt::format("{} gets {} % of the traffic", r_.candidate, percent));
+      r_.weight = percent;
+      r_.since = in_.now;
+    }
+    say(RolloutPhase::kPaused, "CanaryTrafficPercent",
+        fmt::format("{} gets {} % of the traffic, as canaryTrafficPercent says", r_.candidate,
+                    percent));
+  }
+
+  void go_by_steps(const RevisionState& candidate) {
+    // The policy may have other steps than when this one was entered.
+    const auto count = static_cast<int>(policy_.steps.size());
+    if (count == 0) return;
+    r_.step = std::min(r_.step, count - 1);
+    const bool told_to_pause =
+        in_.command.action == RolloutAction::kPause && in_.command.revision == r_.candidate;
+    if (r_.phase == RolloutPhase::kPaused && r_.reason == "AnalysisFailed") return;
+    if (r_.step >= 0 && !look()) return;
+    if (told_to_pause) {
+      return say(RolloutPhase::kPaused, "PausedByUser",
+                 fmt::format("{} stays at {} % of the traffic: somebody asked for it", r_.candidate,
+                             r_.weight));
+    }
+    if (!candidate.ready) return schedule();
+    while (r_.step < count) {
+      if (r_.step >= 0) {
+        const bool over = in_.now >= r_.since + step_of(r_.step).pause_seconds;
+        if (!over || r_.bad_looks > 0) return schedule();
+        if (r_.step + 1 == count) return promote("every step went well");
+      }
+      const int next = step_of(r_.step + 1).weight;
+      if (candidate.can_carry < next) {
+        wait_for_room(next);
+        return schedule();
+      }
+      enter_step(r_.step + 1);
+    }
+  }
+
+  const RolloutStep& step_of(int i) const { return policy_.steps[static_cast<size_t>(i)]; }
+
+  void enter_step(int i) {
+    r_.step = i;
+    r_.weight = step_of(i).weight;
+    r_.since = in_.now;
+    r_.looked = in_.now;
+    r_.figures_from = in_.now;
+    say(RolloutPhase::kStepping, "Step",
+        fmt::format("{} gets {} % of the traffic (step {} of {})", r_.candidate, r_.weight, i + 1,
+                    policy_.steps.size()));
+    note(false, "RolloutStep", r_.message);
+  }
+
+  void schedule() {
+    if (r_.step < 0) return;
+    double next = r_.since + step_of(r_.step).pause_seconds;
+    if (policy_.analysis) {
+      const double look_at = r_.looked + policy_.analysis->interval_seconds;
+      next = next > in_.now ? std::min(next, look_at) : look_at;
+    }
+    if (next > in_.now) out_.next_at = next;
+  }
+
+  // Looks where it is time to. False: nothing more is to be done now.
+  bool look() {
+    if (!policy_.analysis) return true;
+    const RolloutAnalysis& analysis = *policy_.analysis;
+    if (in_.now < r_.looked + analysis.interval_seconds) return true;
+    std::string problem;
+    if (!analysis.check_url.empty()) {
+      if (!in_.check || in_.check->look != r_.look) {
+        ask(analysis);
+        return false;
+      }
+      if (!in_.check->good) problem = "the check says no: " + in_.check->message;
+    }
+    // At a weight of 0 there is nothing else to decide by.
+    bool decided = !problem.empty() || (!analysis.check_url.empty() && r_.weight == 0);
+    if (!ready(r_.candidate)) {
+      problem = "it is not ready any more";
+      decided = true;
+    }
+    const double to = in_.now - kReportLag;
+    if (!decided && in_.figures && to > r_.figures_from) {
+      const RolloutFigures mine = in_.figures(r_.candidate, r_.figures_from, to);
+      decided = mine.requests >= analysis.min_requests;
+      if (decided) {
+        problem = judge(analysis, mine, in_.figures(r_.stable, r_.figures_from, to));
+      }
+    }
+    r_.looked = in_.now;
+    ++r_.look;
+    if (!decided) return true;
+    r_.figures_from = std::max(r_.figures_from, to);
+    return count_look(analysis, problem);
+  }
+
+  bool count_look(const RolloutAnalysis& analysis, const std::string& problem) {
+    if (problem.empty()) {
+      r_.bad_looks = 0;
+      return true;
+    }
+    ++r_.bad_looks;
+    note(true, "AnalysisFailed",
+         fmt::format("{} at {} %: {} ({} of {} looks)", r_.candidate, r_.weight, problem,
+                     r_.bad_looks, analysis.failure_limit));
+    if (r_.bad_looks < analysis.failure_limit) return true;
+    if (policy_.auto_rollback) {
+      roll_back("AnalysisFailed", problem);
+    } else {
+      say(RolloutPhase::kPaused, "AnalysisFailed",
+          fmt::format("{} stays at {} %: {}; promote it or roll it back", r_.candidate, r_.weight,
+                      problem));
+    }
+    return false;
+  }
+
+  void ask(const RolloutAnalysis& analysis) {
+    out_.check = RolloutCheckDue{
+        .url = analysis.check_url,
+        .timeout_seconds = analysis.check_timeout_seconds,
+        .look = r_.look,
+        .body = {{"stable", r_.stable}, {"candidate", r_.candidate}, {"weight", r_.weight}}};
+    out_.next_at = in_.now + analysis.check_timeout_seconds;
+  }
+
+  void decide_weights() {
+    const bool candidate_may = !r_.candidate.empty() && r_.weight > 0 && ready(r_.candidate);
+    if (r_.stable.empty()) {
+      const std::string& first = r_.candidate.empty() ? in_.latest : r_.candidate;
+      if (find(first) != nullptr) out_.weights = {{first, kWhole}};
+      return;
+    }
+    if (!ready(r_.stable)) {
+      // Of what may have traffic at all; else requests wait for the stable one.
+      const bool returning = r_.previous == r_.failed && ready(r_.previous);
+      out_.weights = {{candidate_may ? r_.candidate : returning ? r_.previous : r_.stable, kWhole}};
+      return;
+    }
+    const int weight = candidate_may ? r_.weight : 0;
+    if (weight < kWhole) out_.weights.push_back({r_.stable, kWhole - weight});
+    if (weight > 0) out_.weights.push_back({r_.candidate, weight});
+  }
+
+  void decide_capacity() {
+    if (!r_.stable.empty()) out_.capacity.push_back({r_.stable, kWhole});
+    if (!r_.candidate.empty()) out_.capacity.push_back({r_.candidate, candidate_share()});
+    const bool returning = !r_.previous.empty() && r_.previous == r_.failed && !ready(r_.stable);
+    if (returning) out_.capacity.push_back({r_.previous, kWhole});
+  }
+
+  // What the candidate must be able to carry to go one step further.
+  int candidate_share() const {
+    if (r_.stable.empty()) return kWhole;
+    if (policy_.percent) return std::max(r_.weight, *policy_.percent);
+    const bool by_steps = policy_.strategy == RolloutStrategy::kProgressive ||
+                          policy_.strategy == RolloutStrategy::kBlueGreen;
+    if (!by_steps) return policy_.strategy == RolloutStrategy::kManual ? r_.weight : kWhole;
+    const auto count = static_cast<int>(policy_.steps.size());
+    if (count == 0) return kWhole;
+    return std::max(r_.weight, step_of(std::min(r_.step + 1, count - 1)).weight);
+  }
+
+  Rollout& r_;
+  const RolloutPolicy& policy_;
+  const RolloutInput& in_;
+  RolloutDecision out_;
+};
+
+}  // namespace
+
+RolloutDecision step(Rollout& rollout, const RolloutPolicy& policy, const RolloutInput& input) {
+  return Machine(rollout, policy, input).run();
+}
+
+RolloutFigures rollout_figures(const LoadSpan& span) {
+  return {.requests = span.ended(),
+          .errors = span.failed + span.refused,
+          .ttft_p95_ms = span.ttft.quantile(0.95),
+          .latency_p95_ms = span.latency.quantile(0.95),
+          .tokens_second = span.stream_rate.quantile(0.5)};
+}
+
+}  // namespace sluice::platform

@@ -1,0 +1,475 @@
+#include "platform/rollout.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/rng.h"
+#include "platform/load_book.h"
+#include "platform/parts_test_support.h"
+#include "platform/rollout_analysis.h"
+
+namespace sluice::platform {
+namespace {
+
+RolloutPolicy policy_of(std::string_view spec) { return rollout_policy(parsed(spec)); }
+
+// A world for one rollout: what is ready, what the figures are, what time it is.
+class RolloutTest : public testing::Test {
+ protected:
+  static RolloutFigures good() {
+    return {.requests = 100,
+            .errors = 0,
+            .ttft_p95_ms = 50,
+            .latency_p95_ms = 400,
+            .tokens_second = 40};
+  }
+
+  void exists(const std::string& name, bool ready = true) {
+    const auto found = std::ranges::find(input_.revisions, name, &RevisionState::name);
+    if (found == input_.revisions.end()) {
+      input_.revisions.push_back({.name = name, .ready = ready});
+    } else {
+      found->ready = ready;
+    }
+  }
+
+  RolloutDecision run() {
+    input_.now = now_;
+    input_.figures = [this](const std::string& revision, double from, double to) {
+      asked_.emplace_back(from, to);
+      return figures_.contains(revision) ? figures_[revision] : good();
+    };
+    RolloutDecision decision = step(rollout_, policy_, input_);
+    for (const RolloutNote& note : decision.notes) notes_.push_back(note.reason);
+    // Whatever the state is: it survives being written down.
+    EXPECT_TRUE(rollout_from_json(to_json(rollout_)) == rollout_)
+        << json::serialize(to_json(rollout_));
+    return decision;
+  }
+  RolloutDecision after(double seconds) {
+    now_ += seconds;
+    return run();
+  }
+
+  // v1 is the stable revision, v2 the latest.
+  void upgrade(std::string_view spec) {
+    exists("v1");
+    input_.latest = "v1";
+    run();
+    policy_ = policy_of(spec);
+    exists("v2", false);
+    input_.latest = "v2";
+    run();
+    notes_.clear();
+  }
+
+  static std::string shown(const std::vector<RevisionWeight>& weights) {
+    std::string text;
+    for (const RevisionWeight& each : weights) {
+      text += (text.empty() ? "" : " ") + each.revision + ":" + std::to_string(each.percent);
+    }
+    return text;
+  }
+
+  double now_ = 1000;
+  Rollout rollout_;
+  RolloutPolicy policy_;
+  RolloutInput input_;
+  std::map<std::string, RolloutFigures> figures_;
+  std::vector<std::pair<double, double>> asked_;
+  std::vector<std::string> notes_;
+};
+
+constexpr std::string_view kProgressive =
+    R"({"sluice":{"rollout":{"strategy":"Progressive",
+        "steps":[{"weight":20,"pauseSeconds":10},{"weight":60,"pauseSeconds":10}],
+        "analysis":{"intervalSeconds":5,"failureLimit":2,"minRequests":10,"maxErrorRate":0.02}}}})";
+
+TEST_F(RolloutTest, TheFirstRevisionGetsEverythingAtOnce) {
+  EXPECT_EQ(shown(run().weights), "");
+  exists("v1", false);
+  input_.latest = "v1";
+  policy_ = policy_of(kProgressive);
+  EXPECT_EQ(shown(run().weights), "v1:100") << "requests wait for it";
+  exists("v1");
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(rollout_.stable, "v1");
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kIdle);
+}
+
+TEST_F(RolloutTest, WithoutAPolicyTheLatestReadyTakesAll) {
+  upgrade("{}");
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(shown(run().capacity), "v1:100 v2:100");
+  exists("v2");
+  input_.revisions[1].can_carry = 50;
+  EXPECT_EQ(shown(run().weights), "v1:100") << "constant capacity";
+  EXPECT_EQ(rollout_.reason, "WaitsForCapacity");
+  input_.revisions[1].can_carry = 100;
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  EXPECT_EQ(rollout_.stable, "v2");
+  EXPECT_EQ(rollout_.previous, "v1");
+  EXPECT_EQ(notes_, std::vector<std::string>{"Promoted"});
+}
+
+TEST_F(RolloutTest, StepByStep) {
+  upgrade(kProgressive);
+  exists("v2");
+  RolloutDecision at = run();
+  EXPECT_EQ(shown(at.weights), "v1:80 v2:20");
+  EXPECT_EQ(shown(at.capacity), "v1:100 v2:60");
+  EXPECT_EQ(at.next_at, now_ + 5);
+  EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20");
+  at = after(5);
+  EXPECT_EQ(shown(at.weights), "v1:40 v2:60");
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kStepping);
+  after(5);
+  at = after(5);
+  EXPECT_EQ(shown(at.weights), "v2:100") << "watched for as long as an analysis takes";
+  EXPECT_EQ(rollout_.candidate, "v2");
+  after(5);
+  at = after(5);
+  EXPECT_EQ(rollout_.stable, "v2");
+  EXPECT_EQ(rollout_.candidate, "");
+  EXPECT_FALSE(at.next_at.has_value());
+  EXPECT_EQ(notes_,
+            (std::vector<std::string>{"RolloutStep", "RolloutStep", "RolloutStep", "Promoted"}));
+  for (const auto& [from, to] : asked_) EXPECT_LE(to, now_ - kReportLag);
+}
+
+TEST_F(RolloutTest, RollsBackWithinTheAnalysisWindowAndDoesNotTryAgain) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  figures_["v2"] = good();
+  figures_["v2"].errors = 50;
+  EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20");
+  EXPECT_EQ(rollout_.bad_looks, 1);
+  EXPECT_EQ(shown(after(5).weights), "v1:100") << "interval × failureLimit after it began";
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kRolledBack);
+  EXPECT_EQ(rollout_.failed, "v2");
+  EXPECT_TRUE(rollout_.message.contains("50 of 100 requests failed")) << rollout_.message;
+  EXPECT_EQ(shown(run().capacity), "v1:100") << "the failed one ends";
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(shown(after(60).weights), "v1:100");
+  exists("v3");
+  input_.latest = "v3";
+  EXPECT_EQ(shown(run().weights), "v1:80 v3:20") << "another specification";
+  EXPECT_EQ(rollout_.failed, "");
+}
+
+TEST_F(RolloutTest, FewRequestsDecideNothingAndAddUp) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  const double began = rollout_.figures_from;
+  figures_["v2"] = {.requests = 3, .errors = 3};
+  after(5);
+  after(5);
+  EXPECT_EQ(rollout_.bad_looks, 0);
+  EXPECT_EQ(rollout_.step, 1) << "time goes on";
+  asked_.clear();
+  figures_["v2"] = {.requests = 12, .errors = 12};
+  after(5);
+  EXPECT_EQ(rollout_.bad_looks, 1);
+  EXPECT_GT(asked_.front().second - asked_.front().first, 2.0);
+  EXPECT_GT(asked_.front().first, began - 1);
+}
+
+TEST_F(RolloutTest, ABadLookHoldsTheStepAndAGoodOneClearsIt) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  after(5);
+  figures_["v2"] = {.requests = 50, .errors = 25};
+  EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20") << "the pause is over, but a look was bad";
+  figures_["v2"] = good();
+  EXPECT_EQ(shown(after(5).weights), "v1:40 v2:60");
+  EXPECT_EQ(rollout_.bad_looks, 0);
+}
+
+TEST_F(RolloutTest, WithoutAutoRollbackItStaysAndSaysSo) {
+  upgrade(R"({"sluice":{"rollout":{"autoRollback":false,"steps":[{"weight":20,"pauseSeconds":10}],
+              "analysis":{"intervalSeconds":5,"failureLimit":1,"maxErrorRate":0}}}})");
+  exists("v2");
+  run();
+  figures_["v2"] = {.requests = 50, .errors = 1};
+  EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20");
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kPaused);
+  EXPECT_EQ(rollout_.reason, "AnalysisFailed");
+  figures_["v2"] = good();
+  EXPECT_EQ(shown(after(50).weights), "v1:80 v2:20") << "until somebody decides";
+  input_.command = parse_rollout_command("rollback v2");
+  EXPECT_EQ(shown(run().weights), "v1:100");
+}
+
+TEST_F(RolloutTest, ARevisionThatIsLostGetsNothing) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  exists("v2", false);
+  EXPECT_EQ(shown(after(1).weights), "v1:100");
+  EXPECT_EQ(rollout_.weight, 20) << "it may come back";
+  after(5);
+  EXPECT_EQ(rollout_.bad_looks, 1);
+  EXPECT_EQ(shown(after(5).weights), "v1:100");
+  EXPECT_EQ(rollout_.failed, "v2");
+}
+
+TEST_F(RolloutTest, WhatCannotStartIsRolledBack) {
+  upgrade(kProgressive);
+  input_.revisions[1].failure = "exit code 1: no such model";
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(rollout_.failed, "v2");
+  EXPECT_TRUE(rollout_.message.contains("no such model"));
+}
+
+TEST_F(RolloutTest, WithoutAPolicyAFailureIsOnlyTold) {
+  upgrade("{}");
+  input_.revisions[1].failure = "no memory";
+  run();
+  EXPECT_EQ(rollout_.failed, "");
+  EXPECT_EQ(rollout_.reason, "RevisionFailed");
+  input_.revisions[1].failure.clear();
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v2:100");
+}
+
+TEST_F(RolloutTest, CanaryTrafficPercentAsInKServe) {
+  upgrade(R"({"predictor":{"canaryTrafficPercent":30}})");
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v1:70 v2:30");
+  EXPECT_EQ(shown(after(1e6).weights), "v1:70 v2:30");
+  policy_.percent = 0;  // pins the old one
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(rollout_.candidate, "v2");
+  policy_.percent = 55;
+  EXPECT_EQ(shown(run().weights), "v1:45 v2:55");
+  policy_.percent.reset();  // promotes
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  EXPECT_EQ(rollout_.previous, "v1");
+}
+
+TEST_F(RolloutTest, ByHandAndByCommand) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"Manual"}}})");
+  exists("v2");
+  EXPECT_EQ(shown(after(1e6).weights), "v1:100");
+  EXPECT_EQ(rollout_.reason, "WaitsForPromotion");
+  input_.command = parse_rollout_command("promote v1");
+  EXPECT_EQ(shown(run().weights), "v1:100") << "of another revision: no effect";
+  input_.command = parse_rollout_command("promote v2");
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  input_.command = parse_rollout_command("rollback v2");
+  exists("v1", false);  // has been taken away
+  RolloutDecision at = run();
+  EXPECT_EQ(shown(at.weights), "v2:100") << "until the old one is back";
+  EXPECT_EQ(shown(at.capacity), "v1:100 v2:100");
+  exists("v1");
+  at = run();
+  EXPECT_EQ(shown(at.weights), "v1:100");
+  EXPECT_EQ(shown(at.capacity), "v1:100");
+  EXPECT_EQ(shown(after(100).weights), "v1:100") << "the command stands there still";
+  input_.command = parse_rollout_command("promote v2");
+  EXPECT_EQ(shown(run().weights), "v2:100") << "somebody knows better";
+}
+
+TEST_F(RolloutTest, PausedByCommand) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  input_.command = parse_rollout_command("pause v2");
+  EXPECT_EQ(shown(after(1000).weights), "v1:80 v2:20");
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kPaused);
+  input_.command = {};
+  EXPECT_EQ(shown(run().weights), "v1:40 v2:60");
+}
+
+TEST_F(RolloutTest, BlueGreenAsksTheCheckBeforeAnybodyIsServed) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"BlueGreen","analysis":{"intervalSeconds":5,
+              "failureLimit":2,"check":{"url":"http://judge/","timeoutSeconds":3}}}}})");
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  RolloutDecision at = after(5);
+  ASSERT_TRUE(at.check.has_value());
+  EXPECT_EQ(at.check->url, "http://judge/");
+  EXPECT_EQ(json::serialize(at.check->body), R"({"stable":"v1","candidate":"v2","weight":0})");
+  EXPECT_TRUE(after(1).check.has_value()) << "until it is answered";
+  input_.check = RolloutInput::Check{.look = at.check->look, .good = false, .message = "poor"};
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(rollout_.bad_looks, 1);
+  at = after(5);
+  ASSERT_TRUE(at.check.has_value()) << "another look, another answer";
+  input_.check = RolloutInput::Check{.look = at.check->look, .good = true};
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  EXPECT_EQ(rollout_.stable, "v1") << "watched";
+}
+
+TEST_F(RolloutTest, ANewerRevisionTakesTheCandidatesPlace) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  exists("v3", false);
+  input_.latest = "v3";
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(rollout_.candidate, "v3");
+  input_.latest = "v1";  // taken back in the specification
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  EXPECT_EQ(rollout_.candidate, "");
+  EXPECT_EQ(notes_.back(), "RolloutAbandoned");
+}
+
+TEST(RolloutPolicy, Defaults) {
+  const RolloutPolicy none = policy_of("{}");
+  EXPECT_EQ(none.strategy, RolloutStrategy::kLatest);
+  EXPECT_FALSE(none.analysis.has_value());
+  const RolloutPolicy progressive = policy_of(R"({"sluice":{"rollout":{}}})");
+  EXPECT_EQ(progressive.strategy, RolloutStrategy::kProgressive);
+  ASSERT_EQ(progressive.steps.size(), 4u);
+  EXPECT_EQ(progressive.steps.back().weight, 100);
+  EXPECT_DOUBLE_EQ(progressive.steps.back().pause_seconds, 30) << "three looks of 10 s";
+  EXPECT_DOUBLE_EQ(progressive.analysis->max_error_rate.value(), 0.05);
+  EXPECT_TRUE(progressive.auto_rollback);
+  EXPECT_EQ(parse_rollout_command("promote").action, RolloutAction::kNone);
+  EXPECT_EQ(parse_rollout_command("destroy v1").action, RolloutAction::kNone);
+  EXPECT_EQ(parse_rollout_command("pause  v1 ").revision, "v1");
+}
+
+TEST(RolloutAnalysis, JudgesEachFigure) {
+  const RolloutFigures stable{.requests = 200,
+                              .errors = 1,
+                              .ttft_p95_ms = 100,
+                              .latency_p95_ms = 1000,
+                              .tokens_second = 50};
+  RolloutFigures candidate = stable;
+  RolloutAnalysis analysis;
+  const auto verdict = [&] { return judge(analysis, candidate, stable); };
+  EXPECT_EQ(verdict(), "");
+  analysis.max_ratio = 1.5;
+  EXPECT_EQ(verdict(), "");
+  candidate.ttft_p95_ms = 151;
+  EXPECT_TRUE(verdict().contains("the time to the first token is 151 ms"));
+  candidate = stable;
+  candidate.tokens_second = 33;
+  EXPECT_TRUE(verdict().contains("33.0 tokens/s"));
+  candidate = stable;
+  candidate.errors = 4;  // 2 %, more than 1.5 times (1 + 1) of 201
+  EXPECT_TRUE(verdict().contains("4 of 200"));
+  candidate = stable;
+  analysis = {};
+  analysis.max_ttft_ms = 90;
+  EXPECT_TRUE(verdict().contains("at most 90 ms"));
+  analysis = {};
+  analysis.max_latency_ms = 900;
+  EXPECT_TRUE(verdict().contains("the time of a request is 1000 ms"));
+  analysis = {};
+  analysis.min_tokens_second = 51;
+  EXPECT_TRUE(verdict().contains("at least 51.0"));
+  analysis = {};
+  analysis.max_error_rate = 0;
+  EXPECT_TRUE(verdict().contains("1 of 200"));
+}
+
+TEST(RolloutFigures, AreMadeOfASpan) {
+  LoadSpan span;
+  span.answered = 7;
+  span.failed = 2;
+  span.refused = 1;
+  for (int i = 0; i < 100; ++i) span.ttft.add(100);
+  const RolloutFigures figures = rollout_figures(span);
+  EXPECT_EQ(figures.requests, 10);
+  EXPECT_EQ(figures.errors, 3);
+  EXPECT_NEAR(figures.ttft_p95_ms.value(), 100, 20);
+  EXPECT_FALSE(figures.latency_p95_ms.has_value());
+}
+
+// Whatever happens in whatever order: what the header promises holds at every step.
+TEST_F(RolloutTest, PromisesHoldOnRandomHistories) {
+  const std::vector<std::string> specs = {
+      "{}",
+      std::string(kProgressive),
+      R"({"predictor":{"canaryTrafficPercent":40}})",
+      R"({"predictor":{"canaryTrafficPercent":100}})",
+      R"({"sluice":{"rollout":{"strategy":"BlueGreen"}}})",
+      R"({"sluice":{"rollout":{"strategy":"Manual"}}})",
+      R"({"sluice":{"rollout":{"autoRollback":false,"analysis":{"intervalSeconds":1}}}})",
+      R"({"sluice":{"rollout":{"analysis":{"intervalSeconds":1,"check":{"url":"http://c/"}}}}})"};
+  for (uint64_t seed = 1; seed <= 1000; ++seed) {
+    Rng rng(seed);
+    rollout_ = {};
+    input_ = {};
+    policy_ = {};
+    now_ = 1000;
+    int made = 0;
+    for (int i = 0; i < 150; ++i) {
+      now_ += rng.uniform() * 8;
+      switch (rng.below(8)) {
+        case 0:
+          exists("v" + std::to_string(++made), rng.below(2) == 0);
+          input_.latest = input_.revisions.back().name;
+          break;
+        case 1:
+          policy_ = policy_of(specs[rng.below(specs.size())]);
+          break;
+        case 2:
+          if (!input_.revisions.empty()) {
+            input_.latest = input_.revisions[rng.below(input_.revisions.size())].name;
+          }
+          break;
+        case 3:
+          if (input_.revisions.size() > 1) {
+            const auto at = static_cast<ptrdiff_t>(rng.below(input_.revisions.size()));
+            input_.revisions.erase(input_.revisions.begin() + at);
+          }
+          break;
+        case 4:
+          input_.command = {static_cast<RolloutAction>(rng.below(4)),
+                            "v" + std::to_string(rng.below(static_cast<uint64_t>(made) + 1))};
+          break;
+        default:
+          for (RevisionState& each : input_.revisions) {
+            each.ready = rng.below(4) != 0;
+            each.can_carry = rng.below(4) == 0 ? 30 : 100;
+            each.failure = rng.below(20) == 0 ? "broken" : "";
+            figures_[each.name] = {.requests = static_cast<int64_t>(rng.below(40)),
+                                   .errors = static_cast<int64_t>(rng.below(4))};
+          }
+      }
+      const int weight_before = rollout_.weight;
+      const std::string candidate_before = rollout_.candidate;
+      const RolloutDecision decision = run();
+      if (decision.check) {
+        input_.check = RolloutInput::Check{.look = decision.check->look, .good = rng.below(4) != 0};
+      }
+      int sum = 0;
+      const auto ready = [&](const std::string& name) {
+        const auto found = std::ranges::find(input_.revisions, name, &RevisionState::name);
+        return found != input_.revisions.end() && found->ready;
+      };
+      const auto can_carry = [&](const std::string& name) {
+        return std::ranges::find(input_.revisions, name, &RevisionState::name)->can_carry;
+      };
+      for (const RevisionWeight& each : decision.weights) {
+        sum += each.percent;
+        EXPECT_GT(each.percent, 0);
+        const bool waits = decision.weights.size() == 1 &&
+                           (each.revision == rollout_.stable || rollout_.stable.empty());
+        EXPECT_TRUE(ready(each.revision) || waits) << seed << " " << shown(decision.weights);
+        EXPECT_TRUE(each.revision != rollout_.failed || !ready(rollout_.stable))
+            << seed << " " << json::serialize(to_json(rollout_)) << " latest " << input_.latest;
+      }
+      if (rollout_.weight > weight_before || rollout_.candidate != candidate_before) {
+        EXPECT_TRUE(rollout_.weight == 0 || can_carry(rollout_.candidate) >= rollout_.weight)
+            << seed;
+      }
+      const bool any = std::ranges::any_of(
+          input_.revisions, [&](const RevisionState& each) { return each.name == input_.latest; });
+      if (any) EXPECT_EQ(sum, 100) << seed << " at " << i;
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::platform
