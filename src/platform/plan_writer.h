@@ -27,8 +27,8 @@ struct PlanReplica {
 };
 
 struct PlanRevision {
-  control::ObjectPtr object;          // a Revision
-  std::vector<PlanReplica> replicas;  // that may be chosen: ready and not draining
+  control::ObjectPtr object;               // a Revision
+  std::vector<PlanReplica> replicas = {};  // that may be chosen: ready and not draining
 };
 
 // A branch of spec.canary[].
@@ -39,12 +39,12 @@ struct PlanCanary {
 };
 
 struct PlanService {
-  control::ObjectPtr object;              // an InferenceService
-  std::vector<RevisionWeight> predictor;  // RolloutDecision::weights
-  std::string candidate;  // reached by "x-sluice-revision: latest" too; may be empty
-  std::vector<PlanCanary> canaries;
-  std::string transformer;  // revision that serves it; empty: none runs
-  std::string explainer;
+  control::ObjectPtr object;                   // an InferenceService
+  std::vector<RevisionWeight> predictor = {};  // RolloutDecision::weights
+  std::string candidate = {};  // reached by "x-sluice-revision: latest" too; may be empty
+  std::vector<PlanCanary> canaries = {};
+  std::string transformer = {};  // revision that serves it; empty: none runs
+  std::string explainer = {};
 };
 
 struct PlanInput {
@@ -60,8 +60,8 @@ struct PlanInput {
 struct PlanSettings {
   std::filesystem::path secrets_folder;  // absolute; of publish_plan()'s secret files
   std::string master;                    // deployment_secrets()'s
-  std::string control_url;               // http://127.0.0.1:PORT; empty: no load reports
-  std::filesystem::path control_token_file;
+  std::string control_url = {};          // http://127.0.0.1:PORT; empty: no load reports
+  std::filesystem::path control_token_file = {};
   json::object base = {};  // further fields of the plan: usage, access_log, server, …
   // Services are reached by the host "<service>.<namespace>.<domain>" too.
   std::vector<std::string> domains = {"localhost", "sluice.local", "svc.cluster.local"};
@@ -82,9 +82,9 @@ struct PlanProblem {
 };
 
 struct PlanText {
-  std::string text;
-  std::vector<SecretFile> secrets;
-  std::vector<PlanProblem> problems;
+  std::string text = {};
+  std::vector<SecretFile> secrets = {};
+  std::vector<PlanProblem> problems = {};
 };
 
 PlanText write_plan(const PlanInput& input, const PlanSettings& settings);

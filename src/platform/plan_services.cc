@@ -1,0 +1,286 @@
+// InferenceServices and their revisions → upstreams and routes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "control/json_util.h"
+#include "platform/names.h"
+#include "platform/plan_draft.h"
+#include "platform/replica_template.h"
+#include "platform/revision_spec.h"
+
+namespace sluice::platform {
+namespace {
+
+using control::integer_at;
+using control::number_at;
+using control::object_at;
+using control::text_at;
+
+constexpr std::string_view kRevisionHeader = "x-sluice-revision";
+constexpr int kWhole = 100;
+constexpr int64_t kMaxTimeout = 86'400;
+constexpr int64_t kMaxHold = 600'000;  // ms
+constexpr int64_t kMaxHeld = 100'000;
+constexpr int64_t kMaxOutstanding = 1'000'000;
+constexpr int64_t kMaxSegments = 200;
+
+const json::object& spec_of(const control::StoredObject& object) {
+  static const json::object kNone;
+  const auto* spec = object_at(object.body, "spec");
+  return spec == nullptr ? kNone : *spec;
+}
+
+class ServiceWriter {
+ public:
+  ServiceWriter(PlanDraft& draft, const PlanService& service)
+      : draft_(draft),
+        service_(service),
+        object_(*service.object),
+        spec_(spec_of(object_)),
+        name_(route_name(object_.ns, object_.name)) {}
+
+  void write() {
+    collect_targets();
+    if (targets_.empty()) return;
+    typed_ = std::ranges::all_of(targets_, [](const Branch& each) {
+      return is_sluice_serve(spec_of(*each.revision->object));
+    });
+    json::object transform = transform_of();
+    for (const Branch& each : targets_) draft_.upstreams.push_back(upstream(*each.revision));
+    json::object route{
+        {"name", name_},
+        {"match", json::object{{"models", draft_.names.of(object_.ns, object_.name)}}},
+        {"targets", targets()}};
+    add_timeouts(route);
+    if (!transform.empty()) route["transform"] = std::move(transform);
+    if (!checked(route, "spec.transformer")) return;
+    add_explainer(route);
+    draft_.add_route(std::move(route), draft_.hosts(object_.ns, object_.name));
+  }
+
+ private:
+  struct Branch {
+    const PlanRevision* revision;
+    int weight = 0;    // of 10,000
+    std::string when;  // value of kRevisionHeader; empty: none
+  };
+
+  const PlanRevision* find(const std::string& revision) const {
+    return draft_.find_revision(object_.ns, revision);
+  }
+
+  // One target for each revision: a canary that has become the stable one has both parts.
+  void add_target(const std::string& revision, int weight, const std::string& when) {
+    const PlanRevision* found = find(revision);
+    if (found == nullptr) return;
+    const auto same = std::ranges::find(targets_, found, &Branch::revision);
+    if (same == targets_.end()) {
+      targets_.push_back({found, weight, when});
+      return;
+    }
+    same->weight += weight;
+    if (same->when.empty()) same->when = when;
+  }
+
+  void collect_targets() {
+    int canaries = 0;
+    for (const PlanCanary& each : service_.canaries) {
+      if (find(each.revision) != nullptr) canaries += each.percent;
+    }
+    const int stable = kWhole - std::clamp(canaries, 0, kWhole);
+    for (const RevisionWeight& each : service_.predictor) {
+      add_target(each.revision, each.percent * stable,
+                 each.revision == service_.candidate ? "latest" : "");
+    }
+    if (!service_.candidate.empty()) add_target(service_.candidate, 0, "latest");
+    for (const PlanCanary& each : service_.canaries) {
+      add_target(each.revision, each.percent * kWhole, each.branch);
+    }
+    std::erase_if(targets_,
+                  [](const Branch& each) { return each.weight == 0 && each.when.empty(); });
+  }
+
+  json::array targets() const {
+    json::array out;
+    for (const Branch& each : targets_) {
+      const control::StoredObject& revision = *each.revision->object;
+      json::object target{{"upstream", upstream_name(revision.ns, revision.name)}};
+      if (each.weight > 0) target["weight"] = each.weight;
+      if (const std::string model = model_of(revision); !model.empty()) target["model"] = model;
+      if (!each.when.empty()) target["when"] = json::object{{kRevisionHeader, each.when}};
+      out.push_back(std::move(target));
+    }
+    return out;
+  }
+
+  // What the server calls its model. Our own is told its name; another one may know several.
+  static std::string model_of(const control::StoredObject& revision) {
+    const auto* names = control::array_at(spec_of(revision), "modelNames");
+    if (names == nullptr || names->empty() || !names->front().is_string()) return {};
+    return std::string(names->front().get_string());
+  }
+
+  json::object upstream(const PlanRevision& revision) const {
+    const control::StoredObject& object = *revision.object;
+    const json::object& spec = spec_of(object);
+    json::array endpoints;
+    std::vector<PlanReplica> replicas = revision.replicas;
+    std::ranges::sort(replicas, {}, &PlanReplica::name);
+    if (closed_) replicas.clear();
+    for (const PlanReplica& each : replicas) {
+      endpoints.push_back(json::object{{"name", each.name}, {"url", each.url}});
+    }
+    json::object out{{"name", upstream_name(object.ns, object.name)},
+                     {"kind", typed_ ? "sluice" : "foreign"},
+                     {"endpoints", std::move(endpoints)}};
+    const bool ours = is_sluice_serve(spec);
+    if (ours) {
+      const DeploymentSecrets secrets =
+          deployment_secrets(draft_.settings.master, object.ns, object.name);
+      out[typed_ ? "internal_token" : "api_key"] =
+          draft_.secret(typed_ ? secrets.internal_token : secrets.api_key);
+    }
+    const int64_t limit = integer_at(spec, "containerConcurrency").value_or(0);
+    if (limit > 0) out["max_outstanding"] = std::min(limit, kMaxOutstanding);
+    if (auto hold = hold_of(); !hold.empty()) out["hold"] = std::move(hold);
+    if (!ours) out["health"] = foreign_health(spec);
+    return out;
+  }
+
+  // Another server is asked what its readiness probe asks; whoever runs it does the rest.
+  static json::object foreign_health(const json::object& spec) {
+    const std::string_view path = text_at(spec, "container.readinessProbe.httpGet.path");
+    const bool with_headers =
+        object_at(spec, "container.readinessProbe.httpGet") != nullptr &&
+        control::array_at(spec, "container.readinessProbe.httpGet.httpHeaders") != nullptr;
+    if (!path.starts_with('/') || with_headers || path.size() > 255) return {{"active", false}};
+    return {{"path", path}};
+  }
+
+  json::object hold_of() const {
+    auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(draft_.settings.hold).count();
+    if (const auto given = number_at(spec_, "sluice.wake.holdSeconds")) {
+      wait = static_cast<int64_t>(std::llround(std::clamp(*given, 0.0, 600.0) * 1000));
+    }
+    const int64_t held =
+        integer_at(spec_, "sluice.wake.maxHeld").value_or(draft_.settings.max_held);
+    if (wait <= 0 || held <= 0) return {};
+    return {{"max_wait", fmt::format("{}ms", std::min<int64_t>(wait, kMaxHold))},
+            {"max_held", std::min(held, kMaxHeld)}};
+  }
+
+  void add_timeouts(json::object& route) const {
+    const auto seconds = integer_at(spec_, "predictor.timeout");
+    if (!seconds || *seconds <= 0) return;
+    const std::string text = fmt::format("{}s", std::min(*seconds, kMaxTimeout));
+    json::object timeouts{{"total", text}};
+    if (!typed_) {
+      timeouts["first_byte"] = text;
+      timeouts["idle"] = text;
+    }
+    route["timeouts"] = std::move(timeouts);
+  }
+
+  // The url of the component's first replica; empty while it has none.
+  std::string replica_url(const std::string& revision) const {
+    const PlanRevision* found = find(revision);
+    if (found == nullptr || found->replicas.empty()) return {};
+    return std::ranges::min_element(found->replicas, {}, &PlanReplica::name)->url;
+  }
+
+  // Where a container of the service is asked, with a verb behind.
+  std::string model_path() const { return fmt::format("/v1/models/{}", object_.name); }
+
+  // Without its transformer nothing can be served: requests wait until it is there.
+  json::object transform_of() {
+    json::object transform;
+    const auto* transformer = object_at(spec_, "transformer");
+    if (transformer == nullptr) return transform;
+    const auto copy = [&](std::string_view from, std::string_view to) {
+      const std::string_view text = text_at(*transformer, fmt::format("sluice.{}", from));
+      if (!text.empty()) transform[to] = text;
+    };
+    copy("requestTemplate", "request_template");
+    copy("responseTemplate", "response_template");
+    copy("url", "url");
+    if (!has_replicas(*transformer, Component::kTransformer)) return transform;
+    std::string url = replica_url(service_.transformer);
+    closed_ = url.empty();
+    if (!closed_) transform["url"] = url + model_path();
+    return transform;
+  }
+
+  void add_explainer(json::object& route) const {
+    const auto* explainer = object_at(spec_, "explainer");
+    if (explainer == nullptr) return;
+    json::object explain;
+    if (has_replicas(*explainer, Component::kExplainer)) {
+      std::string url = replica_url(service_.explainer);
+      if (url.empty()) return;
+      explain["url"] = url + model_path() + ":explain";
+    } else {
+      if (const auto what = text_at(*explainer, "sluice.segments"); !what.empty()) {
+        explain["segments"] = what;
+      }
+      if (const auto most = integer_at(*explainer, "sluice.maxSegments")) {
+        explain["max_segments"] = std::min(*most, kMaxSegments);
+      }
+    }
+    route["explain"] = std::move(explain);
+    if (!checked(route, "spec.explainer")) route.erase("explain");
+  }
+
+  // What users write into templates and urls is read by the plan's own parser.
+  bool checked(const json::object& route, std::string_view field) const {
+    if (!route.contains("transform") && !route.contains("explain")) return true;
+    json::array used;
+    for (const Branch& each : targets_) used.push_back(upstream(*each.revision));
+    const std::string refusal = draft_.refusal(used, json::array{json::value(route)});
+    if (refusal.empty()) return true;
+    draft_.problem(object_, fmt::format("{}: {}", field, refusal));
+    return false;
+  }
+
+  PlanDraft& draft_;
+  const PlanService& service_;
+  const control::StoredObject& object_;
+  const json::object& spec_;
+  const std::string name_;
+  std::vector<Branch> targets_;
+  bool typed_ = false;
+  bool closed_ = false;  // no replica is to be asked
+};
+
+std::vector<const PlanService*> sorted_services(const PlanInput& input) {
+  std::vector<const PlanService*> services;
+  for (const PlanService& each : input.services) services.push_back(&each);
+  std::ranges::sort(services, {}, [](const PlanService* each) {
+    return std::pair(each->object->ns, each->object->name);
+  });
+  return services;
+}
+
+}  // namespace
+
+void claim_services(PlanDraft& draft) {
+  for (const PlanService* each : sorted_services(draft.input)) {
+    draft.names.claim(each->object->ns, each->object->name);
+  }
+  for (const PlanRevision& each : draft.input.revisions) {
+    const json::object& spec = spec_of(*each.object);
+    const auto* names = control::array_at(spec, "modelNames");
+    if (names == nullptr || text_at(spec, "component") != "predictor") continue;
+    for (const json::value& name : *names) {
+      if (!name.is_string() || name.get_string() == text_at(spec, "service")) continue;
+      draft.names.claim_extra(each.object->ns, text_at(spec, "service"), name.get_string());
+    }
+  }
+}
+
+void add_services(PlanDraft& draft) {
+  for (const PlanService* each : sorted_services(draft.input)) ServiceWriter(draft, *each).write();
+}
+
+}  // namespace sluice::platform

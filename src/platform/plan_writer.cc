@@ -1,0 +1,141 @@
+#include "platform/plan_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "base/files.h"
+#include "plan/parse.h"
+#include "platform/plan_draft.h"
+
+namespace sluice::platform {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxPlanBytes = 64u << 20;
+constexpr size_t kSecretNameDigits = 32;
+
+// One line for each member of a list: people read the file, and compare it.
+std::string plan_text(const json::object& plan) {
+  std::string out = "{";
+  bool first = true;
+  for (const auto& [key, value] : plan) {
+    out += first ? "\n" : ",\n";
+    first = false;
+    out += json::serialize(json::value(key)) + ": ";
+    const auto* list = value.if_array();
+    if (list == nullptr || list->empty()) {
+      out += json::serialize(value);
+      continue;
+    }
+    out += "[";
+    for (size_t i = 0; i < list->size(); ++i) {
+      out += (i == 0 ? "\n  " : ",\n  ") + json::serialize((*list)[i]);
+    }
+    out += "\n]";
+  }
+  return out + "\n}\n";
+}
+
+bool is_secret_name(std::string_view name) {
+  return name.size() == kSecretNameDigits &&
+         name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+Outcome write_secret(const fs::path& path, const std::string& text) {
+  std::error_code error;
+  if (fs::exists(path, error)) return {};
+  SLUICE_ASSIGN_OR_RETURN(auto file, AtomicFile::create(path, 0600));
+  SLUICE_RETURN_IF_ERROR(file.write(text));
+  return file.commit();
+}
+
+// The gateway reads the plan before until it has taken the new one, so what that one names stays
+// as well.
+void remove_unused(const fs::path& folder, const PlanText& plan, std::string_view before) {
+  std::set<std::string> used;
+  for (const SecretFile& each : plan.secrets) used.insert(each.name);
+  std::error_code error;
+  for (auto entry = fs::directory_iterator(folder, error);
+       !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!is_secret_name(name) || used.contains(name) || before.contains(name)) continue;
+    std::error_code ignored;
+    fs::remove(entry->path(), ignored);
+  }
+}
+
+// What is published is a plan that the gateway takes: it would go on with the old one, and nobody
+// would see why.
+Outcome check(const PlanText& plan, const fs::path& secrets_folder) {
+  SLUICE_ASSIGN_OR_RETURN(const json::value value,
+                          parse_json(plan.text, {.max_bytes = kMaxPlanBytes}));
+  const plan::SecretSource secrets{.environment = plan::system_secrets().environment,
+                                   .file = [&](const std::string& path) -> Result<std::string> {
+                                     for (const SecretFile& each : plan.secrets) {
+                                       if (path == (secrets_folder / each.name).string())
+                                         return each.text;
+                                     }
+                                     return plan::system_secrets().file(path);
+                                   }};
+  const auto taken = plan::plan_from_json(value, secrets);
+  if (taken) return {};
+  return fail(Code::kInternal, "the gateway would refuse the plan: " + taken.error().message());
+}
+
+}  // namespace
+
+PlanText write_plan(const PlanInput& input, const PlanSettings& settings) {
+  PlanDraft draft(input, settings);
+  claim_services(draft);
+  claim_graphs(draft);
+  claim_providers(draft);
+  add_services(draft);
+  add_graphs(draft);
+  add_providers(draft);
+  add_tenants(draft);
+
+  json::object plan = settings.base;
+  if (!settings.control_url.empty()) {
+    plan["control"] =
+        json::object{{"url", settings.control_url},
+                     {"token", json::object{{"file", settings.control_token_file.string()}}}};
+  }
+  json::array routes = std::move(draft.host_routes);
+  routes.insert(routes.end(), draft.routes.begin(), draft.routes.end());
+  plan["upstreams"] = std::move(draft.upstreams);
+  plan["routes"] = std::move(routes);
+  if (!draft.graphs.empty()) plan["graphs"] = std::move(draft.graphs);
+  plan["tenants"] = std::move(draft.tenants);
+  PlanText out{.text = plan_text(plan), .problems = std::move(draft.problems)};
+  for (auto& [name, text] : draft.secrets) out.secrets.push_back({name, text});
+  return out;
+}
+
+Result<bool> publish_plan(const PlanText& plan, const fs::path& file,
+                          const fs::path& secrets_folder) {
+  std::error_code error;
+  fs::create_directories(secrets_folder, error);
+  if (!error) fs::permissions(secrets_folder, fs::perms::owner_all, error);
+  if (error) {
+    return fail(Code::kUnavailable,
+                fmt::format("{}: {}", secrets_folder.string(), error.message()));
+  }
+  for (const SecretFile& each : plan.secrets) {
+    SLUICE_RETURN_IF_ERROR(write_secret(secrets_folder / each.name, each.text));
+  }
+  const auto before = read_file(file, kMaxPlanBytes);
+  if (before && *before == plan.text) return false;
+  SLUICE_RETURN_IF_ERROR(check(plan, secrets_folder));
+  SLUICE_ASSIGN_OR_RETURN(auto out, AtomicFile::create(file, 0600));
+  SLUICE_RETURN_IF_ERROR(out.write(plan.text));
+  SLUICE_RETURN_IF_ERROR(out.commit());
+  remove_unused(secrets_folder, plan, before ? *before : std::string());
+  return true;
+}
+
+}  // namespace sluice::platform
