@@ -14,6 +14,7 @@
 namespace sluice::control {
 namespace {
 
+constexpr std::string_view kMainContainer = "kserve-container";
 constexpr std::array<std::string_view, 8> kLoaderVariables = {
     "PATH",     "PYTHONPATH", "PYTHONHOME",   "PYTHONSTARTUP",
     "BASH_ENV", "ENV",        "NODE_OPTIONS", "GCONV_PATH"};
@@ -103,6 +104,23 @@ void refuse_changed(Admission& admission, std::string_view key) {
                    "field is immutable when `immutable` is set");
 }
 
+// Devices and the like: nobody here gives them out.
+void warn_other_resources(Admission& admission, const json::object& container,
+                          const std::string& field) {
+  for (const std::string_view list : {"limits", "requests"}) {
+    const auto* amounts = object_at(container, fmt::format("resources.{}", list));
+    if (amounts == nullptr) continue;
+    for (const auto& each : *amounts) {
+      const std::string_view name = each.key();
+      if (name == "cpu" || name == "memory") continue;
+      admission.warn(
+          fmt::format("{}.resources.{}.{} has no effect: replicas are given cpu and "
+                      "memory",
+                      field, list, name.substr(0, 100)));
+    }
+  }
+}
+
 void check_immutable(Admission& admission) {
   if (admission.before == nullptr || !true_at(*admission.before, "immutable")) return;
   for (const std::string_view key : {"immutable", "data", "binaryData"}) {
@@ -123,6 +141,7 @@ void Admission::warn(std::string message) { warnings.push_back(std::move(message
 ApiOutcome check_container(Admission& admission, const json::object& container,
                            const std::string& field) {
   const bool admin = admission.who.role == Role::kAdmin;
+  warn_other_resources(admission, container, field);
   if (const auto* command = array_at(container, "command"); command != nullptr) {
     if (command->empty() || !command->front().is_string() ||
         command->front().get_string().empty()) {
@@ -153,6 +172,16 @@ ApiOutcome check_container(Admission& admission, const json::object& container,
 
 ApiOutcome check_containers(Admission& admission, const json::array& containers,
                             const std::string& field) {
+  const auto is_main = [](const json::value& each) {
+    const auto* container = each.if_object();
+    return container != nullptr && text_at(*container, "name") == kMainContainer;
+  };
+  if (containers.size() > 1 && std::ranges::none_of(containers, is_main)) {
+    admission.refuse(
+        "FieldValueInvalid", field,
+        fmt::format("a replica is one process: call the container that is to be run {}",
+                    kMainContainer));
+  }
   for (size_t i = 0; i < containers.size(); ++i) {
     const auto* container = containers[i].if_object();
     if (container == nullptr) continue;
@@ -162,6 +191,10 @@ ApiOutcome check_containers(Admission& admission, const json::array& containers,
                        "one of several containers needs a name");
     }
     SLUICE_RETURN_IF_ERROR(check_container(admission, *container, at));
+    if (containers.size() > 1 && text_at(*container, "name") != kMainContainer) {
+      admission.warn(fmt::format("{} is not run: a replica is one process, the container {}", at,
+                                 kMainContainer));
+    }
   }
   return {};
 }

@@ -205,6 +205,10 @@ class GraphCheck {
 void admit_graph(Admission& admission) {
   const auto* nodes = object_at(admission.object, "spec.nodes");
   if (nodes != nullptr) GraphCheck(admission, *nodes).run();
+  for (const std::string_view name : {"serviceAccountName", "terminationGracePeriodSeconds"}) {
+    if (find_path(admission.object, fmt::format("spec.{}", name)) == nullptr) continue;
+    admission.warn(fmt::format("spec.{} has no effect: graphs run in the gateway", name));
+  }
 }
 
 }  // namespace sluice::control

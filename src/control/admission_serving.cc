@@ -70,6 +70,15 @@ ApiOutcome check_component(Admission& admission, const json::object& component,
   return {};
 }
 
+// What only a predictor has a use for.
+void warn_predictors_fields(Admission& admission, const json::object& component,
+                            const std::string& field) {
+  for (const std::string_view name : {"containerConcurrency", "timeout", "canaryTrafficPercent"}) {
+    if (!component.contains(name)) continue;
+    admission.warn(fmt::format("{}.{} has no effect: only the predictor's counts", field, name));
+  }
+}
+
 ApiOutcome check_predictor(Admission& admission, const json::object& predictor,
                            const std::string& field) {
   SLUICE_RETURN_IF_ERROR(check_component(admission, predictor, field));
@@ -80,6 +89,15 @@ ApiOutcome check_predictor(Admission& admission, const json::object& predictor,
     admission.refuse("FieldValueRequired", field,
                      "exactly one of model and containers: give model with modelFormat.name and "
                      "storageUri");
+  }
+  if (model != nullptr && has_containers && containers->size() == 1) {
+    const auto* beside = containers->front().if_object();
+    if (beside != nullptr && text_at(*beside, "name") != "kserve-container") {
+      admission.warn(
+          fmt::format("{}.containers[0] is not run: beside a model only the container "
+                      "kserve-container counts, which changes the runtime's",
+                      field));
+    }
   }
   if (model != nullptr) {
     check_storage(admission, *model, field + ".model.storageUri");
@@ -128,6 +146,19 @@ ApiOutcome check_canaries(Admission& admission, const json::object& spec) {
 }
 
 void check_rollout(Admission& admission, const json::object& spec) {
+  const std::string_view strategy = text_at(spec, "sluice.rollout.strategy");
+  const bool by_hand = find_path(spec, "predictor.canaryTrafficPercent") != nullptr;
+  if (by_hand && object_at(spec, "sluice.rollout") != nullptr && strategy != "Manual") {
+    admission.warn(
+        "spec.sluice.rollout has no effect while spec.predictor.canaryTrafficPercent is given");
+  }
+  if (strategy == "Manual") {
+    for (const std::string_view name : {"steps", "analysis", "autoRollback"}) {
+      if (find_path(spec, fmt::format("sluice.rollout.{}", name)) == nullptr) continue;
+      admission.warn(
+          fmt::format("spec.sluice.rollout.{} has no effect with the strategy Manual", name));
+    }
+  }
   const auto* steps = array_at(spec, "sluice.rollout.steps");
   int64_t last = -1;
   for (size_t i = 0; steps != nullptr && i < steps->size(); ++i) {
@@ -155,6 +186,7 @@ ApiOutcome admit_inference_service(Admission& admission) {
     if (component == nullptr) continue;
     const std::string field = "spec." + name;
     SLUICE_RETURN_IF_ERROR(check_component(admission, *component, field));
+    warn_predictors_fields(admission, *component, field);
     if (name == "transformer" && !component->contains("containers") &&
         !component->contains("sluice")) {
       admission.refuse("FieldValueRequired", field,

@@ -34,6 +34,11 @@ void admit_provider(Admission& admission) {
         "FieldValueInvalid", "spec.url",
         fmt::format("\"{}\": expected https://host[:port][/path]", url.substr(0, 200)));
   }
+  if (text_at(admission.object, "spec.protocol") == "anthropic") {
+    admission.refuse("FieldValueNotSupported", "spec.protocol",
+                     "\"anthropic\" is not supported yet: its key goes into a header of its own; "
+                     "supported values: \"openai\"");
+  }
   if (url.contains('@')) {
     admission.refuse("FieldValueInvalid", "spec.url",
                      "a URL holds no user or password: put the key into a Secret and name it in "

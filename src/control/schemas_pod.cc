@@ -44,7 +44,8 @@ periodSeconds int32 min=1 -- Seconds between probes.
 timeoutSeconds int32 min=1 -- Seconds that one may take.
 successThreshold int32 min=1 -- Successes in a row that count as up.
 failureThreshold int32 min=1 -- Failures in a row that count as down.
-terminationGracePeriodSeconds int64 min=0 -- Seconds that a failed replica has to end.
+terminationGracePeriodSeconds int64 min=0 ignored=(a replica has its own) -- Seconds that a failed
+    replica has to end.
 
 = HttpGetAction -- A GET.
 path string -- Its path.

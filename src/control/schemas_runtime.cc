@@ -21,7 +21,7 @@ status object -- Not written.
 = ServingRuntimeSpec -- A program that serves models.
 supportedModelFormats []SupportedModelFormat -- Formats that it serves.
 protocolVersions []string -- Protocols that it speaks; none means any.
-containers []Container! key=name patch=merge -- The program: the first, or the one named
+containers []Container! key=name patch=merge -- The program: the only one, or the one named
     kserve-container.
 multiModel bool -- Whether one process serves several models.
 disabled bool -- Whether it is left out.

@@ -34,8 +34,10 @@ autoScaling object refused=(use scaleMetric and scaleTarget, or spec.sluice.scal
 containerConcurrency int64 min=0 -- Requests that one replica handles at a time; 0 is no limit.
 timeout int64 min=1 -- Seconds that a request may take.
 canaryTrafficPercent int64 min=0 max=100 -- Part of the traffic for the latest revision.
-logger LoggerSpec -- Where requests and answers are logged.
-batcher BatcherSpec -- How :predict requests are batched.
+logger LoggerSpec ignored=(requests and answers are not logged yet) -- Where requests and answers
+    are logged.
+batcher BatcherSpec ignored=(a replica batches what it runs by itself, step by step) -- How
+    :predict requests are batched.
 labels map<string> -- Labels of its replicas.
 annotations map<string> -- Annotations of its replicas.
 deploymentStrategy object ignored=(capacity is constant in an upgrade: see spec.sluice.rollout)
@@ -96,7 +98,8 @@ name string! -- Name, such as gguf or huggingface.
 version string -- Version.
 
 = TransformerSpec -- An HTTP service before and behind the predictor.
-containers []Container key=name patch=merge -- Its server.
+containers []Container key=name patch=merge -- Its server, asked by POST
+    /v1/models/NAME:preprocess and :postprocess.
 sluice TransformerPolicy -- A transformer without a server.
 include ComponentFields -- .
 include PodFields -- .
@@ -104,10 +107,11 @@ include PodFields -- .
 = TransformerPolicy -- Templates over JSON instead of a server.
 requestTemplate string -- Jinja template that makes the predictor's request of the client's.
 responseTemplate string -- Jinja template that makes the client's answer of the predictor's.
-url string -- An HTTP service that runs already.
+url string -- An HTTP service that runs already: asked by POST to the URL with :preprocess and
+    :postprocess behind.
 
 = ExplainerSpec -- What answers :explain.
-containers []Container key=name patch=merge -- Its server.
+containers []Container key=name patch=merge -- Its server, asked by POST /v1/models/NAME:explain.
 art object refused=(leave it out: :explain attributes the answer to parts of the prompt) -- Not
     supported.
 sluice ExplainerPolicy -- The explainer that is built in.
@@ -116,13 +120,14 @@ include PodFields -- .
 
 = ExplainerPolicy -- Attribution of the answer to parts of the prompt.
 segments string enum=word|sentence|line -- What a part is.
-maxSegments int32 min=2 max=4096 -- Most parts.
+maxSegments int32 min=2 max=200 -- Most parts.
 
 = ServicePolicy -- What KServe has no field for.
 rollout RolloutPolicy -- How a new revision takes over.
 scaling ScalingPolicy -- How replicas are counted.
 wake WakePolicy -- What requests to a service at zero do.
-shareProcess bool -- Several models in one process, loaded on demand.
+shareProcess bool ignored=(each model has a process of its own) -- Several models in one process,
+    loaded on demand.
 
 = RolloutPolicy -- How a new revision takes over.
 strategy string enum=Progressive|BlueGreen|Manual -- Step by step, all at once, or by hand.

@@ -16,7 +16,8 @@ url string! -- https://host[:port][/path], or http for one in the own network.
 protocol string enum=openai|anthropic default="openai" -- Protocol that it speaks.
 apiKey SecretKeyReference -- Key to send to it.
 models []ProviderModel key=name -- Models that it serves, and what they are called here.
-headers map<string> -- Headers to send with each request.
+headers map<string> refused=(only the key is sent: leave them out) -- Headers to send with each
+    request.
 maxOutstanding int32 min=0 -- Requests under way at a time; 0 is no limit.
 timeoutSeconds number min=0.1 -- How long a request may take.
 weight number min=0 -- Part of the traffic beside others that serve the same model.
