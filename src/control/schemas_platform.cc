@@ -63,6 +63,8 @@ status ReplicaStatus -- How it is.
 revision string! -- Revision that it serves.
 service string! -- InferenceService that it serves.
 graceSeconds int64 min=0 -- Seconds that it has to drain before it is killed.
+memoryBytes int64 min=0 -- Memory that it asks for.
+cpus number min=0 -- Cores that it asks for.
 
 = ReplicaStatus -- How a replica is.
 phase string enum=Pending|Starting|Ready|NotReady|Draining|Failed -- Where it stands.

@@ -1,0 +1,350 @@
+#include "platform/autoscaler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/log.h"
+#include "control/json_util.h"
+#include "control/load_signals.h"
+
+namespace sluice::platform {
+
+using control::Kpa;
+using control::KpaOptions;
+
+namespace {
+
+constexpr int64_t kLate = 5;       // seconds that a gateway's report may come late
+constexpr size_t kMaxFirst = 512;  // first tokens that one second is judged by
+constexpr int kMaxReplicas = 1000;
+constexpr double kPercent = 100;
+
+int bounded(int64_t count) { return static_cast<int>(std::clamp<int64_t>(count, 0, kMaxReplicas)); }
+
+const json::object& object_or_empty(const json::object& root, std::string_view path) {
+  static const json::object empty;
+  const auto* found = control::object_at(root, path);
+  return found == nullptr ? empty : *found;
+}
+
+Component component_of(const control::StoredObject& revision) {
+  const std::string_view name = control::text_at(revision.body, "spec.component");
+  for (const Component each : {Component::kTransformer, Component::kExplainer}) {
+    if (component_name(each) == name) return each;
+  }
+  return Component::kPredictor;
+}
+
+// The first tokens of a second, and who still waits. Of many, so few that each bucket keeps its
+// share.
+double ttft_load(const LoadSecond& second, double target_ms, int ready) {
+  using std::chrono::nanoseconds;
+  const auto ms = [](double value) { return nanoseconds(static_cast<int64_t>(value * 1e6)); };
+  std::vector<control::FirstToken> seen;
+  const double share =
+      std::min(1.0, static_cast<double>(kMaxFirst) /
+                        static_cast<double>(std::max<uint64_t>(1, second.ttft.count())));
+  for (const auto& [bucket, count] : second.ttft.buckets()) {
+    const double middle = std::sqrt(plan::LogHistogram::lower_bound(bucket) *
+                                    plan::LogHistogram::lower_bound(bucket + 1));
+    const auto some = static_cast<size_t>(std::ceil(static_cast<double>(count) * share));
+    seen.insert(seen.end(), some, {ms(middle), ready});
+  }
+  for (const plan::WaitingRequest& each : second.waiting_first) {
+    seen.push_back({std::chrono::milliseconds(each.waited_ms), static_cast<int>(each.usable)});
+  }
+  return control::first_token_load(seen, ms(target_ms), second.in_flight);
+}
+
+}  // namespace
+
+void Autoscaler::wake(const std::vector<std::string>& upstreams) {
+  {
+    const std::lock_guard lock(mutex_);
+    woken_.insert(upstreams.begin(), upstreams.end());
+  }
+  context_.queue.add({.kind = WorkKind::kScale, .ns = {}, .name = {}});
+}
+
+std::vector<Autoscaler::Entry> Autoscaler::entries() const {
+  std::vector<Entry> entries;
+  for (const ObjectPtr& revision : context_.store().list(revision_type(), {}).objects) {
+    if (revision->deleting()) continue;
+    const RevisionStatus status = revision_status(*revision);
+    if (!status.has_role) continue;
+    entries.push_back({.revision = revision, .status = status, .desired = status.desired});
+  }
+  return entries;
+}
+
+WorkDone Autoscaler::run() {
+  std::set<std::string> woken;
+  {
+    const std::lock_guard lock(mutex_);
+    woken.swap(woken_);
+  }
+  const TimePoint time = context_.clock().now();
+  now_ = std::max(now_, static_cast<int64_t>(std::floor(context_.now())));
+  const bool tick = !next_tick_ || time >= *next_tick_;
+  if (tick) next_tick_ = time + context_.timing.tick;
+  std::vector<Entry> all = entries();
+  for (Entry& entry : all) {
+    const bool is_woken =
+        !woken.empty() && woken.contains(upstream_name(entry.revision->ns, entry.revision->name));
+    decide(entry, tick, is_woken);
+  }
+  share(all);
+  bool well = true;
+  for (const Entry& entry : all) well = put(entry) && well;
+  if (tick) {
+    std::set<std::string> alive;
+    std::set<std::string, std::less<>> upstreams;
+    for (const Entry& entry : all) {
+      alive.insert(entry.revision->uid);
+      upstreams.insert(upstream_name(entry.revision->ns, entry.revision->name));
+    }
+    std::erase_if(scaled_, [&](const auto& each) { return !alive.contains(each.first); });
+    book_.keep_only(upstreams);
+  }
+  try_waiting();
+  if (!well) {
+    // What woke them is not to be lost.
+    const std::lock_guard lock(mutex_);
+    woken_.merge(woken);
+    return WorkDone::retry();
+  }
+  return WorkDone::after(*next_tick_ - time);
+}
+
+KpaOptions Autoscaler::options_of(const Entry& entry, const Scaled& scaled) const {
+  KpaOptions options = scaled.policy.kpa;
+  int ceiling = entry.status.ceiling;
+  const ReplicaNeeds needs = needs_of(*entry.revision);
+  if (ceiling == 0 && needs.memory_bytes == 0 && needs.cpus <= 0) {
+    // What does not say what it needs would always fit.
+    ceiling = std::max(1, static_cast<int>(context_.backend.room().cpus));
+    ceiling = std::max(ceiling, entry.floor);
+  }
+  options.max_scale = ceiling;
+  options.min_scale = ceiling == 0 ? entry.floor : std::min(entry.floor, ceiling);
+  options.initial_scale = options.min_scale;
+  return options;
+}
+
+void Autoscaler::read_policy(const Entry& entry, Scaled& scaled) const {
+  const std::string name(control::text_at(entry.revision->body, "spec.service"));
+  const ObjectPtr service = context_.store().get({&service_type(), entry.revision->ns, name});
+  if (!service) return;
+  if (scaled.service_uid == service->uid && scaled.service_version == service->version) return;
+  const Component component = component_of(*entry.revision);
+  const json::object& spec = object_or_empty(service->body, "spec");
+  scaled.policy = scale_policy(spec, object_or_empty(spec, component_name(component)), component);
+  scaled.service_uid = service->uid;
+  scaled.service_version = service->version;
+}
+
+// After a rollout the serving revision keeps, for a stable window, what it had to have before: its
+// own load of that time was a part of the service's only.
+int Autoscaler::floor_of(const Entry& entry, Scaled& scaled) const {
+  const RevisionStatus& status = entry.status;
+  int floor = status.floor;
+  if (status.role != RevisionRole::kCanary) {
+    const int scheduled = scheduled_minimum(scaled.policy.schedules, context_.now());
+    floor = std::max(floor, static_cast<int>(std::ceil(scheduled * status.traffic / kPercent)));
+  }
+  auto& floors = scaled.floors;
+  while (!floors.empty() && floors.back().second <= floor) floors.pop_back();
+  floors.emplace_back(now_, floor);
+  const int64_t oldest = now_ - scaled.policy.kpa.stable_window.count();
+  while (floors.front().first < oldest) floors.pop_front();
+  const bool alone = status.role == RevisionRole::kServing && status.traffic == 100;
+  if (alone) floor = floors.front().second;
+  return status.ceiling == 0 ? floor : std::min(floor, status.ceiling);
+}
+
+void Autoscaler::decide(Entry& entry, bool tick, bool woken) {
+  const RevisionStatus& status = entry.status;
+  const std::string& uid = entry.revision->uid;
+  if (status.role == RevisionRole::kRetired) {
+    scaled_.erase(uid);
+    entry.desired = 0;
+    return;
+  }
+  Scaled& scaled = scaled_[uid];
+  read_policy(entry, scaled);
+  entry.floor = floor_of(entry, scaled);
+  KpaOptions options = options_of(entry, scaled);
+  const bool sleeps = status.scaled && status.desired == 0;
+  if (sleeps && entry.floor == 0 && !woken) {
+    scaled.kpa.reset();
+    entry.desired = 0;
+    return;
+  }
+  if (sleeps) scaled.kpa.reset();
+  bool fresh = false;
+  if (!scaled.kpa) {
+    fresh = true;
+    if (woken) {
+      const int most = options.max_scale == 0 ? kMaxReplicas : options.max_scale;
+      options.initial_scale = std::clamp(scaled.policy.activation, 1, most);
+    }
+    scaled.kpa = std::make_unique<Kpa>(options);
+    scaled.fed = now_ - scaled.policy.kpa.stable_window.count();
+    if (status.scaled && status.desired > 0) scaled.kpa->resume(Seconds(now_), status.desired);
+  } else if (options.initial_scale = scaled.kpa->options().initial_scale;
+             !(scaled.kpa->options() == options)) {
+    if (options.max_scale != 0) {
+      options.initial_scale = std::min(options.initial_scale, options.max_scale);
+    }
+    scaled.kpa->configure(options, Seconds(now_));
+    fresh = true;
+  }
+  if (tick || fresh) {
+    feed(entry, scaled);
+    entry.desired = bounded(scaled.kpa->decide(Seconds(now_), status.ready).desired);
+  }
+  const int ceiling = options.max_scale == 0 ? kMaxReplicas : options.max_scale;
+  entry.desired = std::clamp(entry.desired, options.min_scale, ceiling);
+}
+
+void Autoscaler::feed(const Entry& entry, Scaled& scaled) {
+  const int64_t oldest = now_ - scaled.policy.kpa.stable_window.count();
+  const int64_t from = std::max(scaled.fed - kLate, oldest);
+  const bool usage =
+      scaled.policy.metric == ScaleMetric::kCpu || scaled.policy.metric == ScaleMetric::kMemory;
+  if (usage) {
+    const double load = usage_load(entry, scaled);
+    for (int64_t second = std::max(scaled.fed, oldest); second < now_; ++second) {
+      scaled.kpa->record(Seconds(now_), Seconds(second), load);
+    }
+  } else {
+    const std::string upstream = upstream_name(entry.revision->ns, entry.revision->name);
+    for (const LoadSecond& second : book_.seconds(upstream, from, now_, context_.now())) {
+      scaled.kpa->record(Seconds(now_), Seconds(second.second), load_of(entry, scaled, second));
+    }
+  }
+  scaled.fed = now_;
+}
+
+double Autoscaler::load_of(const Entry& entry, Scaled& scaled, const LoadSecond& second) const {
+  const ScalePolicy& policy = scaled.policy;
+  switch (policy.metric) {
+    case ScaleMetric::kRps:
+      return static_cast<double>(second.arrived);
+    case ScaleMetric::kTtft:
+      return ttft_load(second, policy.target, entry.status.ready);
+    case ScaleMetric::kQueuedTokens:
+    case ScaleMetric::kKvCache:
+      break;
+    case ScaleMetric::kConcurrency:
+    case ScaleMetric::kCpu:
+    case ScaleMetric::kMemory:
+      return second.concurrency;
+  }
+  int64_t queued = 0;
+  std::vector<control::KvUse> uses;
+  for (const ObjectPtr& replica : owned(context_.store(), *entry.revision, replica_type())) {
+    if (signals_ == nullptr || !is_serving(*replica)) continue;
+    const auto told = signals_->latest(
+        {.url = replica_state(*replica).url, .ns = replica->ns, .revision = entry.revision->name});
+    if (!told) continue;
+    queued += told->queued_tokens;
+    uses.push_back({told->kv_used_tokens, told->kv_capacity_tokens});
+  }
+  // What waits in the gateway is as long as what was answered, where nothing better is known.
+  constexpr int64_t kUsualPrompt = 512;
+  const int64_t prompt = second.arrived > 0 && second.prompt_tokens > 0
+                             ? second.prompt_tokens / second.arrived
+                             : kUsualPrompt;
+  const int64_t waiting = second.held * std::max<int64_t>(prompt, 1);
+  if (policy.metric == ScaleMetric::kQueuedTokens) {
+    return control::queued_token_load(queued + waiting, policy.target, second.in_flight);
+  }
+  return control::kv_load(uses, waiting, policy.target, second.in_flight);
+}
+
+double Autoscaler::usage_load(const Entry& entry, Scaled& scaled) const {
+  const ReplicaNeeds needs = needs_of(*entry.revision);
+  const double share = scaled.policy.target / kPercent;
+  const double now = context_.now();
+  double load = 0;
+  std::map<std::string, std::pair<double, double>> seen;
+  for (const ObjectPtr& replica : owned(context_.store(), *entry.revision, replica_type())) {
+    const auto view = context_.backend.find(replica_id(replica->ns, replica->name));
+    if (!view || view->phase == ReplicaPhase::kExited) continue;
+    if (scaled.policy.metric == ScaleMetric::kMemory) {
+      const auto asked = static_cast<double>(needs.memory_bytes);
+      if (asked > 0) load += static_cast<double>(view->memory_bytes) / (asked * share);
+      continue;
+    }
+    seen[replica->name] = {now, view->cpu_seconds};
+    const auto before = scaled.cpu.find(replica->name);
+    if (before == scaled.cpu.end() || needs.cpus <= 0) continue;
+    const auto [since, used] = before->second;
+    if (now > since) {
+      load += std::max(0.0, view->cpu_seconds - used) / (now - since) / (needs.cpus * share);
+    }
+  }
+  scaled.cpu = std::move(seen);
+  return load;
+}
+
+void Autoscaler::share(std::vector<Entry>& entries) const {
+  const auto service_of = [](const Entry& entry) {
+    return std::pair(entry.revision->ns,
+                     std::string(control::text_at(entry.revision->body, "spec.service")));
+  };
+  std::set<std::pair<std::string, std::string>> replaced;
+  for (const Entry& entry : entries) {
+    if (entry.status.role == RevisionRole::kCandidate) replaced.insert(service_of(entry));
+  }
+  std::vector<RoomClaim> claims;
+  claims.reserve(entries.size());
+  for (const Entry& entry : entries) {
+    if (entry.desired == 0) {
+      claims.push_back({});
+      continue;
+    }
+    claims.push_back({.needs = needs_of(*entry.revision),
+                      .desired = entry.desired,
+                      .floor = std::min(entry.floor, entry.desired),
+                      .running = entry.status.replicas,
+                      // What never worked does not keep out what is to take its place.
+                      .yields = entry.status.role == RevisionRole::kServing &&
+                                !entry.status.proven && replaced.contains(service_of(entry))});
+  }
+  const std::vector<int> shares = share_room(claims, context_.backend.room());
+  for (size_t i = 0; i < entries.size(); ++i) entries[i].granted = shares[i];
+}
+
+bool Autoscaler::put(const Entry& entry) {
+  RevisionStatus status = entry.status;
+  if (status.scaled && status.desired == entry.desired && status.granted == entry.granted) {
+    return true;
+  }
+  if (status.scaled && status.desired != entry.desired) {
+    context_.tell(entry.revision, control::EventKind::kNormal,
+                  entry.desired > status.desired ? "ScaledUp" : "ScaledDown",
+                  fmt::format("from {} to {} replicas", status.desired, entry.desired));
+  }
+  status.scaled = true;
+  status.desired = entry.desired;
+  status.granted = entry.granted;
+  return !put_status(context_, entry.revision, with_revision_status(*entry.revision, status))
+              .failed;
+}
+
+// Replicas that wait until others have gone.
+void Autoscaler::try_waiting() {
+  for (const ObjectPtr& replica : context_.store().list(replica_type(), {}).objects) {
+    const auto ready = find_condition(*replica, "Ready");
+    if (ready && ready->reason == kInsufficientRoom) {
+      context_.queue.add({.kind = WorkKind::kReplica, .ns = replica->ns, .name = replica->name});
+    }
+  }
+}
+
+}  // namespace sluice::platform

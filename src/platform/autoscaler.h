@@ -1,0 +1,89 @@
+// Autoscaler: how many replicas each Revision shall have, and how many of them fit the machine.
+//
+// For each revision that keeps replicas a control::Kpa, fed second by second with the gateways'
+// loads (LoadBook) or with what the replicas tell of themselves; every tick, and at once for a
+// revision that is new, changed or woken. The counts go into the Revisions' statuses: desired, and
+// granted by share_room(). A revision at zero has no Kpa: a request wakes it.
+//
+// What is kept here only is a window of loads: a new controller begins with the counts of before
+// and takes nothing away for a stable window. wake() from any thread, the rest from the queue's.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "control/kpa.h"
+#include "control/object_store.h"
+#include "platform/context.h"
+#include "platform/load_book.h"
+#include "platform/replica_signals.h"
+#include "platform/room.h"
+#include "platform/scale_policy.h"
+#include "platform/views.h"
+
+namespace sluice::platform {
+
+class Autoscaler {
+ public:
+  // `signals` may be null: then only the gateways' loads are known.
+  Autoscaler(Context& context, LoadBook& book, SignalSource* signals)
+      : context_(context), book_(book), signals_(signals) {}
+
+  // Upstreams (upstream_name()) that a request waits for.
+  void wake(const std::vector<std::string>& upstreams);
+
+  WorkDone run();
+
+ private:
+  using ObjectPtr = control::ObjectPtr;
+  using Seconds = std::chrono::seconds;
+
+  struct Scaled {
+    std::unique_ptr<control::Kpa> kpa;
+    ScalePolicy policy;
+    std::string service_uid;
+    uint64_t service_version = 0;                // that the policy is of
+    int64_t fed = 0;                             // second
+    std::deque<std::pair<int64_t, int>> floors;  // of the stable window: falling from front to back
+    std::map<std::string, std::pair<double, double>> cpu;  // of replicas: when, seconds used
+  };
+  struct Entry {
+    ObjectPtr revision;
+    RevisionStatus status;
+    int desired = 0;
+    int floor = 0;
+    int granted = 0;
+  };
+
+  std::vector<Entry> entries() const;
+  void decide(Entry& entry, bool tick, bool woken);
+  control::KpaOptions options_of(const Entry& entry, const Scaled& scaled) const;
+  void read_policy(const Entry& entry, Scaled& scaled) const;
+  int floor_of(const Entry& entry, Scaled& scaled) const;
+  void feed(const Entry& entry, Scaled& scaled);
+  double load_of(const Entry& entry, Scaled& scaled, const LoadSecond& second) const;
+  double usage_load(const Entry& entry, Scaled& scaled) const;
+  void share(std::vector<Entry>& entries) const;
+  bool put(const Entry& entry);
+  void try_waiting();
+
+  Context& context_;
+  LoadBook& book_;
+  SignalSource* signals_;
+  std::map<std::string, Scaled> scaled_;  // by the revision's uid
+  std::optional<TimePoint> next_tick_;
+  int64_t now_ = 0;  // Unix seconds; never goes back
+  std::mutex mutex_;
+  std::set<std::string> woken_;  // guarded by mutex_
+};
+
+}  // namespace sluice::platform

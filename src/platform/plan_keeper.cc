@@ -1,0 +1,150 @@
+#include "platform/plan_keeper.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+#include "control/json_util.h"
+#include "platform/views.h"
+
+namespace sluice::platform {
+
+using control::ObjectPtr;
+using control::StoredObject;
+using control::text_at;
+
+namespace {
+
+constexpr int kRest = 3;  // times as long as a plan took to make
+constexpr std::string_view kServing = "serving.kserve.io/v1alpha1";
+constexpr std::string_view kOurs = "sluice.dev/v1alpha1";
+
+std::vector<RevisionWeight> weights_at(const json::object& body, std::string_view path) {
+  std::vector<RevisionWeight> weights;
+  const auto* list = control::array_at(body, path);
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const auto* fields = (*list)[i].if_object();
+    if (fields == nullptr) continue;
+    weights.push_back({std::string(text_at(*fields, "revision")),
+                       static_cast<int>(control::integer_at(*fields, "percent").value_or(0))});
+  }
+  return weights;
+}
+
+PlanService plan_service(const ObjectPtr& service) {
+  const json::object& body = service->body;
+  PlanService out{.object = service,
+                  .predictor = weights_at(body, "status.sluice.weights"),
+                  .candidate = std::string(text_at(body, "status.sluice.rollout.candidate")),
+                  .canaries = {},
+                  .transformer = {},
+                  .explainer = {}};
+  const auto first_of = [&](std::string_view path) {
+    const std::vector<RevisionWeight> weights = weights_at(body, path);
+    return weights.empty() ? std::string() : weights.front().revision;
+  };
+  out.transformer = first_of("status.sluice.transformer.weights");
+  out.explainer = first_of("status.sluice.explainer.weights");
+  const auto* canaries = control::array_at(body, "status.canaryStatuses");
+  for (size_t i = 0; canaries != nullptr && i < canaries->size(); ++i) {
+    const auto* fields = (*canaries)[i].if_object();
+    if (fields == nullptr) continue;
+    out.canaries.push_back(
+        {.branch = std::string(text_at(*fields, "name")),
+         .revision = std::string(text_at(*fields, "revision")),
+         .percent = static_cast<int>(control::integer_at(*fields, "servedPercent").value_or(0))});
+  }
+  return out;
+}
+
+}  // namespace
+
+PlanInput PlanKeeper::gather() const {
+  const control::ObjectStore& store = context_.store();
+  PlanInput input;
+  for (const ObjectPtr& service : store.list(service_type(), {}).objects) {
+    if (!service->deleting()) input.services.push_back(plan_service(service));
+  }
+  std::map<std::string, std::vector<PlanReplica>> replicas;  // by the revision's uid
+  for (const ObjectPtr& replica : store.list(replica_type(), {}).objects) {
+    // One that waits for its replacement still serves.
+    const std::string phase(text_at(replica->body, "status.phase"));
+    const std::string url(text_at(replica->body, "status.url"));
+    if (phase != "Ready" || url.empty()) continue;
+    replicas[owner_uid(*replica, "Revision")].push_back({replica->name, url});
+  }
+  for (const ObjectPtr& revision : store.list(revision_type(), {}).objects) {
+    if (revision->deleting()) continue;
+    const auto serving = replicas.find(revision->uid);
+    input.revisions.push_back(
+        {revision, serving == replicas.end() ? std::vector<PlanReplica>() : serving->second});
+  }
+  const auto all = [&](std::string_view version, std::string_view kind) {
+    std::vector<ObjectPtr> objects = store.list(*control::find_kind(version, kind), {}).objects;
+    std::erase_if(objects, [](const ObjectPtr& each) { return each->deleting(); });
+    return objects;
+  };
+  input.graphs = all(kServing, "InferenceGraph");
+  input.providers = all(kOurs, "Provider");
+  input.tenants = all(kOurs, "Tenant");
+  input.keys = all(kOurs, "ApiKey");
+  input.find_secret = [&store](std::string_view ns, std::string_view name) {
+    return store.get({control::find_kind("v1", "Secret"), std::string(ns), std::string(name)});
+  };
+  return input;
+}
+
+WorkDone PlanKeeper::work() {
+  const TimePoint began = context_.clock().now();
+  if (began < not_before_) return WorkDone::after(not_before_ - began);
+  const uint64_t version = context_.store().version();
+  const PlanText plan = write_plan(gather(), settings_);
+  const Result<bool> published = publish_(plan);
+  const TimePoint ended = context_.clock().now();
+  not_before_ = ended + (ended - began) * kRest;
+  if (!published) {
+    // Once for each reason: it is tried again and again.
+    if (failure_ != published.error().message()) {
+      failure_ = published.error().message();
+      log_error("the gateway's plan cannot be written, it serves by the one before: {}", failure_);
+    }
+    return WorkDone::retry();
+  }
+  failure_.clear();
+  version_.store(version);
+  tell_problems(plan);
+  return WorkDone::done();
+}
+
+// What the gateway cannot be given becomes a condition of its object.
+void PlanKeeper::tell_problems(const PlanText& plan) {
+  std::map<control::ObjectKey, std::string> problems;
+  for (const PlanProblem& problem : plan.problems) {
+    std::string& text = problems[problem.object];
+    text += (text.empty() ? "" : "; ") + problem.message;
+  }
+  const auto look_at = [&](const control::ObjectKey& key) {
+    const WorkKind kind = key.type == &service_type() ? WorkKind::kService : WorkKind::kObject;
+    context_.queue.add({.kind = kind,
+                        .ns = key.ns,
+                        .name = kind == WorkKind::kService
+                                    ? key.name
+                                    : std::string(key.type->kind) + "/" + key.name});
+  };
+  for (const auto& [key, text] : problems) {
+    const auto before = problems_.find(key);
+    if (before == problems_.end() || before->second != text) look_at(key);
+  }
+  for (const auto& [key, text] : problems_) {
+    if (!problems.contains(key)) look_at(key);
+  }
+  problems_ = std::move(problems);
+}
+
+std::string PlanKeeper::problem(const control::ObjectKey& object) const {
+  const auto found = problems_.find(object);
+  return found == problems_.end() ? std::string() : found->second;
+}
+
+}  // namespace sluice::platform

@@ -1,0 +1,66 @@
+#include "platform/recipes.h"
+
+#include <utility>
+
+#include "control/json_util.h"
+#include "platform/revision_spec.h"
+#include "platform/runtime_choice.h"
+
+namespace sluice::platform {
+
+using control::ObjectPtr;
+using control::StoredObject;
+
+namespace {
+
+constexpr std::string_view kServingVersion = "serving.kserve.io/v1alpha1";
+
+const json::object& spec_of(const StoredObject& object) {
+  static const json::object empty;
+  const auto* spec = control::object_at(object.body, "spec");
+  return spec == nullptr ? empty : *spec;
+}
+
+}  // namespace
+
+Result<json::object> Recipes::revision(const StoredObject& service, const json::object& component,
+                                       Component kind, const std::string& branch) const {
+  ObjectPtr runtime;
+  if (const auto* model = control::object_at(component, "model")) {
+    const auto near =
+        store_.list(*control::find_kind(kServingVersion, "ServingRuntime"), service.ns);
+    const auto far = store_.list(*control::find_kind(kServingVersion, "ClusterServingRuntime"), {});
+    SLUICE_ASSIGN_OR_RETURN(runtime, choose_runtime(*model, service.ns, near.objects, far.objects));
+  }
+  return revision_spec({.service = service.body,
+                        .component = component,
+                        .kind = kind,
+                        .branch = branch,
+                        .runtime = runtime ? &runtime->body : nullptr});
+}
+
+FindCore Recipes::finder(const std::string& ns) const {
+  return [this, ns](std::string_view kind, std::string_view name) {
+    return store_.get({control::find_kind("v1", kind), ns, std::string(name)});
+  };
+}
+
+ModelView Recipes::model(const StoredObject& revision) const {
+  const json::object& spec = spec_of(revision);
+  const std::string uri(control::text_at(spec, "storageUri"));
+  if (uri.empty()) return {.phase = ModelPhase::kReady, .path = {}, .error = {}};
+  return models_(uri, storage_token(spec, finder(revision.ns)));
+}
+
+Result<process::ReplicaSpec> Recipes::replica(const StoredObject& revision, std::string id,
+                                              std::string model_path) const {
+  return replica_template(spec_of(revision), {.id = std::move(id),
+                                              .ns = revision.ns,
+                                              .model_path = std::move(model_path),
+                                              .sluice_program = options_.sluice_program,
+                                              .secrets = deployment_secrets(
+                                                  options_.master, revision.ns, revision.name),
+                                              .find = finder(revision.ns)});
+}
+
+}  // namespace sluice::platform

@@ -1,0 +1,238 @@
+// Seeded simulation of the platform: users who make, change, scale, stop and delete services,
+// replicas that crash, hang or never get ready, lost news, a full disk under the plan, controllers
+// that end between any two steps. After every step what must always hold is checked
+// (simulated_world_test_support.h); once the faults have stopped, all must become as it is wanted
+// within bounded time, and then stand still.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "platform/simulated_world_test_support.h"
+
+namespace sluice::platform {
+namespace {
+
+using control::text_at;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr int kNames = 4;
+constexpr std::string_view kProgressive =
+    R"({"strategy":"Progressive","steps":[{"weight":20,"pauseSeconds":5},)"
+    R"({"weight":60,"pauseSeconds":5}],"analysis":{"intervalSeconds":2,"minRequests":1}})";
+
+uint64_t seeds() {
+  const char* stated = std::getenv("SLUICE_SIM_SEEDS");
+  return stated == nullptr ? 120 : std::strtoull(stated, nullptr, 10);
+}
+
+std::string name_of(uint64_t i) { return "svc" + std::to_string(i); }
+
+SimulatedService random_service(Rng& rng, const std::string& name, int version) {
+  SimulatedService service{.name = name, .version = version};
+  service.min = static_cast<int>(rng.below(3));
+  service.max = std::max(1, service.min) + static_cast<int>(rng.below(3));
+  service.memory_mib = static_cast<int>(64 << rng.below(4));
+  if (rng.chance(0.4)) service.rollout = kProgressive;
+  if (rng.chance(0.1)) service.rollout = R"({"strategy":"BlueGreen"})";
+  if (rng.chance(0.1)) service.percent = static_cast<int>(rng.between(0, 100));
+  if (rng.chance(0.15)) service.flag = rng.chance(0.5) ? "--crash" : "--never-ready";
+  return service;
+}
+
+void user_does_something(SimulatedWorld& world, int& version) {
+  Rng& rng = world.rng();
+  const std::string name = name_of(rng.below(kNames));
+  const auto present = world.wanted().find(name);
+  if (present == world.wanted().end()) {
+    return world.apply(random_service(rng, name, ++version));
+  }
+  SimulatedService service = present->second;
+  switch (rng.below(8)) {
+    case 0:
+      world.remove(name);
+      if (rng.chance(0.5)) world.apply(random_service(rng, name, ++version));
+      return;
+    case 1:
+    case 2: {
+      SimulatedService next = random_service(rng, name, ++version);
+      next.min = service.min;
+      next.max = service.max;
+      return world.apply(next);
+    }
+    case 3:
+      service.min = static_cast<int>(rng.below(4));
+      service.max = std::max(1, service.min);
+      return world.apply(service);
+    case 4:
+      service.stopped = !service.stopped;
+      return world.apply(service);
+    case 5:
+      return world.remove_a_replica();
+    case 6:
+      return world.wake(name);
+    default:
+      return world.set_load(name, rng.chance(0.5) ? 0 : static_cast<double>(rng.below(400)));
+  }
+}
+
+SimulatedFaults random_faults(Rng& rng) {
+  SimulatedFaults faults;
+  if (rng.chance(0.5)) faults.start_fails = 0.2;
+  if (rng.chance(0.4)) faults.never_ready = 0.15;
+  if (rng.chance(0.5)) faults.crashes = 0.05;
+  if (rng.chance(0.4)) faults.hangs_in_drain = 0.3;
+  if (rng.chance(0.5)) faults.loses_news = 0.2;
+  return faults;
+}
+
+// Nothing that users broke is left: services that cannot run are put right.
+void mend(SimulatedWorld& world, int& version) {
+  world.set_faults({}, 0);
+  for (const auto& [name, service] : std::map(world.wanted())) {
+    world.set_load(name, 0);
+    if (service.flag.empty()) continue;
+    SimulatedService good = service;
+    good.flag.clear();
+    good.version = ++version;
+    world.apply(good);
+  }
+}
+
+// What the machine has room for, were it for these services alone.
+bool all_fit(SimulatedWorld& world) {
+  uint64_t needed = 0;
+  for (const auto& [name, service] : world.wanted()) {
+    // A new revision runs beside the old one for a while.
+    if (!service.stopped) {
+      needed += 2ull * static_cast<uint64_t>(std::max(1, service.min) * service.memory_mib) * kMiB;
+    }
+  }
+  return needed <= world.backend().room().memory_bytes;
+}
+
+void expect_converged(SimulatedWorld& world) {
+  control::ObjectStore& store = world.store();
+  size_t granted = 0;
+  for (const auto& revision : store.list(revision_type(), {}).objects) {
+    const RevisionStatus status = revision_status(*revision);
+    granted += static_cast<size_t>(status.granted);
+    EXPECT_EQ(status.ready, status.granted) << revision->text;
+    EXPECT_EQ(status.replicas, status.granted) << revision->name;
+    const auto planned = world.endpoints().find("default/" + revision->name);
+    if (planned != world.endpoints().end()) {
+      EXPECT_EQ(planned->second.size(), static_cast<size_t>(status.granted)) << revision->name;
+    }
+  }
+  EXPECT_EQ(store.list(replica_type(), {}).objects.size(), granted);
+  EXPECT_EQ(world.backend().list().size(), granted) << "somebody is left over";
+  const auto services = store.list(service_type(), {}).objects;
+  EXPECT_EQ(services.size(), world.wanted().size());
+  const bool fit = all_fit(world);
+  for (const auto& service : services) {
+    const SimulatedService& wanted = world.wanted().at(service->name);
+    const auto ready = find_condition(*service, "Ready");
+    ASSERT_TRUE(ready.has_value()) << service->text;
+    if (wanted.stopped) {
+      EXPECT_EQ(ready->reason, "Stopped");
+      continue;
+    }
+    if (!fit) continue;
+    EXPECT_EQ(ready->status, "True")
+        << service->name << ": " << ready->reason << " " << ready->message << "\n"
+        << service->text;
+    const int64_t replicas =
+        control::integer_at(service->body, "status.components.predictor.readyReplicas").value_or(0);
+    EXPECT_GE(replicas, wanted.min) << service->text;
+    if (wanted.percent) continue;
+    EXPECT_EQ(text_at(service->body, "status.components.predictor.latestRolledoutRevision"),
+              text_at(service->body, "status.components.predictor.latestCreatedRevision"))
+        << service->text;
+  }
+}
+
+void run_until(SimulatedWorld& world, TimePoint until) {
+  int64_t idle = 0;
+  TimePoint last = world.clock().now();
+  while (world.clock().now() < until) {
+    world.step();
+    // A controller that is never done makes no time.
+    idle = world.clock().now() == last ? idle + 1 : 0;
+    last = world.clock().now();
+    ASSERT_LT(idle, 5000) << "the controller goes round in circles";
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+struct Totals {
+  int64_t steps = 0;
+  int64_t crashes = 0;
+  int64_t starts = 0;
+  int64_t ended = 0;
+  int64_t drains = 0;
+};
+
+void simulate(uint64_t seed, Totals& totals) {
+  SimulatedWorld world(seed);
+  Rng& rng = world.rng();
+  int version = 0;
+  world.set_models_slow(rng.chance(0.3));
+  world.set_faults(random_faults(rng), rng.chance(0.3) ? 0.3 : 0);
+  const auto changes = static_cast<int>(rng.between(3, 12));
+  for (int i = 0; i < changes; ++i) {
+    user_does_something(world, version);
+    const auto steps = static_cast<int>(rng.below(60));
+    for (int step = 0; step < steps; ++step) {
+      world.step();
+      if (rng.chance(0.01)) world.crash();
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+  mend(world, version);
+  // A stable window, the grace before zero, a rollout, the longest pause before a restart.
+  run_until(world, world.clock().now() + minutes(5));
+  if (testing::Test::HasFailure()) return;
+  expect_converged(world);
+  if (testing::Test::HasFailure()) return;
+  if (!all_fit(world)) return;  // a rollout without room goes on looking
+  const uint64_t settled = world.store().version();
+  run_until(world, world.clock().now() + seconds(130));
+  EXPECT_EQ(world.store().version(), settled) << "nothing happens, and something is written";
+  totals.steps += world.steps();
+  totals.crashes += world.crashes();
+  totals.starts += world.backend().starts();
+  totals.ended += world.backend().crashes();
+  totals.drains += world.drains();
+}
+
+TEST(Simulation, TheWorldBecomesAsTheObjectsAre) {
+  set_log_level(LogLevel::kOff);
+  Totals totals;
+  const uint64_t count = seeds();
+  const char* stated = std::getenv("SLUICE_SIM_FIRST");
+  const uint64_t first = stated == nullptr ? 0 : std::strtoull(stated, nullptr, 10);
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    simulate(seed, totals);
+    if (HasFailure()) break;
+  }
+  set_log_level(LogLevel::kInfo);
+  if (HasFailure()) return;
+  // The scenarios must reach what they are meant to test.
+  const auto each = static_cast<int64_t>(count);
+  EXPECT_GT(totals.starts, each * 3);
+  EXPECT_GT(totals.crashes, each / 4);
+  EXPECT_GT(totals.ended, each / 4);
+  EXPECT_GT(totals.drains, each);
+  RecordProperty("steps", static_cast<int>(totals.steps));
+  if (std::getenv("SLUICE_SIM_SEEDS") != nullptr) {
+    std::cerr << count << " seeds, " << totals.steps << " steps, " << totals.crashes
+              << " controllers ended, " << totals.starts << " starts, " << totals.ended
+              << " replicas crashed, " << totals.drains << " drained\n";
+  }
+}
+
+}  // namespace
+}  // namespace sluice::platform
