@@ -146,7 +146,7 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::for_client(const TlsClient
   if (!options.identity.certificate_file.empty()) {
     SLUICE_RETURN_IF_ERROR(use_identity(handle.get(), options.identity));
   }
-  SSL_CTX_set_verify(handle.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_verify(handle.get(), options.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   SSL_CTX_set_alpn_protos(handle.get(), kHttp11.data(), kHttp11.size());
   context->handles_.push_back(std::move(handle));
   return context;

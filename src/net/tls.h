@@ -36,6 +36,7 @@ struct TlsServerOptions {
 struct TlsClientOptions {
   std::string ca_file = {};   // PEM; empty: the system's authorities
   TlsIdentity identity = {};  // shown to servers that ask; empty: none
+  bool verify = true;         // false: any certificate is taken, whatever it names
   bool operator==(const TlsClientOptions&) const = default;
 };
 
