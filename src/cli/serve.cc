@@ -19,6 +19,7 @@
 #include "cli/signals.h"
 #include "cli/sizes.h"
 #include "cli/speculative_config.h"
+#include "cli/supervisor.h"
 #include "cli/tls_source.h"
 #include "cli/tracing.h"
 #include "endpoint/endpoints.h"
@@ -179,6 +180,7 @@ class Server {
     net::ServerOptions http;
     http.host = options.host;
     http.port = static_cast<uint16_t>(options.port);
+    http.listen_fd = take_inherited_socket();  // of a keeper, or systemd
     http.error_body = endpoint::Endpoints::error_page;
     if (server->tls_) http.tls = server->tls_->context();
     SLUICE_ASSIGN_OR_RETURN(server->http_, net::HttpServer::start(http, server->endpoints_));
