@@ -9,6 +9,7 @@
 #include "cli/controller.h"
 #include "cli/gateway.h"
 #include "cli/inspect.h"
+#include "cli/keep.h"
 #include "cli/pull.h"
 #include "cli/quantize.h"
 #include "cli/reference_page.h"
@@ -312,6 +313,13 @@ void add_controller_options(CLI::App& app, ControllerOptions& o) {
       ->capture_default_str();
 }
 
+void add_keep_options(CLI::App& app, KeepOptions& o) {
+  app.add_option("FOLDER", o.folder, "Folder of the replica, with its spec.json")->required();
+  app.add_option("--lock", o.lock, "Descriptor that holds the folder's lock (-1: none yet)")
+      ->check(CLI::Range(-1, 1 << 20))
+      ->capture_default_str();
+}
+
 void add_quantize_options(CLI::App& app, QuantizeOptions& o) {
   app.add_option("IN", o.input, "GGUF file or cached name; the first shard of a sharded one")
       ->required();
@@ -386,6 +394,11 @@ int run(int argc, char** argv) {
   CLI::App* tokenize_command = app.add_subcommand("tokenize", "Show how a model reads text");
   add_tokenize_options(*tokenize_command, tokenize);
 
+  KeepOptions keep;
+  CLI::App* keep_command = app.add_subcommand(
+      "keep", "Keep one replica running (internal: the platform starts it for each)");
+  add_keep_options(*keep_command, keep);
+
   CLI::App* reference_command =
       app.add_subcommand("reference", "Print all options as a Markdown page");
 
@@ -403,6 +416,7 @@ int run(int argc, char** argv) {
   gateway.command.assign(argv, argv + argc);
   if (gateway_command->parsed()) return run_gateway(gateway);
   if (controller_command->parsed()) return run_controller(controller);
+  if (keep_command->parsed()) return run_keep(keep);
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);
   if (inspect_command->parsed()) return run_inspect(inspect);
