@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <set>
 #include <string>
 
 #include "control/admission.h"
 #include "control/json_util.h"
+#include "control/schedule.h"
 
 namespace sluice::control {
 namespace {
@@ -114,6 +116,7 @@ ApiOutcome check_canaries(Admission& admission, const json::object& spec) {
   const auto* canaries = array_at(spec, "canary");
   if (canaries == nullptr) return {};
   int64_t sum = 0;
+  std::set<std::string_view> names;
   for (size_t i = 0; i < canaries->size(); ++i) {
     const auto* canary = (*canaries)[i].if_object();
     if (canary == nullptr) continue;
@@ -124,6 +127,12 @@ ApiOutcome check_canaries(Admission& admission, const json::object& spec) {
     if (text_at(*predictor, "name").empty() && text_at(*canary, "name").empty()) {
       admission.refuse("FieldValueRequired", field + ".predictor.name",
                        "a canary has a name, which the predictor takes when it is promoted");
+    }
+    const std::string_view own = text_at(*canary, "name");
+    const std::string_view name = own.empty() ? text_at(*predictor, "name") : own;
+    if (!name.empty() && !names.insert(name).second) {
+      admission.refuse("FieldValueDuplicate", field + ".name",
+                       fmt::format("\"{}\": another canary has this name", name));
     }
     for (const std::string_view scaling : {"scaleTarget", "scaleMetric", "maxReplicas"}) {
       if (predictor->contains(scaling)) {
@@ -173,6 +182,26 @@ void check_rollout(Admission& admission, const json::object& spec) {
   }
 }
 
+void check_schedules(Admission& admission, const json::object& spec) {
+  const auto* schedules = array_at(spec, "sluice.scaling.schedules");
+  for (size_t i = 0; schedules != nullptr && i < schedules->size(); ++i) {
+    const auto* schedule = (*schedules)[i].if_object();
+    if (schedule == nullptr) continue;
+    const std::string field = fmt::format("spec.sluice.scaling.schedules[{}]", i);
+    for (const std::string name : {"from", "to"}) {
+      const std::string_view text = text_at(*schedule, name);
+      if (parse_minutes(text) >= 0) continue;
+      admission.refuse("FieldValueInvalid", fmt::format("{}.{}", field, name),
+                       fmt::format("\"{}\": expected a time of the day, such as \"07:30\"", text));
+    }
+    const std::string_view days = text_at(*schedule, "days");
+    if (!days.empty() && parse_days(days) == 0) {
+      admission.refuse("FieldValueInvalid", field + ".days",
+                       fmt::format("\"{}\": expected days such as Mon-Fri or Sat,Sun", days));
+    }
+  }
+}
+
 }  // namespace
 
 ApiOutcome admit_inference_service(Admission& admission) {
@@ -194,6 +223,7 @@ ApiOutcome admit_inference_service(Admission& admission) {
     }
   }
   check_rollout(admission, *spec);
+  check_schedules(admission, *spec);
   return check_canaries(admission, *spec);
 }
 

@@ -73,6 +73,36 @@ TEST_F(AdmissionTest, ServicesThatContradictThemselves) {
   EXPECT_EQ(refused.error().causes[1].field, "spec.predictor.canaryTrafficPercent");
 }
 
+TEST_F(AdmissionTest, CanariesAreToldApartByTheirPredictors) {
+  const auto with = [&](std::string_view first, std::string_view second) {
+    const auto canary = [](std::string_view name) {
+      return R"({"trafficPercent":10,"predictor":{"name":")" + std::string(name) +
+             R"(","model":{"modelFormat":{"name":"gguf"},"storageUri":"hf://o/m"}}})";
+    };
+    json::object body = service("a");
+    object_of(body, "spec")["canary"] = parsed("[" + canary(first) + "," + canary(second) + "]");
+    return tried(services(), body);
+  };
+  EXPECT_EQ(with("c", "c").error().causes[0].field, "spec.canary[1].name");
+  EXPECT_TRUE(with("c", "d").has_value());
+}
+
+TEST_F(AdmissionTest, SchedulesAreReadAtOnce) {
+  const auto verdict_of = [&](std::string_view schedule) {
+    json::object body = service("a");
+    object_of(object_of(body, "spec"), "sluice")["scaling"] =
+        parsed(R"({"schedules":[{"minReplicas":1,)" + std::string(schedule) + "}]}");
+    return verdict(tried(services(), body));
+  };
+  EXPECT_TRUE(verdict_of(R"("from":"7:30","to":"18:00")")
+                  .starts_with("spec.sluice.scaling.schedules[0].from"));
+  EXPECT_TRUE(verdict_of(R"("from":"07:30","to":"24:01")")
+                  .starts_with("spec.sluice.scaling.schedules[0].to"));
+  EXPECT_TRUE(verdict_of(R"("days":"Mo-Fr","from":"07:30","to":"18:00")")
+                  .starts_with("spec.sluice.scaling.schedules[0].days"));
+  EXPECT_EQ(verdict_of(R"("days":"Mon-Fri,Sun","from":"07:30","to":"24:00")"), "taken");
+}
+
 TEST_F(AdmissionTest, CommandsOffTheAllowListNeedAdmin) {
   const auto runtime = [](std::string_view command) {
     return parsed_object(R"({"metadata":{"name":"r"},"spec":{"containers":[{"name":"c",)" +

@@ -129,7 +129,6 @@ std::string item_element(const Schema& list, const json::value& item) {
   for (const std::string& key : list.keys) {
     if (const json::value* part = object->if_contains(key)) parts.emplace(key, part);
   }
-  if (parts.empty()) return {};
   json::object keys;
   for (const auto& [key, part] : parts) keys[key] = *part;
   return fmt::format("k:{}", json::serialize(keys));

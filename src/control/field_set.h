@@ -51,7 +51,7 @@ class FieldSet {
 // Path elements.
 std::string member_element(std::string_view key);
 std::string value_element(const json::value& value);
-// Of a list item by the list's keys; empty when the item is no object or has none of them.
+// Of a list item by the list's keys, those that it has; empty when the item is no object.
 std::string item_element(const Schema& list, const json::value& item);
 
 // Every field that `value` holds, to the leaves.

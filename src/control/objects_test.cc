@@ -237,6 +237,24 @@ TEST_F(ObjectsTest, AForegroundDeletionWaitsForWhatIsOwned) {
   EXPECT_EQ(object(services(), "a"), nullptr);
 }
 
+// An item that has none of the keys of its list is an item all the same: what it owns is written
+// down so that it can be read again.
+TEST_F(ObjectsTest, AnItemWithoutItsKeyDoesNotLockTheObject) {
+  const auto with = [](std::string_view containers) {
+    return parsed_object(R"({"metadata":{"name":"r"},"spec":{"containers":)" +
+                         std::string(containers) + "}}");
+  };
+  const ResourceType& runtimes = *find_kind("serving.kserve.io/v1alpha1", "ServingRuntime");
+  must_create(runtimes, with(R"([{"command":["sluice"]}])"));
+  for (const char* command : {R"([{"command":["sluice","a"]}])", R"([{"command":["sluice"]}])"}) {
+    json::object body = object(runtimes, "r")->body;
+    body["spec"] = with(command).at("spec");
+    const auto written = objects_->update({&runtimes, "default", "r"}, Subresource::kNone,
+                                          std::move(body), as(Role::kAdmin));
+    ASSERT_TRUE(written.has_value()) << written.error().message;
+  }
+}
+
 TEST_F(ObjectsTest, ANamespaceGoesWithItsContents) {
   must_create(namespaces(), parsed_object(R"({"metadata":{"name":"demo"}})"), "");
   must_create(services(), service("a"), "demo");

@@ -15,7 +15,7 @@ status InferenceServiceStatus -- What is served; written by the control plane.
 predictor PredictorSpec! -- The model and the server that runs it.
 transformer TransformerSpec -- An HTTP service before and behind the predictor.
 explainer ExplainerSpec -- What answers :explain.
-canary []CanarySpec key=name -- Other predictors that get a part of the traffic.
+canary []CanarySpec -- Other predictors that get a part of the traffic.
 sluice ServicePolicy -- What KServe has no field for: rollout, scaling, waking.
 
 = CanarySpec -- Another predictor with a part of the traffic.
