@@ -15,6 +15,7 @@
 #include "base/build_info.h"
 #include "base/log.h"
 #include "base/worker_pool.h"
+#include "cli/config_watch.h"
 #include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/signals.h"
@@ -23,6 +24,7 @@
 #include "cli/tracing.h"
 #include "endpoint/endpoints.h"
 #include "gateway/gateway.h"
+#include "gateway/graph.h"
 #include "gateway/typed_door.h"
 #include "gateway/unbroken_front.h"
 #include "net/event_loop.h"
@@ -179,9 +181,13 @@ class GatewayProcess {
     const TimePoint until = system_clock().now() + patience;
     gateway_->drain();
     if (rpc_) rpc_->leave();
-    const bool answered = http_->drain(patience);
-    if (!rpc_) return answered;
-    return rpc_->drain(std::max(Duration::zero(), until - system_clock().now())) && answered;
+    bool answered = http_->drain(patience);
+    if (rpc_) {
+      const Duration left = std::max(Duration::zero(), until - system_clock().now());
+      answered = rpc_->drain(left) && answered;
+    }
+    gateway_->end_reports();
+    return answered;
   }
 
  private:
@@ -253,6 +259,10 @@ int check(const GatewayOptions& options) {
     fmt::print(stderr, "{}\n", plan.error().message());
     return 1;
   }
+  if (const Outcome good = gateway::check_templates(**plan); !good) {
+    fmt::print(stderr, "{}\n", good.error().message());
+    return 1;
+  }
   fmt::print("{}: {} routes, {} upstreams, {} tenants\n", options.config, (*plan)->routes.size(),
              (*plan)->upstreams.size(), (*plan)->tenants.size());
   return 0;
@@ -282,6 +292,7 @@ int run_gateway(const GatewayOptions& options) {
   if (options.check) return check(options);
   if (options.supervise) return supervise(options);
   const Signals signals(Signals::kWithHangUp);
+  ConfigWatch watch(options.config);  // before the file is read: no change is missed
   std::string stamp = plan::plan_stamp(options.config);
   auto plan = plan::load_plan(options.config);
   if (!plan) {
@@ -307,10 +318,15 @@ int run_gateway(const GatewayOptions& options) {
       notify_ready();
       told = true;
     }
-    const int signal =
-        signals.wait_for(told ? std::chrono::seconds(options.reload_seconds) : kReadyLook);
+    const int signal = signals.wait_for(
+        told ? std::chrono::seconds(options.reload_seconds) : kReadyLook, watch.fd());
     if (signal == 0) {
-      if (told) reloader.look();
+      // What the watch missed is seen with the next look at the files themselves.
+      if (watch.changed()) {
+        reloader.reload();
+      } else if (told) {
+        reloader.look();
+      }
     } else if (signal == SIGHUP) {
       reloader.reload();
     } else {

@@ -11,12 +11,18 @@ class Signals {
  public:
   enum Which { kEnding, kWithHangUp, kSupervising };
   explicit Signals(Which which = kEnding);
+  ~Signals();
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
   // Waits for one of the signals; its number, or 0 when `patience` is over first.
   int wait_for(std::chrono::milliseconds patience) const;
   int wait() const;
+  // The same, or until there is something to read from `fd`: then 0 too.
+  int wait_for(std::chrono::milliseconds patience, int fd) const;
 
  private:
   const Which which_;
+  int signal_fd_ = -1;
 };
 
 }  // namespace sluice::cli

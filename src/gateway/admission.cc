@@ -14,7 +14,25 @@ constexpr size_t kMaxTenantsKept = 4096;
 }  // namespace
 
 bool Admission::room() const {
+  if (places_ >= 0 && running_ >= places_) return false;
   return settings_.max_concurrent == 0 || running_ < settings_.max_concurrent;
+}
+
+void Admission::set_places(int places) {
+  std::vector<Granted> next;
+  {
+    const std::lock_guard lock(mutex_);
+    places_ = places;
+    next = take_ready();
+  }
+  for (const Granted& granted : next) granted(Permit(shared_from_this()));
+}
+
+std::optional<Admission::Permit> Admission::try_enter() {
+  const std::lock_guard lock(mutex_);
+  if (!queue_.empty() || !room()) return std::nullopt;
+  ++running_;
+  return Permit(shared_from_this());
 }
 
 void Admission::configure(const plan::Queue& settings) {

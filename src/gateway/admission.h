@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +52,11 @@ class Admission : public std::enable_shared_from_this<Admission> {
 
   explicit Admission(plan::Queue settings) : settings_(settings) {}
   void configure(const plan::Queue& settings);
+  // A bound besides the queue's max_concurrent, which changes as servers come and go; below 0:
+  // none. Any number of those that run already may be above it.
+  void set_places(int places);
+  // A place if there is one and nobody waits for it.
+  std::optional<Permit> try_enter();
 
   // 0: admitted, `granted` was called already. Otherwise a ticket that waits. kResourceExhausted
   // when the queue is full.
@@ -74,6 +80,7 @@ class Admission : public std::enable_shared_from_this<Admission> {
 
   mutable std::mutex mutex_;
   plan::Queue settings_;
+  int places_ = -1;
   int running_ = 0;
   uint64_t next_ticket_ = 1;
   double virtual_time_ = 0;

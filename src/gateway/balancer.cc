@@ -40,7 +40,11 @@ Result<ReplicaLease> Balancer::choose(const ChooseRequest& request) {
   Target* target = nullptr;
   if (!request.upstream.empty()) target = route->target(request.upstream);
   if (target == nullptr && !by_numerics) target = route->split(request.sticky_key, header);
-  if (target != nullptr) return of_target(*target, query);
+  if (target != nullptr) {
+    auto lease = of_target(*target, query);
+    // A branch that only waits for a replica does not keep those off who have not chosen one.
+    if (lease || !request.upstream.empty() || !target->holds()) return lease;
+  }
   for (const bool last_resort : {false, true}) {
     for (size_t i = 0; i < route->targets().size(); ++i) {
       if (!by_numerics && route->settings().targets[i].weight <= 0) continue;

@@ -13,7 +13,6 @@
 #include "endpoint/error_shape.h"
 #include "endpoint/model_path.h"
 #include "endpoint/sinks.h"
-#include "gateway/charging.h"
 #include "gateway/forward.h"
 
 namespace sluice::gateway {
@@ -69,16 +68,6 @@ HttpResponse models_page(const Snapshot& snapshot, const Caller& caller, std::st
                                    "model_not_found"});
 }
 
-bool has_json_body(const HttpRequest& request) {
-  if (request.body.empty()) return false;
-  const std::string_view type = request.header("content-type");
-  const std::string_view name = type.substr(0, type.find(';'));
-  // curl -d without a type of its own says it is a form.
-  return type.empty() || net::equals_ignoring_case(name, "application/json") ||
-         (net::equals_ignoring_case(name, "application/x-www-form-urlencoded") &&
-          request.body.front() == '{');
-}
-
 // The field that differs though it is read at the start only; empty: none.
 std::string_view changed_at_start_only(const plan::Plan& a, const plan::Plan& b) {
   if (a.listeners != b.listeners) return "listen";
@@ -104,6 +93,10 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
       relay_host_{.clock = clock,
                   .metrics = gateway_metrics_,
                   .on_over = [this](RequestRecord& record) { over(record); }},
+      step_host_{.clock = clock,
+                 .workers = workers,
+                 .ask = [this](RelayRequest request) { ask_itself(std::move(request)); },
+                 .on_over = [this](RequestRecord& record) { over(record); }},
       cache_(std::make_shared<ResponseCache>(clock)),
       balancer_([this] { return snapshot(); }),
       snapshot_(std::make_shared<const Snapshot>(std::move(plan), nullptr, clock)) {
@@ -113,12 +106,17 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
     loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop)});
   }
   metrics_.before_scrape([this] { set_gauges(); });
+  reporter_ = std::make_unique<LoadReporter>([this] { return snapshot(); }, clock_,
+                                             [this] { free_retired(); });
+  relay_host_.on_held = [this](const std::string& upstream) { reporter_->wake(upstream); };
+  relay_host_.tells_load = snapshot_->plan().control.has_value();
 }
 
 Gateway::~Gateway() = default;
 
 Outcome Gateway::open() {
   const plan::Plan& plan = snapshot()->plan();
+  SLUICE_RETURN_IF_ERROR(check_templates(plan));
   SLUICE_ASSIGN_OR_RETURN(quota_, Quota::open(plan.usage, plan.limits, gateway_metrics_, clock_));
   SLUICE_ASSIGN_OR_RETURN(const UpstreamTls tls, open_upstream_tls(plan));
   for (const auto& [name, context] : tls) {
@@ -135,6 +133,7 @@ void Gateway::begin() {
   watcher_ = std::make_shared<Watcher>(
       *first.loop, *first.client, workers_, [this] { return snapshot(); }, clock_);
   first.loop->post([watcher = watcher_] { watcher->begin(); });
+  reporter_->begin();
 }
 
 void Gateway::end() {
@@ -158,17 +157,29 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("{}: cannot change while the gateway runs; start a new one", fixed));
   }
+  SLUICE_RETURN_IF_ERROR(check_templates(*plan));
   SLUICE_ASSIGN_OR_RETURN(const UpstreamTls tls, open_upstream_tls(*plan));
   count_decisions(*before);  // under the policies that made them
   auto next = std::make_shared<const Snapshot>(std::move(plan), before.get(), clock_, tls);
+  relay_host_.tells_load = next->plan().control.has_value();
   {
     const std::lock_guard lock(mutex_);
     snapshot_ = std::move(next);
+    retired_.push_back(before);
   }
   cache_->set_max_bytes(snapshot()->plan().cache.max_bytes);
   if (access_log_) access_log_->reopen();
   gateway_metrics_.reload(true);
   return {};
+}
+
+void Gateway::free_retired() {
+  std::vector<std::shared_ptr<const Snapshot>> freed;  // behind the lock
+  const std::lock_guard lock(mutex_);
+  for (auto& each : retired_) {
+    if (each.use_count() == 1) freed.push_back(std::move(each));
+  }
+  std::erase(retired_, nullptr);
 }
 
 Result<Caller> Gateway::identify(const Snapshot& snapshot, const HttpRequest& request) const {
@@ -206,8 +217,11 @@ std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
 }
 
 bool Gateway::is_ready(const Snapshot& snapshot) const {
-  return !draining_ &&
-         std::ranges::any_of(snapshot.routes(), [](const auto& route) { return route->usable(); });
+  // A control plane may have nothing to serve yet.
+  const bool idle = snapshot.routes().empty() && snapshot.plan().control;
+  return !draining_ && (idle || std::ranges::any_of(snapshot.routes(), [](const auto& route) {
+                          return route->usable();
+                        }));
 }
 
 std::optional<HttpResponse> Gateway::own_page(const Snapshot& snapshot, const Caller& caller,
@@ -302,126 +316,6 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
     return over(relay.record);
   }
   route(std::move(relay));
-}
-
-void Gateway::route(RelayRequest request) {
-  if (has_json_body(request.http)) {
-    auto fields = scan_body(request.http.body);
-    if (!fields) return refused(request, fields.error());
-    request.fields = *std::move(fields);
-  }
-  // Where the path names the model, the body's word does not count.
-  if (std::string named = endpoint::model_of_path(request.http.path); !named.empty()) {
-    request.fields.model = std::move(named);
-  }
-  request.traceparent = begin_trace(request.http, relay_host_.tracer, request.record);
-  const std::string model = request.fields.model.value_or("");
-  request.record.model = model;
-  request.record.model_label = request.snapshot->model_label(model);
-  request.route = request.snapshot->match(request.http, request.fields.model);
-  const bool known = request.route != nullptr &&
-                     Snapshot::allowed(request.caller, request.route->settings(), model);
-  if (!known) {
-    if (request.caller.tenant == nullptr && !request.snapshot->plan().tenants.empty()) {
-      return refused(request, {Code::kUnauthenticated,
-                               "an API key is needed: send it as "
-                               "\"Authorization: Bearer KEY\"",
-                               {},
-                               "missing_api_key"});
-    }
-    // Whether it exists is not told to whoever may not use it.
-    return refused(request, model.empty()
-                                ? Status(Code::kNotFound, "no route takes this request")
-                                : Status(Code::kNotFound,
-                                         "the model does not exist, or your key may not use it",
-                                         "model", "model_not_found"));
-  }
-  request.record.route = request.route->settings().name;
-  const auto* here = net::EventLoop::current();
-  const auto parts = std::ranges::find_if(
-      loops_, [here](const LoopParts& each) { return each.loop.get() == here; });
-  if (parts == loops_.end()) {
-    return refused(request, {Code::kInternal, "the request came in on an unknown thread"});
-  }
-  if (answer_again(request, parts->loop)) return;
-  if (request.route->sluice() && sluice_handler_) return sluice_handler_(std::move(request));
-  if (!quota_ || request.caller.tenant == nullptr) {
-    return Relay::begin(relay_host_, *parts->loop, *parts->client, std::move(request));
-  }
-  const auto most = most_cost(request);
-  if (!most) return refused(request, most.error());
-  reserve(std::move(request), *most, parts->loop, [this, &parts = *parts](RelayRequest paid) {
-    Relay::begin(relay_host_, *parts.loop, *parts.client, std::move(paid));
-  });
-}
-
-bool Gateway::answer_again(RelayRequest& request, const std::shared_ptr<net::EventLoop>& loop) {
-  const plan::Route& settings = request.route->settings();
-  if (settings.cache_for == Duration::zero()) return false;
-  const CacheWishes wishes = cache_wishes(request.http);
-  std::optional<std::string> key;
-  if (wishes.store) {
-    key = cache_key(request.http, request.caller, *request.route, request.record.model);
-  }
-  const auto note = [&](std::string_view result) {
-    request.record.cache = result;
-    gateway_metrics_.cache(settings.name, result);
-  };
-  if (!key) {
-    note("bypass");
-    return false;
-  }
-  const auto answer = wishes.read ? cache_->find(*key, settings.cache_for) : nullptr;
-  if (!answer) {
-    note("miss");
-    request.responder = record_answer(std::move(request.responder), cache_, *key);
-    return false;
-  }
-  note("hit");
-  auto replay = [this, answer](RelayRequest hit) {
-    net::Headers headers = {{"X-Request-Id", hit.record.id}};
-    take_headers(headers, std::move(hit.limit_headers));
-    hit.record.status = 200;
-    hit.record.stream = answer->streamed;
-    hit.record.bytes_out = answer->body.size();
-    replay_answer(*answer, clock_.now(), std::move(headers), *hit.responder);
-    over(hit.record);
-  };
-  // A request like any other, but of no tokens.
-  if (quota_ && request.caller.tenant != nullptr) {
-    reserve(std::move(request), {}, loop, std::move(replay));
-  } else {
-    replay(std::move(request));
-  }
-  return true;
-}
-
-void Gateway::reserve(RelayRequest request, const TokenUse& most,
-                      const std::shared_ptr<net::EventLoop>& loop,
-                      std::function<void(RelayRequest)> then) {
-  auto held = std::make_shared<RelayRequest>(std::move(request));
-  const Quota::Ask ask{.caller = held->caller,
-                       .route = &held->route->settings(),
-                       .model = held->record.model_label,
-                       .most = most};
-  quota_->reserve(ask, loop, [this, held, then = std::move(then)](Quota::Answer grant) {
-    if (!grant) return refused(*held, grant.error().status, std::move(grant.error().headers));
-    held->grant = *std::move(grant);
-    held->limit_headers = held->grant->take_headers();
-    then(std::move(*held));
-  });
-}
-
-void Gateway::refused(RelayRequest& request, const Status& status, net::Headers headers) {
-  HttpResponse response = endpoint::shaped_error(request.http.path, status);
-  take_headers(response.headers, std::move(headers));
-  response.headers.emplace_back("X-Request-Id", request.record.id);
-  request.record.status = response.status;
-  request.record.ending = Ending::kRefused;
-  request.record.error = status.reason().empty() ? "invalid_request" : status.reason();
-  request.record.bytes_out = response.body.size();
-  request.responder->send(std::move(response));
-  over(request.record);
 }
 
 void Gateway::over(RequestRecord& record) {

@@ -20,6 +20,8 @@
 #include "gateway/access_log.h"
 #include "gateway/balancer.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/graph_run.h"
+#include "gateway/load_reporter.h"
 #include "gateway/quota.h"
 #include "gateway/relay.h"
 #include "gateway/response_cache.h"
@@ -59,6 +61,8 @@ class Gateway : public net::HttpHandler {
   // A plan was refused.
   void note_bad_reload() { gateway_metrics_.reload(false); }
   void drain() { draining_ = true; }
+  // No request is under way any more: the control plane is told. Blocks for half a second at most.
+  void end_reports() { reporter_->end(); }
   // Some route has a usable replica, and it is not draining.
   bool ready() const { return is_ready(*snapshot()); }
 
@@ -95,6 +99,18 @@ class Gateway : public net::HttpHandler {
   bool is_ready(const Snapshot& snapshot) const;
   void send_usage(RelayRequest request);
   void route(RelayRequest request);
+  // A request of the gateway's own to its route, with nothing made of it yet but body and head.
+  void ask_itself(RelayRequest request);
+  void explain(RelayRequest request, LoopParts& parts);
+  void run_graph(const Graph& graph, RelayRequest request);
+  void refuse_unknown(RelayRequest& request);
+  // What is done of a request before it goes on: explained, transformed, answered from the cache.
+  void enter(RelayRequest request);
+  LoopParts* parts_here();
+  // Through the wait for a server, where the route's upstreams have one, to the route's own
+  // handler.
+  void send(RelayRequest request, LoopParts& parts);
+  void pass_on(RelayRequest request, LoopParts& parts);
   // Goes on with `then`, on the loop's thread, once the caller's limits have let it in: at once, or
   // when those that are shared have answered. Whom they do not let in is told so.
   void reserve(RelayRequest request, const TokenUse& most,
@@ -103,6 +119,7 @@ class Gateway : public net::HttpHandler {
   bool answer_again(RelayRequest& request, const std::shared_ptr<net::EventLoop>& loop);
   void over(RequestRecord& record);
   void refused(RelayRequest& request, const Status& status, net::Headers headers = {});
+  void free_retired();
   void set_gauges();
   void count_decisions(const Snapshot& snapshot);
   RequestRecord new_record(const net::HttpRequest& request) const;
@@ -114,6 +131,7 @@ class Gateway : public net::HttpHandler {
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<Quota> quota_;
   RelayHost relay_host_;
+  StepHost step_host_;
   const std::shared_ptr<ResponseCache> cache_;  // answers under way may outlive this
   Balancer balancer_;
   std::vector<LoopParts> loops_;
@@ -121,8 +139,13 @@ class Gateway : public net::HttpHandler {
   SluiceHandler sluice_handler_;
   std::atomic<bool> draining_ = false;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const Snapshot> snapshot_;
+  // Not in force any more: kept so that no request pays for their end, but whoever looks after
+  // them.
+  std::vector<std::shared_ptr<const Snapshot>> retired_;
+
+  std::unique_ptr<LoadReporter> reporter_;  // its thread uses all the others
 };
 
 }  // namespace sluice::gateway

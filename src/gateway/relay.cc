@@ -8,6 +8,7 @@
 
 #include "gateway/errors.h"
 #include "gateway/forward.h"
+#include "gateway/sticky_key.h"
 #include "gateway/text_prefix.h"
 
 namespace sluice::gateway {
@@ -59,11 +60,7 @@ void Relay::begin(RelayHost& host, net::EventLoop& loop, net::HttpClient& client
 
 void Relay::ask_admission() {
   asked_at_ = now();
-  Admission::Asker asker{.tenant = std::string(request_.caller.tenant_name())};
-  if (request_.caller.tenant != nullptr) {
-    asker.priority = request_.caller.tenant->priority;
-    asker.weight = request_.caller.tenant->weight;
-  }
+  const Admission::Asker asker = asker_of(request_.caller);
   // Granted inside ask(), or later on the thread of whoever leaves: that may serve another loop,
   // and those who enter one after another must not stand on each other's stack.
   auto granted = [weak = weak_from_this(), loop = &loop_](Admission::Permit permit) {
@@ -86,7 +83,7 @@ void Relay::ask_admission() {
 void Relay::admitted(Admission::Permit permit) {
   permit_ = std::move(permit);
   wait_.clear();
-  if (ticket_ != 0) request_.record.waited = now() - asked_at_;
+  if (ticket_ != 0) request_.record.waited += now() - asked_at_;
   ticket_ = 0;
   choose_branch();
 }
@@ -94,7 +91,7 @@ void Relay::admitted(Admission::Permit permit) {
 void Relay::on_wait_over() {
   if (ticket_ == 0) return try_next();
   if (!request_.route->memory()->admission->withdraw(std::exchange(ticket_, 0))) return;
-  request_.record.waited = now() - asked_at_;
+  request_.record.waited += now() - asked_at_;
   refuse({Code::kResourceExhausted,
           "waited too long for a place; try again later",
           {},
@@ -103,49 +100,26 @@ void Relay::on_wait_over() {
 
 // --- Choosing -----------------------------------------------------------------------------------
 
-std::optional<std::string_view> Relay::header(std::string_view name) const {
-  for (const auto& [key, value] : request_.http.headers) {
-    if (net::equals_ignoring_case(key, name)) return value;
-  }
-  return std::nullopt;
-}
-
-std::string Relay::sticky_key() const {
-  const plan::Sticky& sticky = settings().sticky;
-  std::string key;
-  switch (sticky.by) {
-    case plan::Sticky::By::kNone:
-      return {};
-    case plan::Sticky::By::kUser:
-      key = request_.fields.user;
-      break;
-    case plan::Sticky::By::kConversation:
-      key = request_.fields.conversation;
-      break;
-    case plan::Sticky::By::kHeader:
-      key = header(sticky.header).value_or("");
-      break;
-  }
-  // Equal names of two tenants are two users.
-  if (!key.empty()) key.append("\n").append(request_.caller.tenant_name());
-  return key;
-}
-
 void Relay::choose_branch() {
   Route& route = *request_.route;
   route.retries().on_request();
   route.hedges().on_request();
-  sticky_ = sticky_key();
+  sticky_ = sticky_key(settings().sticky, request_.http.headers, request_.fields, request_.caller);
   if (settings().policy == plan::Policy::kPrefixAffinity) {
     prefix_ =
         text_prefix(request_.fields.prompt.of(request_.http.body), settings().prefix.block_tokens,
                     request_.caller.tenant_name(), request_.fields.model.value_or(""));
   }
-  target_ = route.split(sticky_, [this](std::string_view name) { return header(name); });
+  target_ = request_.branch;
+  if (target_ == nullptr) {
+    target_ = route.split(
+        sticky_, [this](std::string_view name) { return header_of(request_.http.headers, name); });
+  }
   if (target_ == nullptr) {
     failure_ = Failure{.message = "no replica can take requests now"};
     return decide();
   }
+  visit_branch();
   mirror();
   try_next();
 }
@@ -183,6 +157,7 @@ bool Relay::launch(bool hedge) {
   const std::string traceparent =
       attempt->span ? attempt->span->traceparent() : request_.traceparent;
   excluded_.push_back(replica.name);
+  if (tries_ == 0 && !request_.fields.stream) request_.visit.tells_no_first_token(attempt->began);
   attempts_.push_back(attempt);
   if (!hedge) ++tries_;
   ++request_.record.attempts;
@@ -281,10 +256,11 @@ void Relay::on_data(const AttemptPtr& attempt, std::string_view bytes) {
 // Whoever pays for tokens has reserved those that max_tokens allows. A server that goes on past it
 // is told from one that does not by its events, each of which holds a part of a token at least.
 bool Relay::sends_too_much(std::string_view bytes) {
-  const bool limited = request_.grant && request_.fields.max_tokens &&
-                       Quota::counts_tokens(request_.caller) && is_event_stream(winner_->headers);
-  if (!limited) return false;
+  const bool limited =
+      request_.grant && request_.fields.max_tokens && Quota::counts_tokens(request_.caller);
+  if (!(limited || host_.tells_load) || !is_event_stream(winner_->headers)) return false;
   events_.feed(bytes);
+  if (!limited) return false;
   // Beginnings, ends, usage and pings hold none.
   const int64_t most = request_.grant->most().completion + 16 + 8 * request_.fields.choices;
   if (events_.events() <= most) return false;
@@ -316,6 +292,7 @@ void Relay::commit(const AttemptPtr& attempt) {
   }
   if (attempt->collects) return;
   record.stream = true;
+  if (attempt->status < 400) request_.visit.first_token(now());
   net::Headers headers = answer_headers(attempt->headers, record.id);
   take_headers(headers, std::move(request_.limit_headers));
   request_.responder->start(attempt->status, std::move(headers));

@@ -6,6 +6,8 @@
 // loop that the request came in on. A relay keeps itself alive until it is over.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +21,9 @@
 #include "gateway/body_scan.h"
 #include "gateway/event_counter.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/held_responder.h"
+#include "gateway/hold_wait.h"
+#include "gateway/load_meter.h"
 #include "gateway/mirror.h"
 #include "gateway/quota.h"
 #include "gateway/record.h"
@@ -39,6 +44,13 @@ struct RelayHost {
   // Called once for each request, at its end.
   std::function<void(RequestRecord& record)> on_over;
   const telemetry::Tracer* tracer = nullptr;  // null: nothing is traced
+  // A request begins to wait for an upstream that has nobody; may be empty. Any thread.
+  std::function<void(const std::string& upstream)> on_held = {};
+  std::atomic<bool> tells_load = false;  // somebody is told how many tokens answers have
+
+  void held(const std::string& upstream) const {
+    if (on_held) on_held(upstream);
+  }
 };
 
 // A request that was let in.
@@ -53,6 +65,13 @@ struct RelayRequest {
   RequestRecord record;
   std::shared_ptr<Quota::Grant> grant;  // null: nobody pays
   net::Headers limit_headers;           // x-ratelimit-…, for the answer
+  // Where its branch is known before it is passed on, because its upstream holds requests.
+  Target* branch = nullptr;
+  Admission::Permit hold;  // its place there
+  TimePoint hold_until{};  // for so long it may wait for one
+  LoadVisit visit;
+  bool transformed = false;                // by its route
+  std::shared_ptr<HeldResponder> company;  // the responder, where comments may stand in the answer
 };
 
 class Relay : public std::enable_shared_from_this<Relay> {
@@ -105,8 +124,6 @@ class Relay : public std::enable_shared_from_this<Relay> {
   net::ClientRequest onward(const Target& target, const ReplicaInfo& replica,
                             const std::string& traceparent) const;
   void mirror();
-  std::optional<std::string_view> header(std::string_view name) const;
-  std::string sticky_key() const;
 
   void on_head(const AttemptPtr& attempt, int status, const net::Headers& headers);
   void on_data(const AttemptPtr& attempt, std::string_view bytes);
@@ -120,6 +137,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void decide();
   bool may_retry(Duration& wait);
   bool next_fallback();
+  bool waits_for_server();
+  void on_server(Result<Admission::Permit> place, Duration waited);
+  void visit_branch();
 
   void on_wait_over();
   void on_hedge_time();
@@ -131,7 +151,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
   static void end(Attempt& attempt);
   void arm_hedge();
   void settle();
-  bool keeps_tail() const { return request_.grant || request_.record.span.sampled; }
+  bool keeps_tail() const {
+    return request_.grant || request_.record.span.sampled || host_.tells_load;
+  }
   void over();
 
   RelayHost& host_;
@@ -157,6 +179,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   EventCounter events_;                // of what the client got, where tokens are limited
   bool ends_event_ = true;             // what the client got so far ends between two events
   std::optional<Failure> failure_;
+  std::shared_ptr<HoldWait> hold_wait_;       // for a server, where its upstream holds requests
+  TimePoint last_place_{};                    // when that gave one
   std::shared_ptr<MirrorComparison> mirror_;  // null: no copy was sent
   bool over_ = false;
 

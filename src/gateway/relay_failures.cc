@@ -15,6 +15,13 @@ namespace sluice::gateway {
 
 using plan::ErrorClass;
 
+namespace {
+
+constexpr Duration kPlacePause = std::chrono::milliseconds(5);
+constexpr int64_t kEventsWithoutTokens = 2;  // of a stream: the end, and the usage or the role
+
+}  // namespace
+
 // --- What to do about failures ------------------------------------------------------------------
 
 void Relay::failed(const AttemptPtr& attempt, Failure failure, UseResult result) {
@@ -51,6 +58,45 @@ bool Relay::may_retry(Duration& wait) {
   return request_.route->retries().take(now());
 }
 
+// One whose upstream holds requests waits for another server, as long as it may.
+bool Relay::waits_for_server() {
+  if (target_ == nullptr || target_ != request_.branch || !target_->holds()) return false;
+  if (now() >= request_.hold_until || !settings().retry.on.has(failure_->error)) return false;
+  if (target_->usable()) return false;
+  request_.hold = {};
+  request_.visit.hold(now());
+  host_.held(target_->upstream().name());
+  const auto place = [weak = weak_from_this()](Result<Admission::Permit> got, Duration waited) {
+    if (const auto alive = weak.lock()) alive->on_server(std::move(got), waited);
+  };
+  target_->upstream_ptr()->look_at_places(now());
+  hold_wait_ = HoldWait::begin(loop_, host_.clock, target_->upstream(), asker_of(request_.caller),
+                               request_.company, request_.hold_until - now(), place);
+  return true;
+}
+
+void Relay::on_server(Result<Admission::Permit> place, Duration waited) {
+  if (over_) return;
+  request_.visit.release(now());
+  request_.record.waited += waited;
+  if (!place) {
+    request_.hold_until = {};
+    return decide();
+  }
+  request_.hold = *std::move(place);
+  excluded_.clear();
+  // Places are told by health: one that is refused there all the same does not come back at once.
+  const TimePoint again = last_place_ + kPlacePause;
+  last_place_ = std::max(now(), again);
+  wait_.set(last_place_);
+}
+
+void Relay::visit_branch() {
+  if (request_.visit.of(target_->upstream().load().get())) return;
+  request_.visit.end(LoadOutcome::kFailed, std::nullopt, now());
+  request_.visit = LoadVisit(target_->upstream().load(), request_.record.began, now());
+}
+
 bool Relay::next_fallback() {
   const auto& fallbacks = settings().fallbacks;
   while (next_fallback_ < fallbacks.size()) {
@@ -62,6 +108,7 @@ bool Relay::next_fallback() {
     prefix_.clear();
     request_.record.fallback = true;
     host_.metrics.fallback(settings().name, target_->upstream().name());
+    visit_branch();
     return true;
   }
   return false;
@@ -71,6 +118,7 @@ bool Relay::next_fallback() {
 // end of an attempt may be told from inside the call that began it.
 void Relay::decide() {
   hedge_.clear();
+  if (waits_for_server()) return;
   Duration wait{};
   if (may_retry(wait)) {
     host_.metrics.retry(settings().name, plan::error_class_name(failure_->error));
@@ -174,6 +222,11 @@ void Relay::settle() {
   RequestRecord& record = request_.record;
   const auto told = keeps_tail() ? find_usage(tail_) : std::nullopt;
   if (told) record.usage = TokenCounts{told->prompt, told->completion};
+  auto counted = record.usage;
+  if (!counted && events_.events() > kEventsWithoutTokens) {
+    counted = TokenCounts{0, events_.events() - kEventsWithoutTokens};
+  }
+  request_.visit.end(load_outcome(record), counted, now());
   if (!request_.grant) return;
   const bool answered = record.status >= 200 && record.status < 400;
   if (!answered && record.ending != Ending::kClientGone) {
@@ -198,6 +251,8 @@ void Relay::over() {
   }
   attempts_.clear();
   winner_.reset();
+  if (hold_wait_) hold_wait_->withdraw();
+  request_.hold = {};
   permit_ = {};
   request_.responder.reset();
   request_.http.body = {};

@@ -65,6 +65,12 @@ bool ReplicaState::usable(TimePoint now) const {
   return passable(now);
 }
 
+bool ReplicaState::open(TimePoint now) const {
+  const int64_t at = now.time_since_epoch().count();
+  if (at < ejected_until_ || at < paused_until_ || (!closed_ && at < breaker_until_)) return false;
+  return healthy_ && !retired_;
+}
+
 bool ReplicaState::passable(TimePoint now) const {
   if (retired_ || !healthy_ || now.time_since_epoch().count() < paused_until_) return false;
   const int most = max_outstanding_;

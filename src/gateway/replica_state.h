@@ -40,6 +40,9 @@ class ReplicaState : public std::enable_shared_from_this<ReplicaState> {
 
   // Whether a request may be sent there; a half-open breaker's trials are counted by acquire().
   bool usable(TimePoint now) const;
+  // As usable(), whatever its load.
+  bool open(TimePoint now) const;
+  int max_outstanding() const { return max_outstanding_.load(std::memory_order_relaxed); }
   // It passes its checks and has room, whatever its breaker and the outliers say: for whoever finds
   // no usable one.
   bool passable(TimePoint now) const;

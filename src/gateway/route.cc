@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "gateway/transform_run.h"
 
 namespace sluice::gateway {
 
@@ -38,10 +39,12 @@ Route::Route(std::shared_ptr<const plan::Plan> plan, const plan::Route& settings
       hedges_(settings.hedge.budget_ratio, 0) {
   for (const plan::Target& each : settings.targets) {
     targets_.push_back(make_target(each.upstream, each.model, upstreams, clock));
+    holds_ = holds_ || targets_.back()->holds();
   }
   for (const plan::Fallback& each : settings.fallbacks) {
     fallbacks_.push_back(make_target(each.upstream, each.model, upstreams, clock));
   }
+  if (settings.transform) transform_ = std::make_shared<const Transform>(*settings.transform);
   if (settings.mirror) {
     mirror_ = make_target(settings.mirror->upstream, settings.mirror->model, upstreams, clock);
   }
@@ -58,8 +61,9 @@ std::unique_ptr<Target> Route::make_target(const std::string& upstream, const st
 }
 
 Target* Route::split(std::string_view sticky_key, FindHeader header) {
-  const auto choice =
-      split_.choose(sticky_key, header, [this](size_t i) { return targets_[i]->usable(); });
+  const auto choice = split_.choose(sticky_key, header, [this](size_t i) {
+    return targets_[i]->usable() || (holds_ && targets_[i]->holds());
+  });
   if (!choice) return nullptr;
   splits_[static_cast<size_t>(choice->reason)].fetch_add(1, std::memory_order_relaxed);
   return targets_[choice->target].get();
@@ -80,7 +84,8 @@ bool Route::takes_mirror() {
 }
 
 bool Route::usable() const {
-  return std::ranges::any_of(targets_, [](const auto& target) { return target->usable(); }) ||
+  return holds_ ||
+         std::ranges::any_of(targets_, [](const auto& target) { return target->usable(); }) ||
          std::ranges::any_of(fallbacks_, [](const auto& target) { return target->usable(); });
 }
 

@@ -25,6 +25,8 @@
 
 namespace sluice::gateway {
 
+struct Transform;
+
 // What stays of a route over reloads.
 class RouteMemory {
  public:
@@ -61,7 +63,10 @@ class Route {
     return sluice() && settings_.policy == plan::Policy::kPrefixAffinity && settings_.prefix.exact;
   }
 
-  // The branch for a request. Null when no branch has a replica.
+  // Some branch's upstream holds requests that nobody can answer now.
+  bool holds() const { return holds_; }
+
+  // The branch for a request. Null when no branch has a replica, or holds requests.
   Target* split(std::string_view sticky_key, FindHeader header);
   Target* target(std::string_view upstream) const;  // null when it is none of the route's
   Target& fallback(size_t i) const { return *fallbacks_[i]; }
@@ -69,6 +74,9 @@ class Route {
   Target* mirror() const { return mirror_.get(); }
   // Whether this request is copied: of every hundred, `percent`, evenly spread.
   bool takes_mirror();
+
+  // Null: requests and answers go on as they are.
+  const Transform* transform() const { return transform_.get(); }
 
   RetryBudget& retries() { return retries_; }
   RetryBudget& hedges() { return hedges_; }
@@ -86,9 +94,11 @@ class Route {
   const plan::Route& settings_;
   const std::shared_ptr<RouteMemory> memory_;
   TrafficSplit split_;
+  bool holds_ = false;
   std::vector<std::unique_ptr<Target>> targets_;
   std::vector<std::unique_ptr<Target>> fallbacks_;
   std::unique_ptr<Target> mirror_;
+  std::shared_ptr<const Transform> transform_;
   std::atomic<uint64_t> mirror_turn_ = 0;
   RetryBudget retries_;
   RetryBudget hedges_;

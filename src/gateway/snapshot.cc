@@ -80,9 +80,19 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
     auto memory = old != nullptr ? old->memory() : std::make_shared<RouteMemory>(settings);
     memory->admission->configure(settings.queue);
     routes_.push_back(std::make_unique<Route>(plan_, settings, std::move(memory), find, clock));
+    index(routes_.size() - 1);
     has_public_route_ = has_public_route_ || settings.is_public;
     for (const std::string& model : settings.match.models) {
       if (!model.ends_with('*')) models_[model] = true;
+    }
+  }
+  for (const plan::Graph& settings : plan_->graphs) {
+    graphs_.push_back(std::make_unique<Graph>(plan_, settings));
+    graphs_by_name_.emplace(settings.name, graphs_.back().get());
+    has_public_route_ = has_public_route_ || settings.is_public;
+    for (const std::string& model : settings.models) {
+      graphs_by_model_.emplace(model, graphs_.back().get());
+      models_[model] = true;
     }
   }
   want_blocks();
@@ -106,16 +116,37 @@ void Snapshot::want_blocks() {
   for (const auto& [name, upstream] : upstreams_) upstream->want_blocks(capacities[name]);
 }
 
+// A request looks at the routes that may take its model only: there may be a thousand others.
+void Snapshot::index(size_t route) {
+  const plan::Route& settings = routes_[route]->settings();
+  by_name_.emplace(settings.name, routes_[route].get());
+  const auto& models = settings.match.models;
+  const bool exact =
+      std::ranges::none_of(models, [](const std::string& model) { return model.ends_with('*'); });
+  if (models.empty() || !exact) {
+    others_.push_back(route);
+    return;
+  }
+  for (const std::string& model : models) {
+    auto& there = by_model_[model];
+    if (there.empty() || there.back() != route) there.push_back(route);
+  }
+}
+
 Route* Snapshot::find_route(std::string_view name) const {
-  const auto found = std::ranges::find_if(
-      routes_, [&](const auto& route) { return route->settings().name == name; });
-  return found == routes_.end() ? nullptr : found->get();
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
 }
 
 Route* Snapshot::match(const net::HttpRequest& request,
                        const std::optional<std::string>& model) const {
   std::optional<std::string> host;
-  for (const auto& route : routes_) {
+  static const std::vector<size_t> kNone;
+  const auto named = model ? by_model_.find(*model) : by_model_.end();
+  const std::vector<size_t>& exact = named == by_model_.end() ? kNone : named->second;
+  for (size_t e = 0, o = 0; e < exact.size() || o < others_.size();) {
+    const bool take_exact = o == others_.size() || (e < exact.size() && exact[e] < others_[o]);
+    const auto& route = routes_[take_exact ? exact[e++] : others_[o++]];
     const plan::RouteMatch& match = route->settings().match;
     if (!match.models.empty() && (!model || !takes_model(match, *model))) continue;
     if (!match.paths.empty() && !any_matches(match.paths, request.path)) continue;
@@ -141,11 +172,41 @@ std::optional<Caller> Snapshot::find_caller(std::string_view key, double unix_no
   return found->second.caller;
 }
 
-bool Snapshot::allowed(const Caller& caller, const plan::Route& route, std::string_view model) {
-  if (route.is_public) return true;
+const Graph* Snapshot::match_graph(const net::HttpRequest& request,
+                                   const std::optional<std::string>& model) const {
+  if (graphs_.empty()) return nullptr;
+  constexpr std::string_view kPath = "/v1/graphs/";
+  if (request.path.starts_with(kPath)) {
+    const auto found = graphs_by_name_.find(std::string_view(request.path).substr(kPath.size()));
+    return found == graphs_by_name_.end() ? nullptr : found->second;
+  }
+  if (model) {
+    const auto found = graphs_by_model_.find(*model);
+    if (found != graphs_by_model_.end()) return found->second;
+  }
+  const auto at = std::ranges::find_if(graphs_, [&](const auto& graph) {
+    const auto& hosts = graph->settings().hosts;
+    return !hosts.empty() && host_matches(hosts, host_name(request.header("host")));
+  });
+  return at == graphs_.end() ? nullptr : at->get();
+}
+
+namespace {
+
+bool may_use(const Caller& caller, std::string_view name, std::string_view model) {
   if (caller.tenant == nullptr) return false;
-  return in_both(caller.tenant->routes, caller.key->routes, route.name) &&
+  return in_both(caller.tenant->routes, caller.key->routes, name) &&
          (model.empty() || in_both(caller.tenant->models, caller.key->models, model));
+}
+
+}  // namespace
+
+bool Snapshot::allowed(const Caller& caller, const plan::Route& route, std::string_view model) {
+  return route.is_public || may_use(caller, route.name, model);
+}
+
+bool Snapshot::allowed(const Caller& caller, const plan::Graph& graph, std::string_view model) {
+  return graph.is_public || may_use(caller, graph.name, model);
 }
 
 std::vector<std::string> Snapshot::models_of(const Caller& caller) const {
@@ -154,6 +215,13 @@ std::vector<std::string> Snapshot::models_of(const Caller& caller) const {
     if (!route->settings().listed) continue;
     for (const std::string& model : route->settings().match.models) {
       if (model.ends_with('*') || !allowed(caller, route->settings(), model)) continue;
+      if (std::ranges::find(names, model) == names.end()) names.push_back(model);
+    }
+  }
+  for (const auto& graph : graphs_) {
+    if (!graph->settings().listed) continue;
+    for (const std::string& model : graph->settings().models) {
+      if (!allowed(caller, graph->settings(), model)) continue;
       if (std::ranges::find(names, model) == names.end()) names.push_back(model);
     }
   }

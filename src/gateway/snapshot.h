@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "gateway/graph.h"
 #include "gateway/route.h"
 #include "gateway/upstream.h"
 #include "gateway/upstream_tls.h"
@@ -45,6 +46,9 @@ class Snapshot {
 
   // The first route, in the plan's order, that takes the request; null when none does.
   Route* match(const net::HttpRequest& request, const std::optional<std::string>& model) const;
+  // The graph that a request asks for; null when it asks for none.
+  const Graph* match_graph(const net::HttpRequest& request,
+                           const std::optional<std::string>& model) const;
   static bool takes_model(const plan::RouteMatch& match, std::string_view model);
   Route* find_route(std::string_view name) const;
 
@@ -52,6 +56,7 @@ class Snapshot {
   std::optional<Caller> find_caller(std::string_view key, double unix_now) const;
   // Whether the caller may use the route for the model.
   static bool allowed(const Caller& caller, const plan::Route& route, std::string_view model);
+  static bool allowed(const Caller& caller, const plan::Graph& graph, std::string_view model);
   bool has_public_route() const { return has_public_route_; }
 
   // Names that a caller may ask for.
@@ -61,6 +66,7 @@ class Snapshot {
 
  private:
   void want_blocks();
+  void index(size_t route);
 
   struct KeyEntry {
     SecretDigest digest;
@@ -70,6 +76,13 @@ class Snapshot {
   const std::shared_ptr<const plan::Plan> plan_;
   std::map<std::string, std::shared_ptr<Upstream>> upstreams_;
   std::vector<std::unique_ptr<Route>> routes_;
+  std::vector<std::unique_ptr<Graph>> graphs_;
+  std::unordered_map<std::string_view, const Graph*> graphs_by_name_;
+  std::unordered_map<std::string_view, const Graph*> graphs_by_model_;
+  std::unordered_map<std::string_view, Route*> by_name_;
+  // Where routes stand that take a model by its name alone; and all others. In the plan's order.
+  std::unordered_map<std::string_view, std::vector<size_t>> by_model_;
+  std::vector<size_t> others_;
   std::unordered_map<std::string, KeyEntry> keys_;  // by the digest's hex
   std::map<std::string, bool, std::less<>> models_;
   bool has_public_route_ = false;

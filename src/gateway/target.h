@@ -63,6 +63,8 @@ class Target {
   Result<ReplicaLease> choose(const Query& query);
   // Some replica may be used now.
   bool usable() const;
+  // Requests wait for a replica of it.
+  bool holds() const { return upstream_->hold() != nullptr; }
   // The replica asked to be left alone until then (Retry-After).
   void pause(std::string_view replica, TimePoint until);
   // Until when none may be used, if that is known; zero: no idea.

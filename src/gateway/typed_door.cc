@@ -8,7 +8,9 @@
 #include "endpoint/auth.h"
 #include "endpoint/error_shape.h"
 #include "gateway/forward.h"
+#include "gateway/hold_wait.h"
 #include "gateway/place_waiter.h"
+#include "gateway/sticky_key.h"
 #include "gateway/unbroken_origin.h"
 
 namespace sluice::gateway {
@@ -76,18 +78,9 @@ class TypedSink final : public completion::ResponseSink {
   }
 
  private:
-  // The place is given back last and without the lock: it may go to the next in the queue at once.
   void over(Ending ending, int status) {
     if (over_.exchange(true)) return;
-    Admission::Permit permit;
-    RequestRecord record;
-    {
-      const std::lock_guard lock(origin_->mutex);
-      permit = std::move(origin_->permit);
-      origin_->record.ending = ending;
-      origin_->record.status = status;
-      record = origin_->record;
-    }
+    RequestRecord record = origin_->end(ending, status, host_.clock.now());
     host_.on_over(record);
   }
 
@@ -114,7 +107,7 @@ class TypedDoor::Pending final : public completion::Call,
   }
 
   void begin() {
-    door_.loop_.post([self = shared_from_this()] { self->ask(); });
+    door_.loop_.post([self = shared_from_this()] { self->begin_on_loop(); });
   }
 
   void cancel() override {
@@ -129,6 +122,52 @@ class TypedDoor::Pending final : public completion::Call,
   }
 
  private:
+  // At an upstream that holds requests a place there comes first.
+  void begin_on_loop() {
+    if (cancelled()) return give_up();
+    Target* branch = origin_->route->holds() ? split() : nullptr;
+    if (branch == nullptr || !branch->holds()) return ask();
+    const TimePoint now = door_.clock_.now();
+    Upstream& upstream = *branch->upstream_ptr();
+    const auto settings = upstream.settings();
+    const Duration most = settings->hold.value_or(plan::HoldPlan{}).max_wait;
+    auto place = place_at(upstream, now);
+    {
+      const std::lock_guard lock(origin_->mutex);
+      origin_->upstream = upstream.name();
+      origin_->hold_until = now + most;
+      origin_->visit = LoadVisit(upstream.load(), origin_->record.began, now);
+      if (!place) origin_->visit.hold(now);
+    }
+    if (place) return held_no_more(std::move(place), {});
+    door_.gateway_.relay_host().held(upstream.name());
+    hold_ = HoldWait::begin(
+        door_.loop_, door_.clock_, upstream, asker_of(origin_->caller), nullptr, most,
+        [self = shared_from_this()](Result<Admission::Permit> got, Duration waited) {
+          const bool others = !self->origin_->route->settings().fallbacks.empty();
+          if (!got && (got.error().reason() != "hold_timeout" || !others)) {
+            return self->sink_->on_error(got.error());
+          }
+          self->held_no_more(got ? std::optional(*std::move(got)) : std::nullopt, waited);
+        });
+  }
+
+  Target* split() {
+    return origin_->route->split(origin_->sticky_key, [this](std::string_view name) {
+      return header_of(origin_->headers, name);
+    });
+  }
+
+  void held_no_more(std::optional<Admission::Permit> place, Duration waited) {
+    {
+      const std::lock_guard lock(origin_->mutex);
+      if (place) origin_->hold = *std::move(place);
+      origin_->visit.release(door_.clock_.now());
+      origin_->record.waited += waited;
+    }
+    ask();
+  }
+
   void ask() {
     if (cancelled()) return give_up();
     waiter_ = PlaceWaiter::ask(
@@ -139,7 +178,7 @@ class TypedDoor::Pending final : public completion::Call,
   }
 
   void leave_queue() {
-    if (waiter_ && waiter_->withdraw()) give_up();
+    if ((hold_ && hold_->withdraw()) || (waiter_ && waiter_->withdraw())) give_up();
   }
 
   void enter(Result<Admission::Permit> place, Duration waited) {
@@ -147,7 +186,7 @@ class TypedDoor::Pending final : public completion::Call,
     {
       const std::lock_guard lock(origin_->mutex);
       origin_->permit = *std::move(place);
-      origin_->record.waited = waited;
+      origin_->record.waited += waited;
     }
     origin_->route->retries().on_request();
     origin_->route->hedges().on_request();
@@ -179,6 +218,7 @@ class TypedDoor::Pending final : public completion::Call,
   const std::shared_ptr<UnbrokenOrigin> origin_;
   const std::shared_ptr<TypedSink> sink_;
   completion::Request request_;
+  std::shared_ptr<HoldWait> hold_;       // the loop's
   std::shared_ptr<PlaceWaiter> waiter_;  // the loop's
   std::mutex mutex_;                     // guards what follows
   std::shared_ptr<completion::Call> call_;

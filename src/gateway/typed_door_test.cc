@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "gateway/fake_replica_test_support.h"
 #include "gateway/running_front_test_support.h"
@@ -143,6 +144,47 @@ TEST(TypedDoor, WaitsForAPlaceAndMayLeaveTheQueue) {
   held.reset();
   ASSERT_TRUE(waiting->ended.wait());
   EXPECT_EQ(waiting->text(), testing::kWhole);
+}
+
+TEST(TypedDoor, WaitsForAReplicaAndMayLeave) {
+  FakeReplica replica;
+  RunningFront running(
+      "upstreams: [{name: u, kind: sluice, internal_token: {env: T}, health: {active: false}, "
+      "endpoints: [], hold: {max_held: 2}}]\n"
+      "routes: [{name: r, public: true, targets: [{upstream: u}]}]\n");
+  TypedDoor door(*running.gateway, running.front, *running.loop, running.workers);
+  const auto caller = *door.identify({}, "");
+  const auto ask = [&](const std::shared_ptr<Sink>& sink) {
+    completion::Request request;
+    request.model = "m";
+    request.prompts = {completion::TextPrompt{"x", true}};
+    request.sampling.max_tokens = 12;
+    request.context = caller;
+    return door.generate(std::move(request), sink);
+  };
+  const auto upstream = running.gateway->snapshot()->upstreams().at("u");
+  const auto held = [&](int count) {
+    while (upstream->hold()->waiting() != count) std::this_thread::yield();
+  };
+  const auto waiting = std::make_shared<Sink>();
+  ASSERT_TRUE(ask(waiting));
+  held(1);
+  const auto leaving = std::make_shared<Sink>();
+  const auto call = ask(leaving);
+  ASSERT_TRUE(call);
+  held(2);
+  const auto one_too_many = std::make_shared<Sink>();
+  ASSERT_TRUE(ask(one_too_many));
+  ASSERT_TRUE(one_too_many->ended.wait());
+  EXPECT_EQ(one_too_many->error()->reason(), "hold_full");
+  (*call)->cancel();
+  ASSERT_TRUE(leaving->ended.wait());
+  EXPECT_EQ(leaving->error()->code(), Code::kCancelled);
+  held(1);
+  upstream->set_endpoints({{.name = "r0", .url = replica.url}});
+  ASSERT_TRUE(waiting->ended.wait());
+  EXPECT_EQ(waiting->text(), testing::kWhole);
+  EXPECT_EQ(replica.requests, 1);
 }
 
 TEST(TypedDoor, WhatMayNotBeAskedIsRefusedAtOnce) {

@@ -157,6 +157,7 @@ void UnbrokenFallback::ask_fallback(size_t i) {
   UnbrokenRoute route = route_;
   route.chooser = std::make_shared<BranchChooser>(parts_.snapshot, branch);
   route.upstream.clear();
+  route.stays = false;
   route.prefix.clear();
   route.blocks.clear();
   const bool last = i + 1 == parts_.route.settings().fallbacks.size();

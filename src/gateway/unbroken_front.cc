@@ -9,6 +9,7 @@
 #include "gateway/forward.h"
 #include "gateway/paid_sink.h"
 #include "gateway/place_waiter.h"
+#include "gateway/sticky_key.h"
 #include "gateway/text_prefix.h"
 #include "gateway/unbroken_fallback.h"
 #include "gateway/unbroken_mirror.h"
@@ -16,17 +17,6 @@
 #include "net/event_loop.h"
 
 namespace sluice::gateway {
-
-namespace {
-
-std::optional<std::string_view> header_of(const net::Headers& headers, std::string_view name) {
-  for (const auto& [key, value] : headers) {
-    if (net::equals_ignoring_case(key, name)) return value;
-  }
-  return std::nullopt;
-}
-
-}  // namespace
 
 UnbrokenRules unbroken_rules(const plan::Route& route) {
   UnbrokenRules rules;
@@ -42,6 +32,9 @@ UnbrokenRules unbroken_rules(const plan::Route& route) {
 }
 
 namespace {
+
+// Between two looks for a server of an upstream that holds requests.
+constexpr Duration kHeldBackoff = std::chrono::milliseconds(50);
 
 // The route's own, or else the usual time to a first token, once it is known.
 UnbrokenRules rules_now(Route& route) {
@@ -68,7 +61,8 @@ class UnbrokenFront::Backend final : public completion::Backend {
   Result<std::shared_ptr<completion::Call>> generate(
       completion::Request request, std::shared_ptr<completion::ResponseSink> sink) override {
     const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
-    auto call = begin(std::move(request), std::make_shared<RecordingSink>(std::move(sink), origin));
+    auto call = begin(std::move(request),
+                      std::make_shared<RecordingSink>(std::move(sink), origin, front_.host_.clock));
     if (!call && origin) origin->note_error(call.error());
     return call;
   }
@@ -114,7 +108,7 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     waiter_ =
         PlaceWaiter::ask(loop_, front_.host_.clock, *request_.route, request_.caller,
                          [self = self_](Result<Admission::Permit> place, Duration waited) {
-                           self->request_.record.waited = waited;
+                           self->request_.record.waited += waited;
                            place ? self->enter(*std::move(place)) : self->refuse(place.error());
                          });
   }
@@ -124,13 +118,18 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     auto origin = std::make_shared<UnbrokenOrigin>();
     origin->route = request_.route;
     origin->caller = request_.caller;
-    origin->sticky_key = sticky_key();
+    origin->sticky_key = sticky_key(request_.route->settings().sticky, request_.http.headers,
+                                    request_.fields, request_.caller);
     origin->prefix = prefix();
     origin->headers = request_.http.headers;
     origin->snapshot = request_.snapshot;
     origin->record = std::move(request_.record);
     origin->traceparent = request_.traceparent;
     origin->permit = std::move(permit);
+    if (request_.branch != nullptr) origin->upstream = request_.branch->upstream().name();
+    origin->hold = std::move(request_.hold);
+    origin->hold_until = request_.hold_until;
+    origin->visit = std::move(request_.visit);
     origin->route->retries().on_request();
     origin->route->hedges().on_request();
     net::HttpRequest http = std::move(request_.http);
@@ -147,6 +146,7 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     if (!self_ || !waiter_->withdraw()) return;
     request_.record.waited = front_.host_.clock.now() - request_.record.began;
     request_.record.ending = Ending::kClientGone;
+    request_.visit.leave();
     front_.host_.on_over(request_.record);
     self_.reset();
   }
@@ -158,22 +158,10 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     request_.record.ending = Ending::kRefused;
     request_.record.error = status.reason();
     request_.record.bytes_out = response.body.size();
+    request_.visit.end(load_outcome(request_.record), std::nullopt, front_.host_.clock.now());
     request_.responder->send(std::move(response));
     front_.host_.on_over(request_.record);
     self_.reset();
-  }
-
-  std::string sticky_key() const {
-    const plan::Sticky& sticky = request_.route->settings().sticky;
-    std::string key;
-    if (sticky.by == plan::Sticky::By::kUser) key = request_.fields.user;
-    if (sticky.by == plan::Sticky::By::kConversation) key = request_.fields.conversation;
-    if (sticky.by == plan::Sticky::By::kHeader) {
-      key = header_of(request_.http.headers, sticky.header).value_or("");
-    }
-    // Equal names of two tenants are two users.
-    if (!key.empty()) key.append("\n").append(request_.caller.tenant_name());
-    return key;
   }
 
   std::vector<PrefixHash> prefix() const {
@@ -220,8 +208,11 @@ Outcome UnbrokenFront::find_tokens(const completion::Request& request, UnbrokenR
   const auto origin = std::static_pointer_cast<const UnbrokenOrigin>(request.context);
   const bool counts = quota_() != nullptr && Quota::counts_tokens(origin->caller);
   if (!counts && !origin->route->exact()) return {};
-  Target* target = origin->route->split(
-      route.sticky_key, [&](std::string_view name) { return header_of(route.headers, name); });
+  Target* target = route.upstream.empty()
+                       ? origin->route->split(
+                             route.sticky_key,
+                             [&](std::string_view name) { return header_of(route.headers, name); })
+                       : origin->route->target(route.upstream);
   if (target == nullptr) {
     if (!counts) return {};  // the run waits for somebody
     if (!origin->route->settings().fallbacks.empty()) {
@@ -351,12 +342,20 @@ Result<UnbrokenRoute> UnbrokenFront::route(const completion::Request& request) c
   const UnbrokenOrigin* origin = origin_of(request);
   if (origin == nullptr) return fail(Code::kInternal, "a request came past the door");
   Route* route = origin->route;
+  UnbrokenRules rules = rules_now(*route);
+  const TimePoint now = host_.clock.now();
+  if (origin->hold_until > now) {
+    rules.choose_wait = std::max(rules.choose_wait, origin->hold_until - now);
+    rules.max_backoff = std::min(rules.max_backoff, kHeldBackoff);
+  }
   return UnbrokenRoute{
       .name = route->settings().name,
       .sticky_key = origin->sticky_key,
       .prefix = origin->prefix,
       .headers = origin->headers,
-      .rules = rules_now(*route),
+      .upstream = origin->upstream,
+      .stays = !origin->upstream.empty(),
+      .rules = rules,
       .chooser = std::make_shared<Balancer>([plan = origin->snapshot] { return plan; }),
       .permit =
           [kept = request.context, route, &clock = host_.clock](AttemptReason reason) {
@@ -365,9 +364,9 @@ Result<UnbrokenRoute> UnbrokenFront::route(const completion::Request& request) c
             return budget.take(clock.now());
           },
       .on_attempt =
-          [kept = request.context, origin, tracer = host_.tracer](int attempt, AttemptReason reason,
-                                                                  const ReplicaInfo& replica) {
-            return origin->note_attempt(tracer, attempt, reason, replica);
+          [kept = request.context, origin, tracer = host_.tracer, &clock = host_.clock](
+              int attempt, AttemptReason reason, const ReplicaInfo& replica) {
+            return origin->note_attempt(tracer, attempt, reason, replica, clock.now());
           },
       .on_closed = [kept = request.context,
                     origin](const UnbrokenAnswer::Closed& closed) { origin->note_closed(closed); }};

@@ -31,9 +31,33 @@ void UnbrokenOrigin::note_usage(const completion::Usage& usage) const {
   record.usage = TokenCounts{usage.prompt_tokens, usage.completion_tokens};
 }
 
-std::string UnbrokenOrigin::note_attempt(const telemetry::Tracer* tracer, int attempt,
-                                         AttemptReason reason, const ReplicaInfo& replica) const {
+void UnbrokenOrigin::note_first_token(TimePoint now) const {
   const std::lock_guard lock(mutex);
+  visit.first_token(now);
+}
+
+RequestRecord UnbrokenOrigin::end(Ending ending, std::optional<int> status, TimePoint now) const {
+  Admission::Permit place;
+  Admission::Permit held;
+  const std::lock_guard lock(mutex);
+  place = std::move(permit);
+  held = std::move(hold);
+  record.ending = ending;
+  if (status) record.status = *status;
+  visit.end(load_outcome(record), record.usage, now);
+  return record;
+}
+
+std::string UnbrokenOrigin::note_attempt(const telemetry::Tracer* tracer, int attempt,
+                                         AttemptReason reason, const ReplicaInfo& replica,
+                                         TimePoint now) const {
+  const std::lock_guard lock(mutex);
+  // A retry or a fallback may go elsewhere.
+  const auto there = snapshot->upstreams().find(replica.upstream);
+  if (there != snapshot->upstreams().end() && !visit.of(there->second->load().get())) {
+    visit.end(LoadOutcome::kFailed, std::nullopt, now);
+    visit = LoadVisit(there->second->load(), record.began, now);
+  }
   ++record.attempts;
   record.upstream = replica.upstream;
   record.replica = replica.name;
@@ -106,18 +130,13 @@ void RecordingResponder::note(int status, size_t bytes) {
   origin_->record.first_byte = host_.clock.now() - origin_->record.began;
 }
 
-// The place is given back last and without the lock: it may go to the next in the queue at once.
 void RecordingResponder::over(Ending ending) {
   if (over_.exchange(true)) return;
-  Admission::Permit permit;
-  RequestRecord record;
   {
     const std::lock_guard lock(origin_->mutex);
-    permit = std::move(origin_->permit);
-    origin_->record.ending = ending;
     origin_->record.bytes_out = bytes_;
-    record = origin_->record;
   }
+  RequestRecord record = origin_->end(ending, std::nullopt, host_.clock.now());
   host_.on_over(record);
 }
 

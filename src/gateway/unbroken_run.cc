@@ -159,7 +159,7 @@ Result<ReplicaLease> UnbrokenRun::choose(UnbrokenAnswer::Wish wish) {
   };
   if (!upstream.empty()) {
     auto lease = ask(wish.fingerprint);
-    if (lease) return lease;
+    if (lease || route_.stays) return lease;
     upstream = {};
   }
   auto lease = ask(wish.fingerprint);

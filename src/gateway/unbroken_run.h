@@ -76,6 +76,7 @@ struct UnbrokenRoute {
   std::vector<PrefixHash> prefix;
   std::vector<std::pair<std::string, std::string>> headers;  // that a split may look at
   std::string upstream = {};  // where the split sends it, when that was asked; empty: to be asked
+  bool stays = false;         // there, also while nobody of it can be chosen
   std::vector<uint64_t> blocks = {};                       // there; see ChooseRequest
   std::shared_ptr<const TokenizedPrompts> tokenized = {};  // null: the prompts were not tokenized
   UnbrokenRules rules;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <utility>
 
 namespace sluice::gateway {
@@ -37,24 +38,76 @@ Upstream::Upstream(const plan::Upstream& settings, TlsPtr tls)
       tls_(std::move(tls)),
       replicas_(std::make_shared<const ReplicaList>()) {
   rebuild(settings.endpoints);
+  configure_hold();
+  look_at_places(system_clock().now());
 }
 
 void Upstream::configure(const plan::Upstream& settings, TlsPtr tls) {
-  const std::lock_guard lock(mutex_);
-  tls_ = std::move(tls);
-  const bool discovered = settings.endpoints.empty();
-  settings_ = std::make_shared<const plan::Upstream>(settings);
-  if (!discovered) return rebuild(settings.endpoints);
-  std::vector<plan::Endpoint> known;
-  for (const auto& replica : *replicas_) {
-    known.push_back({replica->info().name, replica->info().url, replica->weight()});
+  {
+    const std::lock_guard lock(mutex_);
+    tls_ = std::move(tls);
+    const bool discovered = settings.dns || settings.file;
+    settings_ = std::make_shared<const plan::Upstream>(settings);
+    std::vector<plan::Endpoint> known;
+    for (const auto& replica : *replicas_) {
+      known.push_back({replica->info().name, replica->info().url, replica->weight()});
+    }
+    rebuild(discovered ? known : settings.endpoints);
+    configure_hold();
   }
-  rebuild(known);
+  look_at_places(system_clock().now());
 }
 
 void Upstream::set_endpoints(const std::vector<plan::Endpoint>& endpoints) {
+  {
+    const std::lock_guard lock(mutex_);
+    rebuild(endpoints);
+  }
+  look_at_places(system_clock().now());
+}
+
+// Mutex held.
+void Upstream::configure_hold() {
+  if (!settings_->hold) {
+    if (const auto before = std::exchange(hold_, nullptr)) before->set_places(-1);
+    return;
+  }
+  const plan::HoldPlan& hold = *settings_->hold;
+  const plan::Queue queue{
+      .max_concurrent = 0, .max_waiting = hold.max_held, .max_wait = hold.max_wait};
+  if (hold_) return hold_->configure(queue);
+  hold_ = std::make_shared<Admission>(queue);
+  hold_->set_places(0);
+}
+
+std::shared_ptr<Admission> Upstream::hold() const {
   const std::lock_guard lock(mutex_);
-  rebuild(endpoints);
+  return hold_;
+}
+
+void Upstream::look_at_places(TimePoint now) {
+  const std::lock_guard lock(places_mutex_);
+  const auto list = replicas();
+  const auto places = [&](auto&& may) {
+    int64_t sum = 0;
+    int found = 0;
+    for (const auto& replica : *list) {
+      if (!may(*replica)) continue;
+      ++found;
+      const int most = replica->max_outstanding();
+      sum = most == 0 || sum < 0 ? -1 : std::min<int64_t>(sum + most, 1'000'000'000);
+    }
+    return std::pair(found, static_cast<int>(sum));
+  };
+  auto [usable, sum] = places([now](const ReplicaState& each) { return each.open(now); });
+  load_->set_usable(usable);
+  const auto waited_for = hold();
+  if (!waited_for) return;
+  // As where one is chosen: a replica of ours that passes its checks is better than none.
+  if (usable == 0 && settings()->kind == plan::UpstreamKind::kSluice) {
+    sum = places([](const ReplicaState& each) { return each.healthy(); }).second;
+  }
+  waited_for->set_places(sum);
 }
 
 void Upstream::rebuild(const std::vector<plan::Endpoint>& endpoints) {

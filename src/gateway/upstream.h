@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "gateway/admission.h"
+#include "gateway/load_meter.h"
 #include "gateway/replica_state.h"
 #include "gateway/upstream_blocks.h"
 #include "plan/plan.h"
@@ -31,6 +33,14 @@ class Upstream {
   std::shared_ptr<const plan::Upstream> settings() const;
   const std::string& name() const { return name_; }
 
+  const std::shared_ptr<LoadMeter>& load() const { return load_; }
+
+  // Where requests wait for a replica; null: they do not. As many have a place as the replicas that
+  // may be chosen can take.
+  std::shared_ptr<Admission> hold() const;
+  // Whether somebody may be chosen now, and how many requests they take, may have changed.
+  void look_at_places(TimePoint now);
+
   // What the replicas' prefix caches hold; null: no route asks. `capacity` is in blocks, 0 for
   // none; another one begins anew.
   std::shared_ptr<UpstreamBlocks> blocks() const;
@@ -41,13 +51,17 @@ class Upstream {
 
  private:
   void rebuild(const std::vector<plan::Endpoint>& endpoints);
+  void configure_hold();
 
   const std::string name_;
+  const std::shared_ptr<LoadMeter> load_ = std::make_shared<LoadMeter>();
+  std::mutex places_mutex_;  // whoever looks last is the one whose word counts; taken first
   mutable std::mutex mutex_;
   std::shared_ptr<const plan::Upstream> settings_;
   TlsPtr tls_;
   std::shared_ptr<const ReplicaList> replicas_;
   std::shared_ptr<UpstreamBlocks> blocks_;
+  std::shared_ptr<Admission> hold_;
   std::set<size_t> free_slots_;
   std::vector<size_t> freed_;
   size_t next_slot_ = 0;

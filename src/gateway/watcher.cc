@@ -67,9 +67,19 @@ void Watcher::tick() {
   if (ended_) return;
   const auto snapshot = snapshot_();
   const TimePoint now = clock_.now();
-  std::erase_if(due_, [&](const auto& due) { return !snapshot->upstreams().contains(due.first); });
+  if (std::exchange(seen_, snapshot) != snapshot) {
+    std::erase_if(due_,
+                  [&](const auto& due) { return !snapshot->upstreams().contains(due.first); });
+  }
   for (const auto& [name, upstream] : snapshot->upstreams()) {
+    forget_freed(*snapshot, upstream);
     const auto settings = upstream->settings();
+    // There may be a thousand that sleep.
+    if (upstream->replicas()->empty() && !settings->dns && !settings->file) continue;
+    // A breaker or a pause ends without anybody telling.
+    if (const auto hold = upstream->hold(); hold && hold->waiting() > 0) {
+      upstream->look_at_places(now);
+    }
     Due& due = due_[name];
     if (settings->health.active && now >= due.check) {
       due.check = now + settings->health.interval;
@@ -87,26 +97,31 @@ void Watcher::tick() {
       due.discovering = true;
       discover(upstream, settings);
     }
-    const auto freed = upstream->take_freed_slots();
-    for (const auto& route : snapshot->routes()) {
-      for (const auto& target : route->targets()) {
-        if (freed.empty() || !target->index() || target->upstream_ptr() != upstream) continue;
-        for (const size_t slot : freed) target->index()->forget(slot);
-      }
-    }
   }
   blocks_.tick(*snapshot);
   timer_.set(net::EventLoop::now() + kTick);
 }
 
-void Watcher::check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings,
-                    bool only_suspect) {
-  for (const auto& replica : *upstream->replicas()) {
-    if (!only_suspect || replica->suspect()) check_replica(replica, settings);
+void Watcher::forget_freed(const Snapshot& snapshot, const std::shared_ptr<Upstream>& upstream) {
+  const auto freed = upstream->take_freed_slots();
+  if (freed.empty()) return;
+  for (const auto& route : snapshot.routes()) {
+    for (const auto& target : route->targets()) {
+      if (!target->index() || target->upstream_ptr() != upstream) continue;
+      for (const size_t slot : freed) target->index()->forget(slot);
+    }
   }
 }
 
-void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
+void Watcher::check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings,
+                    bool only_suspect) {
+  for (const auto& replica : *upstream->replicas()) {
+    if (!only_suspect || replica->suspect()) check_replica(upstream, replica, settings);
+  }
+}
+
+void Watcher::check_replica(const std::shared_ptr<Upstream>& upstream,
+                            const std::shared_ptr<ReplicaState>& replica,
                             const plan::Upstream& settings) {
   if (!replica->begin_check()) return;
   struct Seen {
@@ -128,7 +143,7 @@ void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
       std::move(request),
       {.on_head = [seen](int status, const net::Headers&) { seen->status = status; },
        .on_end =
-           [seen, replica, &clock = clock_](const Outcome& outcome) {
+           [seen, upstream, replica, &clock = clock_](const Outcome& outcome) {
              // What this process has too little of says nothing of the replica. A name that nobody
              // knows does: no request could be sent there either.
              if (!outcome && outcome.error().reason() == net::kNotSent) {
@@ -138,6 +153,7 @@ void Watcher::check_replica(const std::shared_ptr<ReplicaState>& replica,
              const bool was = replica->healthy();
              const bool first = !replica->checked();
              replica->on_check(good, clock.now());
+             upstream->look_at_places(clock.now());
              if (was == replica->healthy() && !(first && !good)) return;
              log_info(
                  "replica {} of {} {}", replica->info().name, replica->info().upstream,

@@ -42,7 +42,9 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   void tick();
   void check(const std::shared_ptr<Upstream>& upstream, const plan::Upstream& settings,
              bool only_suspect);
-  void check_replica(const std::shared_ptr<ReplicaState>& replica, const plan::Upstream& settings);
+  void check_replica(const std::shared_ptr<Upstream>& upstream,
+                     const std::shared_ptr<ReplicaState>& replica, const plan::Upstream& settings);
+  static void forget_freed(const Snapshot& snapshot, const std::shared_ptr<Upstream>& upstream);
   void find_outliers_of(Upstream& upstream, const plan::Upstream& settings);
   void discover(const std::shared_ptr<Upstream>& upstream,
                 const std::shared_ptr<const plan::Upstream>& settings);
@@ -53,7 +55,8 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   const CurrentSnapshot snapshot_;
   const Clock& clock_;
   net::EventLoop::Timer timer_;
-  std::map<std::string, Due> due_;  // by upstream
+  std::shared_ptr<const Snapshot> seen_;  // last
+  std::map<std::string, Due> due_;        // by upstream
   BlockListener blocks_;
   bool ended_ = false;
 };
