@@ -69,11 +69,15 @@ void Autoscaler::wake(const std::vector<std::string>& upstreams) {
   context_.queue.add({.kind = WorkKind::kScale, .ns = {}, .name = {}});
 }
 
-std::vector<Autoscaler::Entry> Autoscaler::entries() const {
+std::vector<Autoscaler::Entry> Autoscaler::entries() {
   std::vector<Entry> entries;
   for (const ObjectPtr& revision : context_.store().list(revision_type(), {}).objects) {
-    if (revision->deleting()) continue;
-    const RevisionStatus status = revision_status(*revision);
+    auto& [version, status] = read_[revision->uid];
+    if (version != revision->version) {
+      version = revision->version;
+      status = revision_status(*revision);
+      if (revision->deleting()) status.has_role = false;
+    }
     if (!status.has_role) continue;
     entries.push_back({.revision = revision, .status = status, .desired = status.desired});
   }
@@ -107,6 +111,7 @@ WorkDone Autoscaler::run() {
       upstreams.insert(upstream_name(entry.revision->ns, entry.revision->name));
     }
     std::erase_if(scaled_, [&](const auto& each) { return !alive.contains(each.first); });
+    std::erase_if(read_, [&](const auto& each) { return !alive.contains(each.first); });
     book_.keep_only(upstreams);
   }
   try_waiting();

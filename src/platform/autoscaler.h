@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -64,7 +65,7 @@ class Autoscaler {
     int granted = 0;
   };
 
-  std::vector<Entry> entries() const;
+  std::vector<Entry> entries();
   void decide(Entry& entry, bool tick, bool woken);
   control::KpaOptions options_of(const Entry& entry, const Scaled& scaled) const;
   void read_policy(const Entry& entry, Scaled& scaled) const;
@@ -80,6 +81,8 @@ class Autoscaler {
   LoadBook& book_;
   SignalSource* signals_;
   std::map<std::string, Scaled> scaled_;  // by the revision's uid
+  // Statuses as last read, by uid: of many services few change between two ticks.
+  std::unordered_map<std::string, std::pair<uint64_t, RevisionStatus>> read_;
   std::optional<TimePoint> next_tick_;
   int64_t now_ = 0;  // Unix seconds; never goes back
   std::mutex mutex_;

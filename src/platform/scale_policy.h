@@ -42,11 +42,6 @@ struct ScalePolicy {
 ScalePolicy scale_policy(const json::object& service_spec, const json::object& component,
                          Component kind);
 
-// "Mon-Fri", "Sat,Sun", "Fri-Mon"; 0: not understood.
-unsigned parse_days(std::string_view text);
-// "07:30" as minutes; -1: not understood.
-int parse_minutes(std::string_view text);
-
 // The largest of the schedules that hold now, by the machine's time zone.
 int scheduled_minimum(const std::vector<ScaleSchedule>& schedules, double unix_now);
 

@@ -33,10 +33,13 @@ class SimulatedBackend : public ReplicaBackend {
       : clock_(clock), rng_(rng), room_(room) {}
 
   SimulatedFaults faults;
+  // Called when the controller asks or tells anything: it may die here.
+  std::function<void()> on_call;
   // Called before a replica that takes requests is told to end.
   std::function<void(const std::string& id)> before_drain;
 
   Outcome start(const process::ReplicaSpec& spec) override {
+    call();
     if (replicas_.contains(spec.id)) return {};
     ++starts_;
     if (rng_.chance(faults.start_fails)) {
@@ -70,6 +73,7 @@ class SimulatedBackend : public ReplicaBackend {
   }
 
   void drain(std::string_view id) override {
+    call();
     const auto found = replicas_.find(id);
     if (found == replicas_.end()) return;
     Replica& replica = found->second;
@@ -92,6 +96,7 @@ class SimulatedBackend : public ReplicaBackend {
   }
 
   void forget(std::string_view id) override {
+    call();
     const auto found = replicas_.find(id);
     if (found == replicas_.end() || found->second.view.phase != ReplicaPhase::kExited) return;
     replicas_.erase(found);
@@ -103,11 +108,15 @@ class SimulatedBackend : public ReplicaBackend {
     return views;
   }
   std::optional<ReplicaView> find(std::string_view id) override {
+    call();
     const auto found = replicas_.find(id);
     if (found == replicas_.end()) return std::nullopt;
     return found->second.view;
   }
-  MachineRoom room() override { return room_; }
+  MachineRoom room() override {
+    call();
+    return room_;
+  }
   void on_change(std::function<void(const std::string& id)> listener) override {
     listener_ = std::move(listener);
   }
@@ -167,6 +176,10 @@ class SimulatedBackend : public ReplicaBackend {
     std::optional<TimePoint> exits;
     std::string reason;
   };
+
+  void call() const {
+    if (on_call) on_call();
+  }
 
   static bool has_argument(const process::ReplicaSpec& spec, std::string_view argument) {
     return std::ranges::find(spec.command, argument) != spec.command.end();

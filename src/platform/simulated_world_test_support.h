@@ -43,25 +43,46 @@ struct SimulatedService {
   std::string rollout = {};  // JSON of spec.sluice.rollout; empty: none
   std::optional<int> percent = {};
   bool stopped = false;
+  int canary_version = 0;  // 0: there is no canary
+  int canary_percent = 0;
+  bool transformer = false;
+
+  json::object resources() const {
+    const json::object memory{{"memory", std::to_string(memory_mib) + "Mi"}};
+    return {{"requests", memory}, {"limits", memory}};
+  }
+
+  json::object predictor_of(int number) const {
+    json::array args{"--seed", std::to_string(number)};
+    if (!flag.empty()) args.emplace_back(flag);
+    json::object model{{"modelFormat", json::object{{"name", "gguf"}}},
+                       {"storageUri", "hf://owner/" + name},
+                       {"args", std::move(args)},
+                       {"resources", resources()}};
+    return {{"terminationGracePeriodSeconds", 20}, {"model", std::move(model)}};
+  }
 
   json::object body() const {
-    json::array args{"--seed", std::to_string(version)};
-    if (!flag.empty()) args.emplace_back(flag);
-    const std::string memory = std::to_string(memory_mib) + "Mi";
-    json::object predictor{
-        {"minReplicas", min},
-        {"maxReplicas", max},
-        {"terminationGracePeriodSeconds", 20},
-        {"model",
-         json::object{{"modelFormat", json::object{{"name", "gguf"}}},
-                      {"storageUri", "hf://owner/" + name},
-                      {"args", std::move(args)},
-                      {"resources", json::object{{"requests", json::object{{"memory", memory}}},
-                                                 {"limits", json::object{{"memory", memory}}}}}}}};
+    json::object predictor = predictor_of(version);
+    predictor["minReplicas"] = min;
+    predictor["maxReplicas"] = max;
     if (percent) predictor["canaryTrafficPercent"] = *percent;
     json::object spec{{"predictor", std::move(predictor)}};
     if (!rollout.empty()) {
       spec["sluice"] = json::object{{"rollout", *parse_json(rollout)}};
+    }
+    if (canary_version > 0) {
+      json::object canary = predictor_of(canary_version);
+      canary["name"] = "next";
+      spec["canary"] = json::array{
+          json::object{{"trafficPercent", canary_percent}, {"predictor", std::move(canary)}}};
+    }
+    if (transformer) {
+      json::array command{"sluice", "serve", "--seed", std::to_string(version)};
+      json::object container{{"name", "t"}, {"command", command}, {"resources", resources()}};
+      json::object component{{"containers", json::array()}};
+      component["containers"].as_array().push_back(std::move(container));
+      spec["transformer"] = std::move(component);
     }
     json::object metadata{{"name", name}};
     if (stopped) {
@@ -83,6 +104,7 @@ class SimulatedWorld {
     recipes_ = std::make_unique<Recipes>(
         *store_, [this](const std::string& uri, const std::string&) { return model(uri); },
         RecipeOptions{.sluice_program = "/usr/bin/sluice", .master = std::string(64, 'k')});
+    backend_.on_call = [this] { maybe_die(); };
     backend_.before_drain = [this](const std::string& id) { check_drain(id); };
     watch_replicas();
     if (std::getenv("SLUICE_SIM_TRACE") != nullptr) trace();
@@ -93,9 +115,24 @@ class SimulatedWorld {
   // One step of the controller, or of time.
   void step() {
     ++steps_;
-    if (core_ && core_->step()) return check();
-    advance();
+    alive_for_ = rng_.chance(dies_) ? static_cast<int>(rng_.below(12)) : -1;
+    try {
+      if (!core_->step()) {
+        alive_for_ = -1;
+        advance();
+      }
+    } catch (const Died&) {
+      crash();
+    }
+    alive_for_ = -1;
     check();
+  }
+
+  // One step of the controller, if there is something to do now.
+  bool act() {
+    const bool acted = core_->step();
+    check();
+    return acted;
   }
 
   void crash() {
@@ -104,8 +141,10 @@ class SimulatedWorld {
     build();
   }
 
-  void set_faults(const SimulatedFaults& faults, double publish_fails) {
+  // `dies`: the controller, in the middle of a step.
+  void set_faults(const SimulatedFaults& faults, double publish_fails, double dies) {
     backend_.faults = faults;
+    dies_ = dies;
     publish_fails_ = publish_fails;
   }
 
@@ -161,6 +200,13 @@ class SimulatedWorld {
   int64_t drains() const { return drains_; }
 
  private:
+  struct Died {};
+
+  // The process is gone wherever it was: nothing of it is cleaned up.
+  void maybe_die() {
+    if (alive_for_ >= 0 && alive_for_-- == 0) throw Died();
+  }
+
   static MachineRoom room(uint64_t seed) {
     Rng rng(seed ^ 0x5EED);
     return {.memory_bytes = static_cast<uint64_t>(rng.between(4, 16)) * 256 * kMiB, .cpus = 64};
@@ -173,6 +219,7 @@ class SimulatedWorld {
   }
 
   ModelView model(const std::string& uri) {
+    maybe_die();
     if (models_slow_ && !pulled_.contains(uri)) {
       const auto [at, first] = pulls_.emplace(uri, clock_.now() + std::chrono::seconds(3));
       if (clock_.now() < at->second) return pulling();
@@ -195,6 +242,10 @@ class SimulatedWorld {
     options.timing.max_restart = std::chrono::seconds(20);
     options.plan.secrets_folder = "/run/secrets";
     options.plan.master = std::string(64, 'k');
+    options.hooks.url = [this](const std::string&, const std::string& name) {
+      maybe_die();
+      return "http://" + name;
+    };
     options.publish = [this](const PlanText& plan) { return publish(plan); };
     core_ =
         std::make_unique<PlatformCore>(*objects_, backend_, *recipes_, book_, std::move(options));
@@ -247,6 +298,7 @@ class SimulatedWorld {
   }
 
   Result<bool> publish(const PlanText& plan) {
+    maybe_die();
     if (rng_.chance(publish_fails_)) return fail(Code::kResourceExhausted, "the disk is full");
     ++plans_;
     const auto parsed = parse_json(plan.text);
@@ -302,8 +354,9 @@ class SimulatedWorld {
     ++drains_;
     const ReplicaName name = replica_name(id);
     const auto replica = store_->get({&replica_type(), name.ns, name.name});
-    const auto view = backend_.find(id);
-    if (!replica || !view) return;
+    const auto all = backend_.list();
+    const auto view = std::ranges::find(all, id, &ReplicaView::id);
+    if (!replica || view == all.end()) return;
     const bool may_be_planned = publish_fails_ > 0;
     for (const auto& [upstream, urls] : endpoints_) {
       if (!may_be_planned) EXPECT_FALSE(urls.contains(view->url)) << id << " is in the plan";
@@ -406,6 +459,8 @@ class SimulatedWorld {
   std::unique_ptr<Recipes> recipes_;
   std::unique_ptr<PlatformCore> core_;
   double publish_fails_ = 0;
+  double dies_ = 0;
+  int alive_for_ = -1;  // calls; below 0: for good
   bool models_slow_ = false;
   std::map<std::string, TimePoint> pulls_;
   std::set<std::string> pulled_;

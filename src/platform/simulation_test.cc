@@ -37,6 +37,12 @@ SimulatedService random_service(Rng& rng, const std::string& name, int version) 
   service.memory_mib = static_cast<int>(64 << rng.below(4));
   if (rng.chance(0.4)) service.rollout = kProgressive;
   if (rng.chance(0.1)) service.rollout = R"({"strategy":"BlueGreen"})";
+  if (rng.chance(0.15)) service.transformer = true;
+  if (rng.chance(0.2)) {
+    service.canary_version = version + 1000;
+    service.canary_percent = static_cast<int>(rng.between(0, 60));
+    return service;
+  }
   if (rng.chance(0.1)) service.percent = static_cast<int>(rng.between(0, 100));
   if (rng.chance(0.15)) service.flag = rng.chance(0.5) ? "--crash" : "--never-ready";
   return service;
@@ -50,7 +56,7 @@ void user_does_something(SimulatedWorld& world, int& version) {
     return world.apply(random_service(rng, name, ++version));
   }
   SimulatedService service = present->second;
-  switch (rng.below(8)) {
+  switch (rng.below(9)) {
     case 0:
       world.remove(name);
       if (rng.chance(0.5)) world.apply(random_service(rng, name, ++version));
@@ -71,6 +77,11 @@ void user_does_something(SimulatedWorld& world, int& version) {
       return world.apply(service);
     case 5:
       return world.remove_a_replica();
+    case 8:
+      // What the canary runs becomes what the service runs.
+      if (service.canary_version > 0) service.version = service.canary_version;
+      service.canary_version = 0;
+      return world.apply(service);
     case 6:
       return world.wake(name);
     default:
@@ -90,7 +101,7 @@ SimulatedFaults random_faults(Rng& rng) {
 
 // Nothing that users broke is left: services that cannot run are put right.
 void mend(SimulatedWorld& world, int& version) {
-  world.set_faults({}, 0);
+  world.set_faults({}, 0, 0);
   for (const auto& [name, service] : std::map(world.wanted())) {
     world.set_load(name, 0);
     if (service.flag.empty()) continue;
@@ -107,7 +118,9 @@ bool all_fit(SimulatedWorld& world) {
   for (const auto& [name, service] : world.wanted()) {
     // A new revision runs beside the old one for a while.
     if (!service.stopped) {
-      needed += 2ull * static_cast<uint64_t>(std::max(1, service.min) * service.memory_mib) * kMiB;
+      const int replicas = 2 * std::max(1, service.min) + (service.transformer ? 2 : 0) +
+                           (service.canary_version > 0 ? 4 : 0);
+      needed += static_cast<uint64_t>(replicas * service.memory_mib) * kMiB;
     }
   }
   return needed <= world.backend().room().memory_bytes;
@@ -115,6 +128,7 @@ bool all_fit(SimulatedWorld& world) {
 
 void expect_converged(SimulatedWorld& world) {
   control::ObjectStore& store = world.store();
+  const bool fit = all_fit(world);
   size_t granted = 0;
   for (const auto& revision : store.list(revision_type(), {}).objects) {
     const RevisionStatus status = revision_status(*revision);
@@ -122,7 +136,10 @@ void expect_converged(SimulatedWorld& world) {
     EXPECT_EQ(status.ready, status.granted) << revision->text;
     EXPECT_EQ(status.replicas, status.granted) << revision->name;
     const auto planned = world.endpoints().find("default/" + revision->name);
-    if (planned != world.endpoints().end()) {
+    const std::string service(text_at(revision->body, "spec.service"));
+    // Whose transformer has no room gets no requests.
+    const bool closed = !fit && world.wanted().at(service).transformer;
+    if (planned != world.endpoints().end() && !closed) {
       EXPECT_EQ(planned->second.size(), static_cast<size_t>(status.granted)) << revision->name;
     }
   }
@@ -130,7 +147,6 @@ void expect_converged(SimulatedWorld& world) {
   EXPECT_EQ(world.backend().list().size(), granted) << "somebody is left over";
   const auto services = store.list(service_type(), {}).objects;
   EXPECT_EQ(services.size(), world.wanted().size());
-  const bool fit = all_fit(world);
   for (const auto& service : services) {
     const SimulatedService& wanted = world.wanted().at(service->name);
     const auto ready = find_condition(*service, "Ready");
@@ -146,6 +162,11 @@ void expect_converged(SimulatedWorld& world) {
     const int64_t replicas =
         control::integer_at(service->body, "status.components.predictor.readyReplicas").value_or(0);
     EXPECT_GE(replicas, wanted.min) << service->text;
+    if (wanted.canary_version > 0) {
+      const auto* canaries = control::array_at(service->body, "status.canaryStatuses");
+      ASSERT_TRUE(canaries != nullptr && canaries->size() == 1) << service->text;
+      EXPECT_TRUE(control::true_at(canaries->front().as_object(), "ready")) << service->text;
+    }
     if (wanted.percent) continue;
     EXPECT_EQ(text_at(service->body, "status.components.predictor.latestRolledoutRevision"),
               text_at(service->body, "status.components.predictor.latestCreatedRevision"))
@@ -179,7 +200,7 @@ void simulate(uint64_t seed, Totals& totals) {
   Rng& rng = world.rng();
   int version = 0;
   world.set_models_slow(rng.chance(0.3));
-  world.set_faults(random_faults(rng), rng.chance(0.3) ? 0.3 : 0);
+  world.set_faults(random_faults(rng), rng.chance(0.3) ? 0.3 : 0, rng.chance(0.5) ? 0.03 : 0);
   const auto changes = static_cast<int>(rng.between(3, 12));
   for (int i = 0; i < changes; ++i) {
     user_does_something(world, version);

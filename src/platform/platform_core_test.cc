@@ -1,0 +1,275 @@
+// What the reconcilers do together, in a world without faults unless a test makes one.
+#include "platform/platform_core.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "platform/simulated_world_test_support.h"
+
+namespace sluice::platform {
+namespace {
+
+using control::text_at;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class PlatformCoreTest : public testing::Test {
+ protected:
+  // Whatever can be done without time passing.
+  void act() {
+    const TimePoint now = world_.clock().now();
+    for (int i = 0; i < 2000; ++i) {
+      if (!world_.act()) return;
+      ASSERT_EQ(world_.clock().now(), now);
+    }
+    FAIL() << "it goes round in circles";
+  }
+  void pass(Duration time) {
+    const TimePoint until = world_.clock().now() + time;
+    while (world_.clock().now() < until) world_.step();
+    act();
+  }
+  control::ObjectPtr service(const std::string& name) {
+    return world_.store().get({&service_type(), "default", name});
+  }
+  control::ObjectPtr revision(const std::string& name) {
+    return world_.store().get({&revision_type(), "default", name});
+  }
+  std::vector<control::ObjectPtr> replicas() {
+    return world_.store().list(replica_type(), {}).objects;
+  }
+  std::string condition(const control::ObjectPtr& object, std::string_view type) {
+    const auto found = object ? find_condition(*object, type) : std::nullopt;
+    return found ? found->status + " " + found->reason : "none";
+  }
+  std::string status(const std::string& name, std::string_view path) {
+    return std::string(text_at(service(name)->body, "status." + std::string(path)));
+  }
+  size_t endpoints(const std::string& revision) {
+    const auto found = world_.endpoints().find("default/" + revision);
+    return found == world_.endpoints().end() ? 0 : found->second.size();
+  }
+
+  SimulatedWorld world_{3};
+};
+
+TEST_F(PlatformCoreTest, AServiceBecomesReadyAndIsInThePlan) {
+  world_.apply({.name = "a", .min = 2, .max = 2});
+  act();
+  EXPECT_EQ(world_.backend().alive(), 2u) << "nothing is waited for before the start";
+  EXPECT_EQ(condition(service("a"), "Ready"), "Unknown Deploying");
+  EXPECT_EQ(endpoints("a-predictor-00001"), 0u);
+  pass(seconds(5));
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+  EXPECT_EQ(condition(service("a"), "PredictorReady"), "True ");
+  EXPECT_EQ(condition(service("a"), "IngressReady"), "True ");
+  EXPECT_EQ(status("a", "url"), "http://a");
+  const std::string component = "components.predictor.";
+  for (const char* field :
+       {"latestCreatedRevision", "latestReadyRevision", "latestRolledoutRevision"}) {
+    EXPECT_EQ(status("a", component + field), "a-predictor-00001") << field;
+  }
+  EXPECT_EQ(status("a", "modelStatus.transitionStatus"), "UpToDate");
+  EXPECT_EQ(status("a", "modelStatus.states.activeModelState"), "Loaded");
+  EXPECT_EQ(status("a", "clusterServingRuntimeName"), "sluice");
+  EXPECT_EQ(endpoints("a-predictor-00001"), 2u);
+}
+
+TEST_F(PlatformCoreTest, AWakeStartsAProcessBeforeAnyTimePasses) {
+  world_.apply({.name = "a", .min = 0, .max = 2});
+  pass(seconds(5));
+  EXPECT_EQ(world_.backend().starts(), 0);
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+  EXPECT_EQ(status("a", "modelStatus.states.activeModelState"), "Standby");
+  world_.wake("a");
+  act();
+  EXPECT_EQ(world_.backend().starts(), 1);
+  pass(seconds(5));
+  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
+  // Nobody asks again: the grace before zero, then none.
+  pass(seconds(40));
+  EXPECT_EQ(world_.backend().alive(), 0u);
+  EXPECT_EQ(endpoints("a-predictor-00001"), 0u);
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+}
+
+TEST_F(PlatformCoreTest, LoadScalesByKnativesRule) {
+  world_.apply({.name = "a", .min = 0, .max = 6, .memory_mib = 64});
+  pass(seconds(3));
+  world_.set_load("a", 400);
+  pass(seconds(8));
+  // 400 requests at once at 70 for each: six.
+  EXPECT_EQ(revision_status(*revision("a-predictor-00001")).desired, 6);
+  world_.set_load("a", 0);
+  pass(seconds(30));
+  EXPECT_EQ(revision_status(*revision("a-predictor-00001")).desired, 6) << "it panics";
+  pass(seconds(120));
+  EXPECT_EQ(world_.backend().alive(), 0u);
+}
+
+TEST_F(PlatformCoreTest, WhatCrashesIsStartedAgainWithPausesThatGrow) {
+  world_.apply({.name = "a", .flag = "--crash"});
+  std::vector<double> pauses;
+  int64_t seen = 0;
+  double ended = 0;
+  while (pauses.size() < 6) {
+    world_.step();
+    const auto all = replicas();
+    if (all.empty()) continue;
+    const ReplicaState state = replica_state(*all.front());
+    if (state.phase == "Failed") ended = state.exit_unix;
+    if (world_.backend().starts() == seen) continue;
+    seen = world_.backend().starts();
+    if (seen > 1) pauses.push_back(world_.clock().unix_seconds() - ended);
+  }
+  for (size_t i = 0; i < pauses.size(); ++i) {
+    EXPECT_NEAR(pauses[i], 0.01 * static_cast<double>(1 << i), 0.002) << i;
+  }
+  pass(seconds(1));
+  const auto replica = replicas().front();
+  pass(seconds(10));
+  EXPECT_EQ(condition(service("a"), "PredictorReady"), "False CrashLoopBackOff");
+  EXPECT_TRUE(find_condition(*service("a"), "Ready")->message.contains("last words of"));
+  EXPECT_EQ(status("a", "modelStatus.transitionStatus"), "BlockedByFailedLoad");
+  EXPECT_EQ(status("a", "modelStatus.lastFailureInfo.reason"), "RuntimeUnhealthy");
+  EXPECT_EQ(replicas().front()->uid, replica->uid) << "the same replica, again and again";
+}
+
+TEST_F(PlatformCoreTest, ANewControllerAdoptsWhatLives) {
+  world_.apply({.name = "a", .min = 2, .max = 2});
+  pass(seconds(5));
+  const auto before = world_.endpoints();
+  world_.crash();
+  act();
+  pass(seconds(70));
+  EXPECT_EQ(world_.backend().starts(), 2);
+  EXPECT_EQ(world_.endpoints(), before);
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+}
+
+TEST_F(PlatformCoreTest, WhatNoObjectNamesIsDrained) {
+  ASSERT_TRUE(world_.backend().start({.id = "default.who", .command = {"x"}}).has_value());
+  pass(seconds(30));
+  EXPECT_TRUE(world_.backend().list().empty());
+}
+
+TEST_F(PlatformCoreTest, ADeletedReplicaIsReplacedBeforeItGoes) {
+  world_.apply({.name = "a"});
+  pass(seconds(5));
+  world_.remove_a_replica();
+  act();
+  EXPECT_EQ(world_.backend().alive(), 2u);
+  EXPECT_EQ(endpoints("a-predictor-00001"), 1u) << "it serves until the other can";
+  pass(seconds(10));
+  EXPECT_EQ(world_.backend().alive(), 1u);
+  EXPECT_EQ(world_.backend().starts(), 2);
+  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
+}
+
+TEST_F(PlatformCoreTest, WhatDoesNotFitSaysWhatIsLeft) {
+  world_.apply({.name = "a", .memory_mib = 100'000});
+  act();
+  EXPECT_EQ(world_.backend().starts(), 0);
+  EXPECT_EQ(condition(service("a"), "Ready"), "False InsufficientRoom");
+  const std::string message = find_condition(*service("a"), "Ready")->message;
+  EXPECT_TRUE(message.starts_with("a replica asks for 97.66 GiB")) << message;
+  EXPECT_EQ(condition(revision("a-predictor-00001"), "Scheduled"), "False InsufficientRoom");
+  EXPECT_TRUE(replicas().empty());
+}
+
+TEST_F(PlatformCoreTest, ANewVersionTakesOverWithoutAGap) {
+  world_.apply({.name = "a", .version = 1, .min = 2, .max = 2, .memory_mib = 64});
+  pass(seconds(5));
+  world_.apply({.name = "a", .version = 2, .min = 2, .max = 2, .memory_mib = 64});
+  act();
+  EXPECT_EQ(status("a", "components.predictor.latestCreatedRevision"), "a-predictor-00002");
+  EXPECT_EQ(endpoints("a-predictor-00001"), 2u);
+  const TimePoint until = world_.clock().now() + seconds(20);
+  while (world_.clock().now() < until) {
+    world_.step();
+    ASSERT_GE(endpoints("a-predictor-00001") + endpoints("a-predictor-00002"), 2u);
+  }
+  EXPECT_EQ(endpoints("a-predictor-00002"), 2u);
+  EXPECT_EQ(world_.backend().alive(), 2u);
+  EXPECT_EQ(status("a", "components.predictor.previousRolledoutRevision"), "a-predictor-00001");
+  EXPECT_EQ(revision_status(*revision("a-predictor-00001")).role, RevisionRole::kRetired);
+}
+
+TEST_F(PlatformCoreTest, AVersionThatCannotStartTakesNothingAway) {
+  world_.apply({.name = "a", .version = 1, .memory_mib = 64});
+  pass(seconds(5));
+  world_.apply({.name = "a", .version = 2, .flag = "--crash", .memory_mib = 64});
+  pass(seconds(60));
+  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
+  EXPECT_EQ(endpoints("a-predictor-00002"), 0u);
+  EXPECT_EQ(condition(service("a"), "PredictorRouteReady"), "True ");
+  EXPECT_EQ(condition(service("a"), "PredictorConfigurationReady"), "False CrashLoopBackOff");
+  EXPECT_EQ(condition(service("a"), "LatestDeploymentReady"), "False CrashLoopBackOff");
+}
+
+TEST_F(PlatformCoreTest, APromotedCanaryKeepsItsReplicas) {
+  SimulatedService wanted{.name = "a", .version = 1, .memory_mib = 64};
+  wanted.canary_version = 2;
+  wanted.canary_percent = 30;
+  world_.apply(wanted);
+  pass(seconds(10));
+  EXPECT_EQ(world_.backend().starts(), 2);
+  const auto* traffic =
+      control::array_at(service("a")->body, "status.components.predictor.traffic");
+  ASSERT_EQ(traffic->size(), 2u);
+  EXPECT_EQ(control::integer_at((*traffic)[1].as_object(), "percent"), 30);
+  wanted.canary_version = 0;
+  wanted.version = 2;
+  world_.apply(wanted);
+  pass(seconds(20));
+  EXPECT_EQ(world_.backend().starts(), 2) << "nothing was started for it";
+  EXPECT_EQ(world_.backend().alive(), 1u);
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+}
+
+TEST_F(PlatformCoreTest, OldRevisionsGoButForTheLastFew) {
+  for (int version = 1; version <= 8; ++version) {
+    world_.apply({.name = "a", .version = version, .memory_mib = 64});
+    pass(seconds(15));
+  }
+  const auto left = world_.store().list(revision_type(), {}).objects;
+  ASSERT_EQ(left.size(), 5u) << "latest, the one before, and three more";
+  EXPECT_EQ(left.back()->name, "a-predictor-00008");
+}
+
+TEST_F(PlatformCoreTest, AStoppedServiceKeepsItsObjectOnly) {
+  world_.apply({.name = "a"});
+  pass(seconds(5));
+  world_.apply({.name = "a", .stopped = true});
+  pass(seconds(10));
+  EXPECT_EQ(world_.backend().alive(), 0u);
+  EXPECT_EQ(condition(service("a"), "Ready"), "False Stopped");
+  world_.apply({.name = "a"});
+  pass(seconds(10));
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+}
+
+TEST_F(PlatformCoreTest, ADeletedServiceLeavesNothing) {
+  world_.apply({.name = "a", .min = 2, .max = 2});
+  pass(seconds(5));
+  world_.remove("a");
+  pass(seconds(10));
+  EXPECT_TRUE(replicas().empty());
+  EXPECT_TRUE(world_.backend().list().empty());
+  EXPECT_TRUE(world_.store().list(revision_type(), {}).objects.empty());
+}
+
+TEST_F(PlatformCoreTest, AModelIsWaitedFor) {
+  world_.set_models_slow(true);
+  world_.apply({.name = "a"});
+  act();
+  EXPECT_EQ(condition(service("a"), "Ready"), "Unknown ModelPulling");
+  EXPECT_EQ(world_.backend().starts(), 0);
+  pass(seconds(10));
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+}
+
+}  // namespace
+}  // namespace sluice::platform
