@@ -222,6 +222,13 @@ TEST(ProcessBackend, AdoptsWhatLives) {
       world->start(shell("stubborn", "trap '' TERM; echo up; while :; do sleep 0.01; done")));
   ASSERT_TRUE(world->start(shell("ends", "read line <&3; exit 4")));
   const ReplicaView before = world.wait("a", ReplicaPhase::kReady);
+  // Started once, and not ready now: no reason to end it, whatever its start-up probe says.
+  ReplicaSpec unwell = server("unwell");
+  unwell.startup = Probe{.path = "/started", .period = 1ms, .failure_threshold = 1000};
+  ASSERT_TRUE(world->start(unwell));
+  world.wait("unwell", ReplicaPhase::kReady);
+  for (const char* each : {"ready-fails", "started-fails"}) touch(world.work("unwell") / each);
+  world.wait("unwell", ReplicaPhase::kNotReady);
   world.wait("stubborn", [](const ReplicaView& view) { return !view.url.empty(); });
   world->drain("stubborn");
   const ReplicaView ended = world.wait("ends", ReplicaPhase::kExited);
@@ -238,7 +245,10 @@ TEST(ProcessBackend, AdoptsWhatLives) {
   EXPECT_EQ(after->started_unix, before.started_unix);
   EXPECT_EQ(world->find("stubborn")->phase, ReplicaPhase::kDraining);
   EXPECT_EQ(world->find("ends")->exit->code, ended.exit->code);
-  EXPECT_EQ(world->list().size(), 3u);
+  EXPECT_EQ(world->find("unwell")->phase, ReplicaPhase::kNotReady);
+  EXPECT_EQ(world->list().size(), 4u);
+  fs::remove(world.work("unwell") / "ready-fails");
+  world.wait("unwell", ReplicaPhase::kReady);
   ASSERT_TRUE(world->start(server("a")));
   // It goes on being looked after.
   touch(world.work("a") / "ready-fails");

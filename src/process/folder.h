@@ -3,7 +3,7 @@
 //   spec.json   what is run, 0600 (keeper_order.h); from the controller
 //   lock        locked (flock) by the keeper, for exactly as long as it lives
 //   state.json  what runs, from the keeper
-//   ready       empty; there while the replica takes requests; from the controller
+//   ready       from when it was ready first on: "now" or "not now"; from the controller
 //   end.json    how it is to end; from the controller, before its signal to the keeper
 //   exit.json   how it ended, from the keeper; nothing of the replica runs any more
 //   log, log.1  what it wrote, and older files of that; keeper.log: what its keeper had to say

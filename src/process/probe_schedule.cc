@@ -20,15 +20,15 @@ Probe accepts_connections() {
 
 }  // namespace
 
-ProbeSchedule::ProbeSchedule(const ReplicaSpec& spec, TimePoint running_since, bool was_ready)
+ProbeSchedule::ProbeSchedule(const ReplicaSpec& spec, TimePoint running_since, ProbeHistory history)
     : since_(running_since),
-      ever_ready_(was_ready),
-      ready_(was_ready),
+      ever_ready_(history != ProbeHistory::kNone),
+      ready_(history == ProbeHistory::kReady),
       asks_readiness_once_(!spec.readiness) {
   track(ProbeKind::kStartup).probe = spec.startup;
   track(ProbeKind::kReadiness).probe = spec.readiness ? *spec.readiness : accepts_connections();
   track(ProbeKind::kLiveness).probe = spec.liveness;
-  if (spec.startup && !was_ready) {
+  if (spec.startup && !ever_ready_) {
     open(ProbeKind::kStartup, running_since);
   } else {
     open(ProbeKind::kReadiness, running_since);

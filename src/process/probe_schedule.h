@@ -28,10 +28,12 @@ enum class ProbeVerdict : uint8_t {
   kNotLive,       // it is to be ended
 };
 
+enum class ProbeHistory : uint8_t { kNone, kReady, kNotReady };
+
 class ProbeSchedule {
  public:
-  // `was_ready`: it is an old acquaintance, which takes requests until a probe says otherwise.
-  ProbeSchedule(const ReplicaSpec& spec, TimePoint running_since, bool was_ready);
+  // An old acquaintance has started long ago, and stays what it was until probes say otherwise.
+  ProbeSchedule(const ReplicaSpec& spec, TimePoint running_since, ProbeHistory history);
 
   // What is to be sent.
   const Probe& probe(ProbeKind kind) const;

@@ -43,7 +43,7 @@ ProbeVerdict result(ProbeSchedule& schedule, ProbeKind kind, bool good, TimePoin
 
 TEST(ProbeSchedule, StartsBeforeAllElse) {
   ProbeSchedule schedule(spec_of(Probe{.period = 1s, .failure_threshold = 30}, Probe{}, Probe{}),
-                         kBegin, false);
+                         kBegin, ProbeHistory::kNone);
   EXPECT_EQ(schedule.due(kStartup), kBegin);
   EXPECT_EQ(schedule.due(kReadiness), TimePoint::max());
   EXPECT_EQ(schedule.due(kLiveness), TimePoint::max());
@@ -58,7 +58,7 @@ TEST(ProbeSchedule, StartsBeforeAllElse) {
 }
 
 TEST(ProbeSchedule, AsksDenselyAtFirstAndBacksOff) {
-  ProbeSchedule schedule(spec_of({}, Probe{}, {}), kBegin, false);
+  ProbeSchedule schedule(spec_of({}, Probe{}, {}), kBegin, ProbeHistory::kNone);
   TimePoint now = kBegin;
   int asked = 0;
   while (now < kBegin + 1min) {
@@ -76,7 +76,7 @@ TEST(ProbeSchedule, AsksDenselyAtFirstAndBacksOff) {
 TEST(ProbeSchedule, AStartThatNeverHoldsEnds) {
   ProbeSchedule schedule(
       spec_of(Probe{.initial_delay = 2s, .period = 1s, .failure_threshold = 3}, {}, {}), kBegin,
-      false);
+      ProbeHistory::kNone);
   EXPECT_EQ(schedule.due(kStartup), kBegin + 2s);
   EXPECT_EQ(result(schedule, kStartup, false, kBegin + 2s), ProbeVerdict::kNothing);
   EXPECT_EQ(result(schedule, kStartup, false, kBegin + 4999ms), ProbeVerdict::kNothing);
@@ -87,7 +87,7 @@ TEST(ProbeSchedule, AStartThatNeverHoldsEnds) {
 TEST(ProbeSchedule, CountsThresholdsInARow) {
   ProbeSchedule schedule(spec_of({}, Probe{.success_threshold = 2, .failure_threshold = 2},
                                  Probe{.failure_threshold = 2}),
-                         kBegin, false);
+                         kBegin, ProbeHistory::kNone);
   EXPECT_EQ(result(schedule, kReadiness, true, kBegin), ProbeVerdict::kNothing);
   EXPECT_EQ(result(schedule, kReadiness, false, kBegin), ProbeVerdict::kNothing);
   EXPECT_EQ(result(schedule, kReadiness, true, kBegin), ProbeVerdict::kNothing);
@@ -107,20 +107,25 @@ TEST(ProbeSchedule, CountsThresholdsInARow) {
 }
 
 TEST(ProbeSchedule, WithoutProbesAConnectionIsEnough) {
-  ProbeSchedule schedule(spec_of({}, {}, {}), kBegin, false);
+  ProbeSchedule schedule(spec_of({}, {}, {}), kBegin, ProbeHistory::kNone);
   EXPECT_EQ(schedule.probe(kReadiness).kind, Probe::Kind::kTcp);
   EXPECT_EQ(schedule.due(kLiveness), TimePoint::max());
   EXPECT_EQ(result(schedule, kReadiness, true, kBegin), ProbeVerdict::kReady);
   EXPECT_EQ(schedule.due(kReadiness), TimePoint::max());
 }
 
-TEST(ProbeSchedule, AnAdoptedOneIsReadyUntilSaidOtherwise) {
+TEST(ProbeSchedule, AnAdoptedOneStaysWhatItWasUntilSaidOtherwise) {
   const ReplicaSpec spec = spec_of(Probe{}, Probe{.failure_threshold = 1}, Probe{});
-  ProbeSchedule schedule(spec, kBegin, true);
-  EXPECT_TRUE(schedule.ready());
-  EXPECT_EQ(schedule.due(kStartup), TimePoint::max());
-  EXPECT_EQ(schedule.due(kReadiness), kBegin);
-  EXPECT_EQ(result(schedule, kReadiness, false, kBegin), ProbeVerdict::kNotReady);
+  ProbeSchedule ready(spec, kBegin, ProbeHistory::kReady);
+  EXPECT_TRUE(ready.ready());
+  EXPECT_EQ(ready.due(kStartup), TimePoint::max());
+  EXPECT_EQ(ready.due(kReadiness), kBegin);
+  EXPECT_EQ(result(ready, kReadiness, false, kBegin), ProbeVerdict::kNotReady);
+  ProbeSchedule not_ready(spec, kBegin, ProbeHistory::kNotReady);
+  EXPECT_FALSE(not_ready.ready());
+  EXPECT_EQ(not_ready.due(kStartup), TimePoint::max());
+  EXPECT_EQ(result(not_ready, kReadiness, false, kBegin), ProbeVerdict::kNothing);
+  EXPECT_EQ(result(not_ready, kReadiness, true, kBegin + 10s), ProbeVerdict::kReady);
 }
 
 // A prober on a loop of its own, whose verdicts are waited for.
@@ -129,13 +134,14 @@ class Probing {
   Probing(ReplicaSpec spec, uint16_t port) : loop_(*net::EventLoop::create()) {
     client_ = std::make_unique<net::HttpClient>(net::ClientOptions{}, loop_);
     loop_->post([this, spec = std::move(spec), port] {
-      prober_ = std::make_unique<Prober>(*loop_, *client_, "127.0.0.1", port,
-                                         ProbeSchedule(spec, net::EventLoop::now(), false),
-                                         [this](ProbeVerdict verdict, const std::string& why) {
-                                           const std::lock_guard lock(mutex_);
-                                           told_.emplace_back(verdict, why);
-                                           changed_.notify_all();
-                                         });
+      prober_ =
+          std::make_unique<Prober>(*loop_, *client_, "127.0.0.1", port,
+                                   ProbeSchedule(spec, net::EventLoop::now(), ProbeHistory::kNone),
+                                   [this](ProbeVerdict verdict, const std::string& why) {
+                                     const std::lock_guard lock(mutex_);
+                                     told_.emplace_back(verdict, why);
+                                     changed_.notify_all();
+                                   });
     });
     thread_ = std::thread([this] { loop_->run(); });
   }

@@ -30,6 +30,10 @@ constexpr Duration kUsageAge = seconds(1);
 // One that does not answer has no use for a long grace, and its place is wanted.
 constexpr Duration kNotLiveGrace = seconds(10);
 
+// Of the file `ready`, which is there from the first time on.
+constexpr std::string_view kNow = "now\n";
+constexpr std::string_view kNotNow = "not now\n";
+
 bool is_there(const fs::path& path) {
   std::error_code error;
   return fs::exists(path, error);
@@ -79,7 +83,9 @@ std::shared_ptr<ReplicaWatch> ReplicaWatch::started(World world, const fs::path&
 
 std::shared_ptr<ReplicaWatch> ReplicaWatch::adopt(World world, const fs::path& folder) {
   auto out = make(std::move(world), folder);
-  out->was_ready_ = is_there(folder / kReadyFile);
+  if (const auto ready = read_file(folder / kReadyFile, kMaxRecordBytes)) {
+    out->history_ = *ready == kNow ? ProbeHistory::kReady : ProbeHistory::kNotReady;
+  }
   if (is_there(folder / kEndFile)) {
     out->status_.phase = WatchedPhase::kDraining;
     const auto order = read_record(folder / kEndFile, parse_end_order);
@@ -270,7 +276,8 @@ void ReplicaWatch::look_for_state() {
   status_.pid = state_->program.pid;
   status_.started_unix = state_->started_unix;
   program_ = state_->program;
-  if (status_.phase == WatchedPhase::kStarting && was_ready_) status_.phase = WatchedPhase::kReady;
+  if (status_.phase != WatchedPhase::kStarting || history_ == ProbeHistory::kNone) return;
+  status_.phase = history_ == ProbeHistory::kReady ? WatchedPhase::kReady : WatchedPhase::kNotReady;
 }
 
 void ReplicaWatch::ask_anew() {
@@ -285,14 +292,17 @@ void ReplicaWatch::start_probing() {
   if (!state_ || !order_ || prober_) return;
   const WatchedPhase phase = status().phase;
   if (phase == WatchedPhase::kDraining || phase == WatchedPhase::kExited) return;
-  // The age of an adopted one counts for its start-up probe.
-  const double age = std::max(0.0, system_clock().unix_seconds() - state_->started_unix);
-  const auto since = net::EventLoop::now() -
-                     std::chrono::duration_cast<Duration>(std::chrono::duration<double>(age));
   prober_ = std::make_unique<Prober>(
       *world_.loop, world_.client, "127.0.0.1", state_->port,
-      ProbeSchedule(order_->spec, since, was_ready_),
+      ProbeSchedule(order_->spec, net::EventLoop::now(), history_),
       [this](ProbeVerdict verdict, const std::string& why) { on_verdict(verdict, why); });
+}
+
+void ReplicaWatch::note_history(ProbeHistory history) {
+  history_ = history;
+  const bool now = history == ProbeHistory::kReady;
+  const auto noted = write_record(folder_ / kReadyFile, now ? kNow : kNotNow);
+  if (!noted) log_warn("{}", noted.error().message());
 }
 
 void ReplicaWatch::on_verdict(ProbeVerdict verdict, const std::string& why) {
@@ -301,15 +311,12 @@ void ReplicaWatch::on_verdict(ProbeVerdict verdict, const std::string& why) {
     case ProbeVerdict::kNothing:
       return;
     case ProbeVerdict::kReady:
-      was_ready_ = true;
-      if (const auto noted = write_record(folder_ / kReadyFile, ""); !noted) {
-        log_warn("{}", noted.error().message());
-      }
+      note_history(ProbeHistory::kReady);
       set_phase(WatchedPhase::kReady);
       break;
     case ProbeVerdict::kNotReady:
       log_warn("{}: not ready any more: {}", id_, why);
-      ::unlink((folder_ / kReadyFile).c_str());
+      note_history(ProbeHistory::kNotReady);
       set_phase(WatchedPhase::kNotReady);
       break;
     case ProbeVerdict::kStartTimeout:

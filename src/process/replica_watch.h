@@ -97,6 +97,7 @@ class ReplicaWatch final : net::EventLoop::Watcher,
   void send_signal();
   void finish(ReplicaEnd end);
   void set_phase(WatchedPhase phase);
+  void note_history(ProbeHistory history);
   void complain_once(const std::string& text);
 
   World world_;
@@ -109,7 +110,7 @@ class ReplicaWatch final : net::EventLoop::Watcher,
   bool keeper_watched_ = false;
   bool keeper_gone_ = false;
   std::optional<ReplicaState> state_;
-  bool was_ready_ = false;
+  ProbeHistory history_ = ProbeHistory::kNone;
   int folder_number_ = -1;
   net::EventLoop::Timer timer_;
   std::unique_ptr<Prober> prober_;
