@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -77,6 +78,23 @@ Outcome ask_clients(ssl_ctx_st* handle, const TlsServerOptions& options) {
   return {};
 }
 
+// Every certificate of the text.
+Outcome believe(ssl_ctx_st* handle, const std::string& pem) {
+  ERR_clear_error();
+  const std::unique_ptr<BIO, decltype(&BIO_free)> text(
+      BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free);
+  int found = 0;
+  while (X509* certificate = PEM_read_bio_X509(text.get(), nullptr, no_passphrase, nullptr)) {
+    const bool added = X509_STORE_add_cert(SSL_CTX_get_cert_store(handle), certificate) == 1;
+    X509_free(certificate);
+    if (!added) return invalid(fmt::format("cannot use an authority: {}", tls_error()));
+    ++found;
+  }
+  if (found == 0) return invalid(fmt::format("no certificate in PEM form: {}", tls_error()));
+  ERR_clear_error();
+  return {};
+}
+
 bool is_address(const std::string& host) {
   ASN1_OCTET_STRING* bytes = a2i_IPADDRESS(host.c_str());
   ASN1_OCTET_STRING_free(bytes);
@@ -137,8 +155,9 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::for_client(const TlsClient
   if (!handle) return fail(Code::kResourceExhausted, tls_error());
   set_common(handle.get());
   ERR_clear_error();
+  if (!options.ca_pem.empty()) SLUICE_RETURN_IF_ERROR(believe(handle.get(), options.ca_pem));
   if (options.ca_file.empty()) {
-    SSL_CTX_set_default_verify_paths(handle.get());
+    if (options.ca_pem.empty()) SSL_CTX_set_default_verify_paths(handle.get());
   } else if (SSL_CTX_load_verify_file(handle.get(), options.ca_file.c_str()) != 1) {
     return invalid(fmt::format("cannot use '{}' as authorities in PEM form: {}", options.ca_file,
                                tls_error()));

@@ -36,6 +36,7 @@ struct TlsServerOptions {
 struct TlsClientOptions {
   std::string ca_file = {};   // PEM; empty: the system's authorities
   TlsIdentity identity = {};  // shown to servers that ask; empty: none
+  std::string ca_pem = {};    // authorities besides ca_file's, in PEM form themselves
   bool verify = true;         // false: any certificate is taken, whatever it names
   bool operator==(const TlsClientOptions&) const = default;
 };
