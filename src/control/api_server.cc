@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kWorkers = 2;
 constexpr size_t kMaxWaiting = 256;
+constexpr std::string_view kAdminPath = "/admin/v1/";
 
 std::string_view reason_word(int status) {
   switch (status) {
@@ -44,7 +45,7 @@ ApiServer::ApiServer(Objects& objects, Access access, Audit& audit, telemetry::M
       access_(std::move(access)),
       audit_(audit),
       metrics_(metrics),
-      rest_(objects, audit, [this](std::string_view verb, int code) { count(verb, code); }),
+      rest_(objects, audit, logs_, [this](std::string_view verb, int code) { count(verb, code); }),
       workers_(kWorkers, kMaxWaiting) {
   describe_metrics();
 }
@@ -90,14 +91,38 @@ void ApiServer::handle(net::HttpRequest request, std::shared_ptr<net::Responder>
                             .body = metrics_.render(true, false)});
   }
   const auto shared = std::make_shared<net::HttpRequest>(std::move(request));
-  const Outcome taken =
-      workers_.submit([this, shared, who, responder] { rest_.answer(*shared, *who, responder); });
+  const Outcome taken = workers_.submit([this, shared, who, responder] {
+    if (shared->path.starts_with(kAdminPath)) return responder->send(answer_admin(*shared, *who));
+    rest_.answer(*shared, *who, responder);
+  });
   if (taken) return;
   ApiError busy(429, "TooManyRequests",
                 fmt::format("{} requests wait already: try again", kMaxWaiting));
   busy.retry_after_seconds = 1;
   count("refused", busy.code);
   responder->send(error_answer(busy));
+}
+
+void ApiServer::set_admin_call(AdminCall call) {
+  const std::lock_guard lock(admin_mutex_);
+  admin_ = std::move(call);
+}
+
+net::HttpResponse ApiServer::answer_admin(const net::HttpRequest& request, const Identity& who) {
+  net::HttpResponse response;
+  if (who.role != Role::kAdmin) {
+    response = error_answer(
+        ApiError(403, "Forbidden",
+                 fmt::format("User \"{}\" cannot call {}: it has the role {}, and needs admin",
+                             who.name, request.path, role_name(who.role))));
+  } else {
+    const std::lock_guard lock(admin_mutex_);
+    response = admin_ ? admin_(request, who)
+                      : error_page(404, "the server could not find the requested resource", {});
+  }
+  rest_.note_refusal(request, who, response.status, "admin call");
+  count("admin", response.status);
+  return response;
 }
 
 void ApiServer::count(std::string_view verb, int code) {

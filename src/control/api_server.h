@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "base/worker_pool.h"
@@ -16,6 +18,11 @@
 
 namespace sluice::control {
 
+// A call that is about the process and not about objects, such as the notice that this machine is
+// taken back. Called on a worker, for the role admin only.
+using AdminCall =
+    std::function<net::HttpResponse(const net::HttpRequest& request, const Identity& who)>;
+
 class ApiServer : public net::HttpHandler {
  public:
   ApiServer(Objects& objects, Access access, Audit& audit, telemetry::Metrics& metrics);
@@ -26,10 +33,17 @@ class ApiServer : public net::HttpHandler {
   // Errors of the HTTP server's own, as Status objects.
   static net::HttpResponse error_page(int status, std::string_view message, std::string_view path);
 
+  ReplicaLogs& logs() { return logs_; }
+  void set_replica_metrics(Rest::ReplicaCall call) { rest_.set_replica_metrics(std::move(call)); }
+
+  // Answers what lies below /admin/v1/; none: nothing lies there.
+  void set_admin_call(AdminCall call);
+
   // From here on /ready says no.
   void set_draining() { draining_ = true; }
 
  private:
+  net::HttpResponse answer_admin(const net::HttpRequest& request, const Identity& who);
   std::optional<net::HttpResponse> health_page(const net::HttpRequest& request) const;
   void count(std::string_view verb, int code);
   void describe_metrics();
@@ -38,6 +52,9 @@ class ApiServer : public net::HttpHandler {
   const Access access_;
   Audit& audit_;
   telemetry::Metrics& metrics_;
+  std::mutex admin_mutex_;  // held while the call runs
+  AdminCall admin_;
+  ReplicaLogs logs_;
   Rest rest_;
   std::atomic<bool> draining_{false};
   WorkerPool workers_;  // last: its tasks use all else

@@ -26,6 +26,7 @@ net::ServerOptions server_options(const ControlOptions& options) {
   net::ServerOptions http;
   http.host = options.host;
   http.port = options.port;
+  http.listen_fd = options.listen_fd;
   http.limits.body_bytes = limits::kMaxBodyBytes;
   http.limits.connections = 2 * limits::kMaxWatchers;
   http.error_body = ApiServer::error_page;
@@ -52,6 +53,7 @@ ControlPlane::~ControlPlane() {
     housekeeper_.join();
   }
   if (store_) store_->end_watchers();
+  if (api_) api_->logs().end();
   http_.reset();
   api_.reset();
   if (lock_ >= 0) ::close(lock_);
@@ -120,6 +122,7 @@ bool ControlPlane::drain(Duration patience) {
   api_->set_draining();
   http_->stop_accepting();
   store_->end_watchers();
+  api_->logs().end();
   return http_->drain(patience);
 }
 

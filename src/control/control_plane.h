@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -30,6 +31,8 @@ struct ControlOptions {
   std::filesystem::path folder;
   std::string host = "127.0.0.1";
   uint16_t port = 8001;  // 0: any free one
+  // A listening socket made by someone else, used instead of host and port; it is owned and closed.
+  std::optional<int> listen_fd = {};
   AdmissionPolicy policy;
 };
 
@@ -44,6 +47,12 @@ class ControlPlane {
   Objects& objects() { return *objects_; }
   Audit& audit() { return *audit_; }
   telemetry::Metrics& metrics() { return metrics_; }
+
+  // Where the logs of replicas come from; none: there are no logs.
+  void set_replica_logs(ReplicaLogs::Tail tail) { api_->logs().set_source(std::move(tail)); }
+
+  void set_replica_metrics(Rest::ReplicaCall call) { api_->set_replica_metrics(std::move(call)); }
+  void set_admin_call(AdminCall call) { api_->set_admin_call(std::move(call)); }
 
   // Ends the watches, answers what is under way.
   bool drain(Duration patience);

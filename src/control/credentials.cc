@@ -78,14 +78,12 @@ Outcome write_private(const fs::path& path, std::string_view text) {
               fmt::format("{}: cannot make it private: {}", path.string(), error.message()));
 }
 
-// The token in the kubeconfig, or a new one.
-Result<std::string> token_of(const fs::path& path) {
+// The token in the kubeconfig; nothing where there is none.
+Result<std::optional<std::string>> token_of(const fs::path& path) {
   std::error_code error;
-  if (fs::exists(path, error)) {
-    SLUICE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxFileBytes));
-    if (auto token = token_in(text)) return *std::move(token);
-  }
-  return random_token();
+  if (!fs::exists(path, error)) return std::optional<std::string>();
+  SLUICE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxFileBytes));
+  return token_in(text);
 }
 
 std::string_view next_part(std::string_view& line) {
@@ -131,10 +129,13 @@ Result<std::vector<Token>> ensure_tokens(const fs::path& folder) {
   std::vector<Token> tokens;
   for (const Role role : kRoles) {
     const fs::path path = kubeconfig_path(folder, role);
-    SLUICE_ASSIGN_OR_RETURN(const std::string token, token_of(path));
-    // The address comes with write_kubeconfigs(), once the port is known.
-    SLUICE_RETURN_IF_ERROR(write_private(path, kubeconfig_text(role, token, "", "")));
-    tokens.push_back({.identity = {user_name(role), role}, .digest = SecretDigest(token)});
+    SLUICE_ASSIGN_OR_RETURN(std::optional<std::string> token, token_of(path));
+    if (!token) {
+      SLUICE_ASSIGN_OR_RETURN(token, random_token());
+      // The address comes with write_kubeconfigs(), once the port is known.
+      SLUICE_RETURN_IF_ERROR(write_private(path, kubeconfig_text(role, *token, "", "")));
+    }
+    tokens.push_back({.identity = {user_name(role), role}, .digest = SecretDigest(*token)});
   }
   const fs::path more = folder / "tokens.csv";
   std::error_code error;
@@ -153,9 +154,10 @@ Outcome write_kubeconfigs(const fs::path& folder, const std::string& host, uint1
                                                 : fmt::format("https://{}:{}", name, port);
   for (const Role role : kRoles) {
     const fs::path path = kubeconfig_path(folder, role);
-    SLUICE_ASSIGN_OR_RETURN(const std::string token, token_of(path));
+    SLUICE_ASSIGN_OR_RETURN(const std::optional<std::string> token, token_of(path));
+    if (!token) return fail(Code::kDataLoss, path.string() + ": its token has gone");
     SLUICE_RETURN_IF_ERROR(
-        write_private(path, kubeconfig_text(role, token, server, certificate.pem)));
+        write_private(path, kubeconfig_text(role, *token, server, certificate.pem)));
   }
   return {};
 }

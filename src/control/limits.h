@@ -30,8 +30,11 @@ inline constexpr size_t kMaxAnnotationBytes = 256u << 10;
 inline constexpr size_t kMaxFinalizers = 32;
 inline constexpr size_t kMaxOwners = 32;
 inline constexpr size_t kMaxGraphNodes = 256;
-inline constexpr size_t kMaxGraphSteps = 256;        // of one node
-inline constexpr size_t kMaxAuditBytes = 32u << 20;  // then the file is put aside
+inline constexpr size_t kMaxGraphSteps = 256;          // of one node
+inline constexpr size_t kMaxAuditBytes = 32u << 20;    // then the file is put aside
+inline constexpr size_t kMaxLogBytes = 4u << 20;       // of a replica's log in one answer
+inline constexpr size_t kMaxFollowBytes = 256u << 10;  // written between two looks at a log
+inline constexpr size_t kMaxLogFollows = 64;
 inline constexpr std::chrono::seconds kBookmarkEvery{60};
 inline constexpr std::chrono::seconds kMaxWatchTime{3600};
 

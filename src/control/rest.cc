@@ -35,6 +35,12 @@ std::optional<Verb> verb_of(const net::HttpRequest& request, const ApiPath& path
   return std::nullopt;
 }
 
+// What a replica is asked for itself.
+bool is_page(const ApiPath& path) {
+  return path.type->kind == "Replica" &&
+         (path.subresource == "log" || path.subresource == "metrics");
+}
+
 net::HttpResponse no_such_page() {
   return error_answer(
       ApiError(404, "NotFound", "the server could not find the requested resource"));
@@ -111,6 +117,10 @@ void Rest::answer(const net::HttpRequest& request, const Identity& who,
                               : ApiOutcome(std::unexpected(std::move(form).error()));
     if (started) return;
     done = std::unexpected(std::move(started).error());
+  } else if (call.verb == Verb::kGet && is_page(*path)) {
+    ApiOutcome told = path->subresource == "log" ? log(call, responder) : metrics(call, responder);
+    if (told) return;
+    done = std::unexpected(std::move(told).error());
   } else {
     done = dispatch(call);
   }
@@ -146,6 +156,32 @@ ApiResult<net::HttpResponse> Rest::dispatch(const Call& call) {
       break;
   }
   return std::unexpected(ApiError(405, "MethodNotAllowed", "this method is not possible here"));
+}
+
+ApiOutcome Rest::log(const Call& call, const std::shared_ptr<net::Responder>& responder) {
+  SLUICE_RETURN_IF_ERROR(objects_.get(call.key()));
+  SLUICE_RETURN_IF_ERROR(logs_.answer(call.key(), call.query, responder));
+  answered_("log", 200);
+  return {};
+}
+
+void Rest::set_replica_metrics(ReplicaCall call) {
+  const std::lock_guard lock(replica_metrics_mutex_);
+  replica_metrics_ = std::move(call);
+}
+
+ApiOutcome Rest::metrics(const Call& call, const std::shared_ptr<net::Responder>& responder) {
+  SLUICE_ASSIGN_OR_RETURN(const ObjectPtr replica, objects_.get(call.key()));
+  {
+    const std::lock_guard lock(replica_metrics_mutex_);
+    if (!replica_metrics_) {
+      return std::unexpected(ApiError(503, "ServiceUnavailable",
+                                      "this controller runs no replicas: they tell nothing"));
+    }
+    replica_metrics_(replica, responder);
+  }
+  answered_("metrics", 200);
+  return {};
 }
 
 ApiResult<net::HttpResponse> Rest::get(const Call& call) {

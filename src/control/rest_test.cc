@@ -44,7 +44,7 @@ class RestTest : public ObjectsTest {
     auto audit = Audit::open("", clock_);
     ASSERT_TRUE(audit.has_value());
     audit_ = *std::move(audit);
-    rest_ = std::make_unique<Rest>(*objects_, *audit_, [](std::string_view, int) {});
+    rest_ = std::make_unique<Rest>(*objects_, *audit_, logs_, [](std::string_view, int) {});
   }
 
   std::shared_ptr<Recorder> call(std::string method, std::string_view target, std::string body = {},
@@ -72,6 +72,7 @@ class RestTest : public ObjectsTest {
   const net::Headers table_{{"accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}};
   Identity who_{"tester", Role::kAdmin};
   std::unique_ptr<Audit> audit_;
+  ReplicaLogs logs_;
   std::unique_ptr<Rest> rest_;
 };
 

@@ -83,7 +83,8 @@ dependency string enum=Soft|Hard -- Whether its failure ends the node.
 mapPredictionsToInstances bool -- Turns predictions of the step before into instances.
 sluice StepPolicy -- What KServe has no field for.
 
-= StepPolicy -- Bounds of a step.
+= StepPolicy -- What a step is sent, and its bounds.
+body string -- Template (Jinja) of the JSON that is sent; see docs/gateway.md.
 timeoutSeconds number min=0.001 -- How long one attempt may take.
 retries int32 min=0 max=10 -- Further attempts.
 fallbackNode string -- Node that answers when all attempts failed.

@@ -106,6 +106,7 @@ class GraphWriter {
     copy("serviceUrl", "url");
     copy("nodeName", "node");
     copy("sluice.fallbackNode", "fallback");
+    copy("sluice.body", "body");
     if (const std::string_view service = text_at(given, "serviceName"); !service.empty()) {
       const std::string route = route_name(object_.ns, service);
       (draft_.route_names.contains(route) ? used_ : missing_)
