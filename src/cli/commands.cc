@@ -6,10 +6,11 @@
 #include "base/build_info.h"
 #include "cli/bench.h"
 #include "cli/chat.h"
-#include "cli/controller.h"
+#include "cli/client_commands.h"
 #include "cli/gateway.h"
 #include "cli/inspect.h"
 #include "cli/keep.h"
+#include "cli/platform_commands.h"
 #include "cli/pull.h"
 #include "cli/quantize.h"
 #include "cli/reference_page.h"
@@ -287,32 +288,6 @@ void add_gateway_options(CLI::App& app, GatewayOptions& o) {
       ->capture_default_str();
 }
 
-void add_controller_options(CLI::App& app, ControllerOptions& o) {
-  app.add_option("--data", o.data,
-                 "Folder of objects, certificate, kubeconfig and audit log (default: "
-                 "$XDG_STATE_HOME/sluice/control)")
-      ->envname("SLUICE_CONTROL_DATA");
-  app.add_option("--host", o.host, "Address to listen on")
-      ->envname("SLUICE_CONTROL_HOST")
-      ->capture_default_str();
-  app.add_option("--port", o.port, "Port to listen on (0: any free one)")
-      ->envname("SLUICE_CONTROL_PORT")
-      ->check(CLI::Range(0, 65535))
-      ->capture_default_str();
-  app.add_option("--allow-command", o.allowed_commands,
-                 "Program that a runtime may name without the role admin; repeat it for several")
-      ->envname("SLUICE_ALLOW_COMMAND")
-      ->capture_default_str();
-  app.add_option("--shutdown-timeout", o.shutdown_timeout_seconds,
-                 "Seconds that requests under way have to end after SIGTERM")
-      ->envname("SLUICE_SHUTDOWN_TIMEOUT")
-      ->check(CLI::Range(0, 86400))
-      ->capture_default_str();
-  app.add_option("--log-level", o.log_level, "debug, info, warn, error or off")
-      ->envname("SLUICE_LOG_LEVEL")
-      ->capture_default_str();
-}
-
 void add_keep_options(CLI::App& app, KeepOptions& o) {
   app.add_option("FOLDER", o.folder, "Folder of the replica, with its spec.json")->required();
   app.add_option("--lock", o.lock, "Descriptor that holds the folder's lock (-1: none yet)")
@@ -363,11 +338,6 @@ int run(int argc, char** argv) {
       app.add_subcommand("gateway", "One front door before several servers");
   add_gateway_options(*gateway_command, gateway);
 
-  ControllerOptions controller;
-  CLI::App* controller_command =
-      app.add_subcommand("controller", "Serve the control plane's API, for kubectl");
-  add_controller_options(*controller_command, controller);
-
   ChatOptions chat;
   CLI::App* chat_command = app.add_subcommand("chat", "Talk to a served model");
   add_chat_options(*chat_command, chat);
@@ -394,6 +364,10 @@ int run(int argc, char** argv) {
   CLI::App* tokenize_command = app.add_subcommand("tokenize", "Show how a model reads text");
   add_tokenize_options(*tokenize_command, tokenize);
 
+  std::vector<Command> commands;
+  add_platform_commands(app, commands);
+  add_client_commands(app, commands);
+
   KeepOptions keep;
   CLI::App* keep_command = app.add_subcommand(
       "keep", "Keep one replica running (internal: the platform starts it for each)");
@@ -413,9 +387,11 @@ int run(int argc, char** argv) {
     std::cout << reference_page(app);
     return 0;
   }
+  for (const auto& [command, run_it] : commands) {
+    if (command->parsed()) return run_it();
+  }
   gateway.command.assign(argv, argv + argc);
   if (gateway_command->parsed()) return run_gateway(gateway);
-  if (controller_command->parsed()) return run_controller(controller);
   if (keep_command->parsed()) return run_keep(keep);
   if (chat_command->parsed()) return run_chat(chat);
   if (bench_command->parsed()) return run_bench(bench);

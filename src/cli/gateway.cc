@@ -291,7 +291,7 @@ int run_gateway(const GatewayOptions& options) {
   set_log_level(*level);
   if (options.check) return check(options);
   if (options.supervise) return supervise(options);
-  const Signals signals(Signals::kWithHangUp);
+  const Signals signals(Signals::kServing);
   ConfigWatch watch(options.config);  // before the file is read: no change is missed
   std::string stamp = plan::plan_stamp(options.config);
   auto plan = plan::load_plan(options.config);
@@ -329,6 +329,10 @@ int run_gateway(const GatewayOptions& options) {
       }
     } else if (signal == SIGHUP) {
       reloader.reload();
+    } else if (signal == SIGUSR1) {
+      // Whoever sends requests here looks at /ready, and goes elsewhere while all are answered.
+      log_info("the end is near: not ready any more, and answering");
+      (*process)->gateway().drain();
     } else {
       log_info("signal {}: draining", signal);
       return drain_or_exit([&](Duration patience) { return (*process)->drain(patience); }, signals,

@@ -14,11 +14,12 @@ namespace {
 sigset_t signal_set(Signals::Which which) {
   sigset_t set;
   sigemptyset(&set);
-  if (which != Signals::kEnding) sigaddset(&set, SIGHUP);
-  if (which == Signals::kSupervising) {
-    sigaddset(&set, SIGUSR2);
-    sigaddset(&set, SIGCHLD);
+  if (which == Signals::kServing || which == Signals::kSupervising) {
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
   }
+  if (which == Signals::kHandingOver || which == Signals::kSupervising) sigaddset(&set, SIGUSR2);
+  if (which == Signals::kSupervising) sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   return set;

@@ -1,5 +1,4 @@
-// Ends of the process: SIGTERM and SIGINT as values to wait for, and others where they are wanted:
-// SIGHUP; and for who supervises others SIGUSR2 and SIGCHLD too.
+// Ends of the process: SIGTERM and SIGINT as values to wait for, and others where they are wanted.
 #pragma once
 
 #include <chrono>
@@ -9,7 +8,12 @@ namespace sluice::cli {
 // To be made before any thread: they all inherit the blocked signals. SIGPIPE is ignored.
 class Signals {
  public:
-  enum Which { kEnding, kWithHangUp, kSupervising };
+  enum Which {
+    kEnding,
+    kServing,      // and SIGHUP: look at the configuration; SIGUSR1: say that the end is near
+    kHandingOver,  // and SIGUSR2: end, and leave to a successor what goes on
+    kSupervising,
+  };
   explicit Signals(Which which = kEnding);
   ~Signals();
   Signals(const Signals&) = delete;

@@ -5,8 +5,8 @@
 // one before answers what it has begun:
 //
 //   SIGUSR2           start a new process from the file of this one; when it is ready, drain the
-//   old SIGHUP            passed on (the configuration is taken anew) SIGTERM, SIGINT   passed on;
-//   ends when the last process has ended; a second one is passed on too
+//   old SIGHUP, SIGUSR1   passed on: the configuration is taken anew; the end is near SIGTERM,
+//   SIGINT   passed on; ends when the last process has ended; a second one is passed on too
 //
 // Towards the processes it speaks systemd's protocols, so that they work under systemd as well:
 // sd_listen_fds(3) for the socket, sd_notify(3) for their readiness.
@@ -31,6 +31,9 @@ struct SupervisorOptions {
 // Until all processes have ended; the exit status of the last one. To be called before any thread
 // is made.
 int run_supervised(const SupervisorOptions& options);
+
+// What waitpid() told, as a shell has it: 128 + the signal of one that was killed.
+int exit_status(int how);
 
 // The listening socket that a supervisor, or systemd, has handed to this process; once. The
 // caller owns it.
