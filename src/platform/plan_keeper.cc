@@ -68,10 +68,8 @@ PlanInput PlanKeeper::gather() const {
   }
   std::map<std::string, std::vector<PlanReplica>> replicas;  // by the revision's uid
   for (const ObjectPtr& replica : store.list(replica_type(), {}).objects) {
-    // One that waits for its replacement still serves.
-    const std::string phase(text_at(replica->body, "status.phase"));
+    if (!takes_requests(*replica)) continue;
     const std::string url(text_at(replica->body, "status.url"));
-    if (phase != "Ready" || url.empty()) continue;
     replicas[owner_uid(*replica, "Revision")].push_back({replica->name, url});
   }
   for (const ObjectPtr& revision : store.list(revision_type(), {}).objects) {

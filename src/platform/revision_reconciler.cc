@@ -76,7 +76,9 @@ WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string&
     return remove_object(context_, *revision) ? WorkDone::done() : WorkDone::retry();
   }
   std::vector<ObjectPtr> live;
+  int ready = 0;
   for (ObjectPtr& each : owned(context_.store(), *revision, replica_type())) {
+    ready += takes_requests(*each) ? 1 : 0;
     if (each->deleting()) {
       // It may wait for one of the others.
       context_.queue.add({.kind = WorkKind::kReplica, .ns = ns, .name = each->name});
@@ -98,7 +100,7 @@ WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string&
   }
   WorkDone then = well ? WorkDone::done() : WorkDone::retry();
   if (well && model.phase != ModelPhase::kReady) then = WorkDone::after(context_.timing.look);
-  return put_status(context_, revision, status_of(revision, live, model), then);
+  return put_status(context_, revision, status_of(revision, live, ready, model), then);
 }
 
 bool RevisionReconciler::make_replica(const StoredObject& revision) {
@@ -184,12 +186,11 @@ Condition RevisionReconciler::readiness(const StoredObject& revision, const Revi
 }
 
 json::object RevisionReconciler::status_of(const ObjectPtr& revision,
-                                           const std::vector<ObjectPtr>& live,
+                                           const std::vector<ObjectPtr>& live, int ready,
                                            const ModelView& model) const {
   RevisionStatus status = revision_status(*revision);
   status.replicas = static_cast<int>(live.size());
-  status.ready = static_cast<int>(
-      std::ranges::count_if(live, [](const ObjectPtr& each) { return is_serving(*each); }));
+  status.ready = ready;
   status.proven = status.proven || status.ready > 0;
   json::object out = with_revision_status(*revision, status);
   if (status.role == RevisionRole::kRetired ||

@@ -26,7 +26,7 @@ class RevisionReconciler {
 
   bool make_replica(const control::StoredObject& revision);
   bool remove_some(std::vector<ObjectPtr> live, size_t count);
-  json::object status_of(const ObjectPtr& revision, const std::vector<ObjectPtr>& live,
+  json::object status_of(const ObjectPtr& revision, const std::vector<ObjectPtr>& live, int ready,
                          const ModelView& model) const;
   Condition readiness(const control::StoredObject& revision, const RevisionStatus& status,
                       const std::vector<ObjectPtr>& live, const ModelView& model) const;

@@ -185,7 +185,7 @@ json::object component_status(const ServiceFacts& service, const ComponentFacts&
   set_text(out, "latestRolledoutRevision", facts.rollout.stable);
   set_text(out, "previousRolledoutRevision", facts.rollout.previous);
   int64_t serving = 0;
-  for (const ObjectPtr& replica : facts.replicas) serving += is_serving(*replica) ? 1 : 0;
+  for (const ObjectPtr& each : facts.revisions) serving += revision_status(*each).ready;
   out["replicas"] = static_cast<int64_t>(facts.replicas.size());
   out["readyReplicas"] = serving;
   out["traffic"] =

@@ -93,7 +93,7 @@ SimulatedFaults random_faults(Rng& rng) {
   SimulatedFaults faults;
   if (rng.chance(0.5)) faults.start_fails = 0.2;
   if (rng.chance(0.4)) faults.never_ready = 0.15;
-  if (rng.chance(0.5)) faults.crashes = 0.05;
+  if (rng.chance(0.5)) faults.crashes = 0.15;
   if (rng.chance(0.4)) faults.hangs_in_drain = 0.3;
   if (rng.chance(0.5)) faults.loses_news = 0.2;
   return faults;
@@ -104,10 +104,12 @@ void mend(SimulatedWorld& world, int& version) {
   world.set_faults({}, 0, 0);
   for (const auto& [name, service] : std::map(world.wanted())) {
     world.set_load(name, 0);
-    if (service.flag.empty()) continue;
+    // A split by hand may keep requests at a version that never worked.
+    if (service.flag.empty() && !service.percent) continue;
     SimulatedService good = service;
+    good.percent.reset();
+    if (!good.flag.empty()) good.version = ++version;
     good.flag.clear();
-    good.version = ++version;
     world.apply(good);
   }
 }
@@ -245,8 +247,8 @@ TEST(Simulation, TheWorldBecomesAsTheObjectsAre) {
   const auto each = static_cast<int64_t>(count);
   EXPECT_GT(totals.starts, each * 3);
   EXPECT_GT(totals.crashes, each / 4);
-  EXPECT_GT(totals.ended, each / 4);
-  EXPECT_GT(totals.drains, each);
+  EXPECT_GT(totals.ended, each / 5);
+  EXPECT_GT(totals.drains, each / 2);
   RecordProperty("steps", static_cast<int>(totals.steps));
   if (std::getenv("SLUICE_SIM_SEEDS") != nullptr) {
     std::cerr << count << " seeds, " << totals.steps << " steps, " << totals.crashes

@@ -105,9 +105,13 @@ ReplicaState replica_state(const StoredObject& replica) {
           .exit_unix = control::number_at(body, "status.lastExit.atUnix").value_or(0)};
 }
 
-bool is_serving(const StoredObject& replica) {
-  return !replica.deleting() && text_at(replica.body, "status.phase") == "Ready" &&
+bool takes_requests(const StoredObject& replica) {
+  return text_at(replica.body, "status.phase") == "Ready" &&
          !text_at(replica.body, "status.url").empty();
+}
+
+bool is_serving(const StoredObject& replica) {
+  return !replica.deleting() && takes_requests(replica);
 }
 
 std::string replica_id(std::string_view ns, std::string_view name) {

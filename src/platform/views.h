@@ -60,7 +60,9 @@ struct ReplicaState {
   double exit_unix = 0;  // 0: has not ended yet
 };
 ReplicaState replica_state(const control::StoredObject& replica);
-// Takes requests, and may be given more.
+// Takes requests: it stands in the gateway's plan.
+bool takes_requests(const control::StoredObject& replica);
+// … and will go on doing so: it is not deleted. One that is still serves until others can.
 bool is_serving(const control::StoredObject& replica);
 
 // "<namespace>.<name>": the backend's name of a Replica, and back.
