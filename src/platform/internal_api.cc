@@ -75,8 +75,9 @@ class Handler : public net::HttpHandler {
 InternalApi::InternalApi(std::unique_ptr<net::HttpServer> server) : server_(std::move(server)) {}
 InternalApi::~InternalApi() = default;
 
-Result<std::unique_ptr<InternalApi>> InternalApi::start(InternalApiOptions options, LoadBook& book,
-                                                        OnWake on_wake, const Clock& clock) {
+Result<std::unique_ptr<InternalApi>> InternalApi::start(const InternalApiOptions& options,
+                                                        LoadBook& book, OnWake on_wake,
+                                                        const Clock& clock) {
   if (options.token.empty()) return invalid("the internal API needs a token", "token");
   net::ServerOptions server;
   server.host = "127.0.0.1";

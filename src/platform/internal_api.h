@@ -34,8 +34,8 @@ class InternalApi {
   using OnWake = std::function<void(const std::vector<std::string>& upstreams)>;
 
   // `book` outlives it.
-  static Result<std::unique_ptr<InternalApi>> start(InternalApiOptions options, LoadBook& book,
-                                                    OnWake on_wake,
+  static Result<std::unique_ptr<InternalApi>> start(const InternalApiOptions& options,
+                                                    LoadBook& book, OnWake on_wake,
                                                     const Clock& clock = system_clock());
   ~InternalApi();
 

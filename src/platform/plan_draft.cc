@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::string_view kDefaultNamespace = "default";
 constexpr size_t kMaxSecretBytes = 4096;
+constexpr size_t kMaxTextBytes = 256;
+constexpr size_t kMaxUpstreams = 4096;
+constexpr size_t kMaxRoutes = 4096;
 constexpr size_t kSecretNameDigits = 32;
 
 }  // namespace
@@ -100,14 +103,33 @@ void PlanDraft::add_route(json::object route, json::array hosts) {
 }
 
 std::string PlanDraft::refusal(const json::array& with_upstreams, const json::array& with_routes,
-                               const json::array& with_graphs) const {
-  json::object plan{{"upstreams", with_upstreams}, {"routes", with_routes}};
+                               const json::array& with_graphs,
+                               const json::array& with_tenants) const {
+  json::object plan{
+      {"upstreams", with_upstreams}, {"routes", with_routes}, {"tenants", with_tenants}};
   if (!with_graphs.empty()) plan["graphs"] = with_graphs;
   const plan::SecretSource secrets_here{
       .environment = [](const std::string&) -> Result<std::string> { return "x"; },
       .file = [](const std::string&) -> Result<std::string> { return "x"; }};
   const auto good = plan::plan_from_json(plan, secrets_here);
   return good ? std::string() : good.error().message();
+}
+
+bool PlanDraft::has_room(const control::StoredObject& object, size_t more_upstreams,
+                         size_t more_routes) {
+  if (upstreams.size() + more_upstreams <= kMaxUpstreams &&
+      routes.size() + host_routes.size() + more_routes <= kMaxRoutes) {
+    return true;
+  }
+  problem(object, fmt::format("the gateway takes at most {} upstreams and {} routes", kMaxUpstreams,
+                              kMaxRoutes));
+  return false;
+}
+
+bool is_plain(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxTextBytes && std::ranges::all_of(text, [](char c) {
+    return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
+  });
 }
 
 std::optional<std::string> header_secret(std::string value) {

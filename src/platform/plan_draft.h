@@ -69,11 +69,18 @@ class PlanDraft {
 
   // What a plan with nothing but these would be refused for; empty: it is good.
   std::string refusal(const json::array& with_upstreams, const json::array& with_routes,
-                      const json::array& with_graphs = {}) const;
+                      const json::array& with_graphs = {},
+                      const json::array& with_tenants = {}) const;
+
+  // Whether the plan takes so many more; else told as a problem of the object.
+  bool has_room(const control::StoredObject& object, size_t more_upstreams, size_t more_routes);
 
  private:
   std::map<std::pair<std::string_view, std::string_view>, const PlanRevision*> revisions_;
 };
+
+// A text that the plan takes: of 1 to 256 bytes without control characters.
+bool is_plain(std::string_view text);
 
 // A secret's value as it may go into a header field: without the line's end. Nothing where it may
 // not.

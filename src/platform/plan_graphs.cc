@@ -17,7 +17,8 @@ using control::object_at;
 using control::text_at;
 
 constexpr std::string_view kRoot = "root";
-constexpr int64_t kMaxTimeout = 86'400;
+constexpr int64_t kMaxTimeout = 3600;
+constexpr size_t kMaxGraphs = 1024;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -66,6 +67,10 @@ class GraphWriter {
             draft_.refusal(upstreams, routes, json::array{json::value(graph)});
         !refusal.empty()) {
       return draft_.problem(object_, "spec: " + refusal);
+    }
+    if (draft_.graphs.size() >= kMaxGraphs) {
+      return draft_.problem(object_,
+                            fmt::format("the gateway takes at most {} graphs", kMaxGraphs));
     }
     draft_.graph_names.insert(route_name(object_.ns, object_.name));
     draft_.graphs.push_back(std::move(graph));

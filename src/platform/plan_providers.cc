@@ -156,7 +156,7 @@ void add_providers(PlanDraft& draft) {
   Offers offers;
   for (const auto* provider : sorted(draft)) {
     const auto made = upstream(draft, *provider);
-    if (!made) continue;
+    if (!made || !draft.has_room(*provider, 1, 0)) continue;
     const json::object probe{
         {"name", "probe"},
         {"targets", json::array{json::object{{"upstream", upstream_of(*provider)}}}}};
@@ -183,7 +183,9 @@ void add_providers(PlanDraft& draft) {
                                 model));
       continue;
     }
+    if (!draft.has_room(*offered.front().provider, 0, 1)) continue;
     json::array used;
+    used.reserve(offered.size());
     for (const Offer& each : offered) {
       used.push_back(
           json::object{{"name", upstream_of(*each.provider)}, {"endpoints", json::array()}});

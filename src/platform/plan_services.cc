@@ -25,6 +25,7 @@ constexpr int64_t kMaxHold = 600'000;  // ms
 constexpr int64_t kMaxHeld = 100'000;
 constexpr int64_t kMaxOutstanding = 1'000'000;
 constexpr int64_t kMaxSegments = 200;
+constexpr size_t kMaxTargets = 64;
 
 const json::object& spec_of(const control::StoredObject& object) {
   static const json::object kNone;
@@ -43,7 +44,7 @@ class ServiceWriter {
 
   void write() {
     collect_targets();
-    if (targets_.empty()) return;
+    if (targets_.empty() || !has_room()) return;
     typed_ = std::ranges::all_of(targets_, [](const Branch& each) {
       return is_sluice_serve(spec_of(*each.revision->object));
     });
@@ -66,6 +67,16 @@ class ServiceWriter {
     int weight = 0;    // of 10,000
     std::string when;  // value of kRevisionHeader; empty: none
   };
+
+  bool has_room() const {
+    if (targets_.size() > kMaxTargets) {
+      draft_.problem(object_, fmt::format("spec.canary: a service has at most {} revisions under "
+                                          "way",
+                                          kMaxTargets));
+      return false;
+    }
+    return draft_.has_room(object_, targets_.size(), 2);
+  }
 
   const PlanRevision* find(const std::string& revision) const {
     return draft_.find_revision(object_.ns, revision);
@@ -119,7 +130,8 @@ class ServiceWriter {
   static std::string model_of(const control::StoredObject& revision) {
     const auto* names = control::array_at(spec_of(revision), "modelNames");
     if (names == nullptr || names->empty() || !names->front().is_string()) return {};
-    return std::string(names->front().get_string());
+    const std::string_view name = names->front().get_string();
+    return is_plain(name) ? std::string(name) : std::string();
   }
 
   json::object upstream(const PlanRevision& revision) const {
@@ -155,7 +167,7 @@ class ServiceWriter {
     const bool with_headers =
         object_at(spec, "container.readinessProbe.httpGet") != nullptr &&
         control::array_at(spec, "container.readinessProbe.httpGet.httpHeaders") != nullptr;
-    if (!path.starts_with('/') || with_headers || path.size() > 255) return {{"active", false}};
+    if (!path.starts_with('/') || with_headers || !is_plain(path)) return {{"active", false}};
     return {{"path", path}};
   }
 
@@ -236,6 +248,7 @@ class ServiceWriter {
   bool checked(const json::object& route, std::string_view field) const {
     if (!route.contains("transform") && !route.contains("explain")) return true;
     json::array used;
+    used.reserve(targets_.size());
     for (const Branch& each : targets_) used.push_back(upstream(*each.revision));
     const std::string refusal = draft_.refusal(used, json::array{json::value(route)});
     if (refusal.empty()) return true;
@@ -274,6 +287,7 @@ void claim_services(PlanDraft& draft) {
     if (names == nullptr || text_at(spec, "component") != "predictor") continue;
     for (const json::value& name : *names) {
       if (!name.is_string() || name.get_string() == text_at(spec, "service")) continue;
+      if (!is_plain(name.get_string())) continue;
       draft.names.claim_extra(each.object->ns, text_at(spec, "service"), name.get_string());
     }
   }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "base/secret.h"
 #include "control/json_util.h"
@@ -66,20 +68,20 @@ bool add_routes(const PlanDraft& draft, std::string_view ns, const json::object&
                 json::object& out) {
   const auto* given = control::array_at(spec, "routes");
   if (given == nullptr || given->empty()) return true;
-  json::array routes;
+  std::set<std::string> routes;
   for (const json::value& each : *given) {
     if (!each.is_string()) continue;
     const std::string_view name = each.get_string();
     const std::string route = name.contains('/') ? std::string(name) : route_name(ns, name);
     if (!draft.route_names.contains(route) && !draft.graph_names.contains(route)) continue;
-    routes.emplace_back(route);
     if (const auto by_host = draft.host_route_of.find(route);
         by_host != draft.host_route_of.end()) {
-      routes.emplace_back(by_host->second);
+      routes.insert(by_host->second);
     }
+    routes.insert(route);
   }
   if (routes.empty()) return false;
-  out["routes"] = std::move(routes);
+  out["routes"] = json::array(routes.begin(), routes.end());
   return true;
 }
 
@@ -102,7 +104,7 @@ class TenantWriter {
       if (!tenants.contains(tenant)) {
         draft_.problem(*key, fmt::format("spec.tenant: there is no Tenant \"{}\" in this namespace",
                                          tenant.second));
-      } else if (auto made = key_of(*key)) {
+      } else if (auto made = key_of(*key); made && is_good(*key, {}, *made)) {
         keys_of[tenant].push_back(*std::move(made));
       }
     }
@@ -121,8 +123,32 @@ class TenantWriter {
     add_limits(spec, out);
     if (const auto priority = control::integer_at(spec, "priority")) out["priority"] = *priority;
     if (const auto weight = control::number_at(spec, "weight")) out["weight"] = *weight;
+    if (!is_good(tenant, out, {})) return;
     if (!keys.empty()) out["keys"] = std::move(keys);
     draft_.tenants.push_back(std::move(out));
+  }
+
+  // What the plan would refuse is told here, and left out.
+  bool is_good(const control::StoredObject& object, json::object tenant, const json::object& key) {
+    static const json::array kUpstreams{
+        json::object{{"name", "probe"}, {"endpoints", json::array()}}};
+    if (tenant.empty()) tenant = {{"name", "probe"}, {"keys", json::array{json::value(key)}}};
+    json::array routes;
+    for (const auto* from : std::array<const json::object*, 2>{&tenant, &key}) {
+      const auto* names = control::array_at(*from, "routes");
+      for (size_t i = 0; names != nullptr && i < names->size(); ++i) {
+        routes.push_back(json::object{
+            {"name", (*names)[i]}, {"targets", json::array{json::object{{"upstream", "probe"}}}}});
+      }
+    }
+    if (routes.empty()) {
+      routes.push_back(json::object{{"name", "probe"},
+                                    {"targets", json::array{json::object{{"upstream", "probe"}}}}});
+    }
+    const std::string refusal =
+        draft_.refusal(kUpstreams, routes, {}, json::array{json::value(std::move(tenant))});
+    if (!refusal.empty()) draft_.problem(object, "spec: " + refusal);
+    return refusal.empty();
   }
 
   std::optional<json::object> key_of(const control::StoredObject& key) {

@@ -1,8 +1,12 @@
 #include "platform/plan_writer.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -18,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxPlanBytes = 64u << 20;
 constexpr size_t kSecretNameDigits = 32;
+constexpr size_t kFewSecrets = 4;
 
 // One line for each member of a list: people read the file, and compare it.
 std::string plan_text(const json::object& plan) {
@@ -47,11 +52,57 @@ bool is_secret_name(std::string_view name) {
 }
 
 Outcome write_secret(const fs::path& path, const std::string& text) {
-  std::error_code error;
-  if (fs::exists(path, error)) return {};
   SLUICE_ASSIGN_OR_RETURN(auto file, AtomicFile::create(path, 0600));
   SLUICE_RETURN_IF_ERROR(file.write(text));
   return file.commit();
+}
+
+std::unexpected<Status> system_failure(const fs::path& path) {
+  return fail(Code::kUnavailable,
+              fmt::format("{}: {}", path.string(), std::generic_category().message(errno)));
+}
+
+// Not on the disk yet: sync_folder() follows.
+Outcome write_secret_fast(const fs::path& folder, const SecretFile& secret) {
+  const fs::path part = folder / (secret.name + ".part");
+  const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return system_failure(part);
+  const ssize_t count = ::write(fd, secret.text.data(), secret.text.size());
+  const bool written = count == static_cast<ssize_t>(secret.text.size());
+  const bool closed = ::close(fd) == 0;
+  if (!written || !closed || ::rename(part.c_str(), (folder / secret.name).c_str()) != 0) {
+    return system_failure(part);
+  }
+  return {};
+}
+
+Outcome sync_folder(const fs::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return system_failure(folder);
+  const bool synced = ::syncfs(fd) == 0;
+  ::close(fd);
+  if (!synced) return system_failure(folder);
+  return {};
+}
+
+// A plan names only what is on the disk. Many files at once, as when a folder of manifests is
+// applied, go there together: each on its own would take as long as the disk needs to turn.
+Outcome write_secrets(const fs::path& folder, const std::vector<SecretFile>& secrets) {
+  std::vector<const SecretFile*> missing;
+  std::error_code error;
+  for (const SecretFile& each : secrets) {
+    if (!fs::exists(folder / each.name, error)) missing.push_back(&each);
+  }
+  if (missing.size() <= kFewSecrets) {
+    for (const SecretFile* each : missing) {
+      SLUICE_RETURN_IF_ERROR(write_secret(folder / each->name, each->text));
+    }
+    return {};
+  }
+  for (const SecretFile* each : missing) {
+    SLUICE_RETURN_IF_ERROR(write_secret_fast(folder, *each));
+  }
+  return sync_folder(folder);
 }
 
 // The gateway reads the plan before until it has taken the new one, so what that one names stays
@@ -63,17 +114,17 @@ void remove_unused(const fs::path& folder, const PlanText& plan, std::string_vie
   for (auto entry = fs::directory_iterator(folder, error);
        !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (!is_secret_name(name) || used.contains(name) || before.contains(name)) continue;
+    if (!is_secret_name(name.substr(0, name.find('.'))) || used.contains(name) ||
+        before.contains(name))
+      continue;
     std::error_code ignored;
     fs::remove(entry->path(), ignored);
   }
 }
 
-// What is published is a plan that the gateway takes: it would go on with the old one, and nobody
-// would see why.
+// What is published is a plan that the gateway takes, read as it reads it: it would go on with the
+// old one, and nobody would see why.
 Outcome check(const PlanText& plan, const fs::path& secrets_folder) {
-  SLUICE_ASSIGN_OR_RETURN(const json::value value,
-                          parse_json(plan.text, {.max_bytes = kMaxPlanBytes}));
   const plan::SecretSource secrets{.environment = plan::system_secrets().environment,
                                    .file = [&](const std::string& path) -> Result<std::string> {
                                      for (const SecretFile& each : plan.secrets) {
@@ -82,7 +133,11 @@ Outcome check(const PlanText& plan, const fs::path& secrets_folder) {
                                      }
                                      return plan::system_secrets().file(path);
                                    }};
-  const auto taken = plan::plan_from_json(value, secrets);
+  const auto read = [&]() -> Result<plan::Plan> {
+    SLUICE_ASSIGN_OR_RETURN(const plan::Node root, plan::parse_yaml(plan.text, "gateway.json"));
+    return plan::parse_plan(root, secrets);
+  };
+  const auto taken = read();
   if (taken) return {};
   return fail(Code::kInternal, "the gateway would refuse the plan: " + taken.error().message());
 }
@@ -125,9 +180,7 @@ Result<bool> publish_plan(const PlanText& plan, const fs::path& file,
     return fail(Code::kUnavailable,
                 fmt::format("{}: {}", secrets_folder.string(), error.message()));
   }
-  for (const SecretFile& each : plan.secrets) {
-    SLUICE_RETURN_IF_ERROR(write_secret(secrets_folder / each.name, each.text));
-  }
+  SLUICE_RETURN_IF_ERROR(write_secrets(secrets_folder, plan.secrets));
   const auto before = read_file(file, kMaxPlanBytes);
   if (before && *before == plan.text) return false;
   SLUICE_RETURN_IF_ERROR(check(plan, secrets_folder));

@@ -461,6 +461,48 @@ TEST_F(PlanWriterTest, TransformersAndExplainers) {
   EXPECT_TRUE(problems_.contains("InferenceService s: spec.transformer: ")) << problems_;
 }
 
+TEST_F(PlanWriterTest, OneBadObjectTakesNothingFromTheOthers) {
+  const std::string big(200, 'x');
+  revision("default", "s-predictor-00001",
+           R"({"component":"predictor","modelNames":["a\nb"],"containerConcurrency":99999999,
+               "container":{"command":["v"],"readinessProbe":{"httpGet":{"path":"/\u0001","port":1}}}})");
+  service(
+      "default", "s", {{"s-predictor-00001", 100}},
+      R"({"predictor":{"timeout":99999999},"sluice":{"wake":{"holdSeconds":600,"maxHeld":9999999}}})");
+  revision("default", "t-predictor-00001");
+  PlanService& crowded = service("default", "t", {{"t-predictor-00001", 100}});
+  for (int i = 0; i < 70; ++i) {
+    const std::string name = "t-" + std::to_string(i) + "-predictor-00001";
+    revision("default", name);
+    crowded.canaries.push_back({std::to_string(i), name, 1});
+  }
+  input_.tenants = {
+      sluice_object("Tenant", "default", big, json::object()),
+      sluice_object("Tenant", "default", "long", {{"models", json::array{big + big}}}),
+      sluice_object("Tenant", "default", "good", json::object())};
+  input_.keys = {sluice_object("ApiKey", "default", big,
+                               {{"tenant", "good"}, {"sha256", SecretDigest("a").hex()}})};
+  input_.providers = {
+      provider("default", big, R"({"url":"https://a.example","models":[{"name":"m"}]})"),
+      sluice_object("Provider", "default", "p",
+                    {{"url", "https://a.example"},
+                     {"models", json::array{json::object{{"name", big + big}},
+                                            json::object{{"name", "fine"}}}}})};
+  input_.graphs = {graph("g", R"({"timeout":99999999,"nodes":{}})")};
+  const auto plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_NE(route(*plan, "default/s"), nullptr);
+  EXPECT_EQ(route(*plan, "default/t"), nullptr);
+  EXPECT_NE(route(*plan, "default/fine"), nullptr);
+  ASSERT_EQ(plan->tenants.size(), 1u);
+  EXPECT_TRUE(plan->tenants[0].keys.empty());
+  for (const std::string_view part : {"InferenceService t: spec.canary: ", "Tenant long: spec: ",
+                                      "Provider p: spec.models: ", "InferenceGraph g: spec: "}) {
+    EXPECT_TRUE(problems_.contains(part)) << part << " in\n" << problems_;
+  }
+  EXPECT_EQ(text_.problems.size(), 7u) << problems_;
+}
+
 // Fields of the plan that only people set, and those of other parts, go along.
 TEST_F(PlanWriterTest, OtherFieldsGoAlong) {
   settings_.base = parsed(R"({"usage":{"path":"/data/usage.db"},"server":{"max_connections":50}})");
@@ -563,6 +605,17 @@ TEST_F(PublishTest, WritesWhereItDiffersAndTidiesUp) {
   settings_.base["usage"] = json::object{{"path", "/x"}};
   EXPECT_EQ(publish().value(), true);
   EXPECT_EQ(secret_files(), 0u);
+}
+
+TEST_F(PublishTest, AThousandServices) {
+  for (int i = 0; i < 1000; ++i) {
+    const std::string name = "service-number-" + std::to_string(i);
+    revision("default", name + "-predictor-00001", kSluice, 2);
+    service("default", name, {{name + "-predictor-00001", 100}});
+  }
+  EXPECT_EQ(publish().value(), true);
+  EXPECT_EQ(secret_files(), 1000u);
+  EXPECT_EQ(publish().value(), false);
 }
 
 TEST_F(PublishTest, NeverPublishesWhatTheGatewayWouldRefuse) {

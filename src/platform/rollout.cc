@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "platform/load_book.h"
@@ -239,7 +240,7 @@ class Machine {
     r_.weight = step_of(i).weight;
     r_.since = in_.now;
     r_.looked = in_.now;
-    r_.figures_from = in_.now;
+    r_.figures_from = std::floor(in_.now);  // loads are told by whole seconds
     say(RolloutPhase::kStepping, "Step",
         fmt::format("{} gets {} % of the traffic (step {} of {})", r_.candidate, r_.weight, i + 1,
                     policy_.steps.size()));
@@ -275,7 +276,7 @@ class Machine {
       problem = "it is not ready any more";
       decided = true;
     }
-    const double to = in_.now - kReportLag;
+    const double to = std::floor(in_.now - kReportLag);
     if (!decided && in_.figures && to > r_.figures_from) {
       const RolloutFigures mine = in_.figures(r_.candidate, r_.figures_from, to);
       decided = mine.requests >= analysis.min_requests;

@@ -11,7 +11,8 @@
 //     wait for the stable one, or for the first;
 //   - a candidate whose looks are bad is gone after failureLimit of them, unless autoRollback is
 //     false; it is not tried again while it is the latest.
-// Figures are asked for up to kReportLag ago: what is younger has not been told yet.
+// Figures are asked for by whole seconds, up to kReportLag ago: what is younger has not been told
+// yet.
 // Not thread-safe: one reconciler at a time.
 #pragma once
 
