@@ -84,6 +84,30 @@ std::vector<Autoscaler::Entry> Autoscaler::entries() {
   return entries;
 }
 
+// A transformer stands before the predictors of its service: their requests are its own.
+void Autoscaler::assign_upstreams(std::vector<Entry>& entries) {
+  const auto service_of = [](const Entry& entry) {
+    return upstream_name(entry.revision->ns,
+                         control::text_at(entry.revision->body, "spec.service"));
+  };
+  std::map<std::string, std::vector<size_t>> transformers;  // by service
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (component_of(*entries[i].revision) == Component::kTransformer) {
+      transformers[service_of(entries[i])].push_back(i);
+    } else {
+      const control::StoredObject& revision = *entries[i].revision;
+      entries[i].upstreams.push_back(upstream_name(revision.ns, revision.name));
+    }
+  }
+  if (transformers.empty()) return;
+  for (const Entry& entry : entries) {
+    if (component_of(*entry.revision) != Component::kPredictor) continue;
+    const auto found = transformers.find(service_of(entry));
+    if (found == transformers.end()) continue;
+    for (const size_t i : found->second) entries[i].upstreams.push_back(entry.upstreams.front());
+  }
+}
+
 WorkDone Autoscaler::run() {
   std::set<std::string> woken;
   {
@@ -95,9 +119,12 @@ WorkDone Autoscaler::run() {
   const bool tick = !next_tick_ || time >= *next_tick_;
   if (tick) next_tick_ = time + context_.timing.tick;
   std::vector<Entry> all = entries();
+  assign_upstreams(all);
   for (Entry& entry : all) {
     const bool is_woken =
-        !woken.empty() && woken.contains(upstream_name(entry.revision->ns, entry.revision->name));
+        !woken.empty() && std::ranges::any_of(entry.upstreams, [&](const std::string& each) {
+          return woken.contains(each);
+        });
     decide(entry, tick, is_woken);
   }
   share(all);
@@ -226,9 +253,14 @@ void Autoscaler::feed(const Entry& entry, Scaled& scaled) {
       scaled.kpa->record(Seconds(now_), Seconds(second), load);
     }
   } else {
-    const std::string upstream = upstream_name(entry.revision->ns, entry.revision->name);
-    for (const LoadSecond& second : book_.seconds(upstream, from, now_, context_.now())) {
-      scaled.kpa->record(Seconds(now_), Seconds(second.second), load_of(entry, scaled, second));
+    std::map<int64_t, double> loads;
+    for (const std::string& upstream : entry.upstreams) {
+      for (const LoadSecond& second : book_.seconds(upstream, from, now_, context_.now())) {
+        loads[second.second] += load_of(entry, scaled, second);
+      }
+    }
+    for (const auto& [second, load] : loads) {
+      scaled.kpa->record(Seconds(now_), Seconds(second), load);
     }
   }
   scaled.fed = now_;

@@ -60,12 +60,14 @@ class Autoscaler {
   struct Entry {
     ObjectPtr revision;
     RevisionStatus status;
+    std::vector<std::string> upstreams = {};  // whose requests it serves
     int desired = 0;
     int floor = 0;
     int granted = 0;
   };
 
   std::vector<Entry> entries();
+  static void assign_upstreams(std::vector<Entry>& entries);
   void decide(Entry& entry, bool tick, bool woken);
   control::KpaOptions options_of(const Entry& entry, const Scaled& scaled) const;
   void read_policy(const Entry& entry, Scaled& scaled) const;

@@ -95,6 +95,25 @@ TEST_F(PlatformCoreTest, AWakeStartsAProcessBeforeAnyTimePasses) {
   EXPECT_EQ(condition(service("a"), "Ready"), "True ");
 }
 
+TEST_F(PlatformCoreTest, ATransformerWakesWithItsPredictor) {
+  SimulatedService wanted{.name = "a", .min = 0, .max = 2, .memory_mib = 64};
+  wanted.transformer = true;
+  world_.apply(wanted);
+  pass(seconds(5));
+  EXPECT_EQ(world_.backend().alive(), 1u) << "it keeps one unless told otherwise";
+  wanted.transformer_min = 0;
+  world_.apply(wanted);
+  pass(seconds(100));  // a stable window, the grace
+  EXPECT_EQ(world_.backend().alive(), 0u);
+  world_.wake("a");
+  act();
+  EXPECT_EQ(world_.backend().alive(), 2u);
+  pass(seconds(5));
+  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
+  pass(seconds(60));
+  EXPECT_EQ(world_.backend().alive(), 0u);
+}
+
 TEST_F(PlatformCoreTest, LoadScalesByKnativesRule) {
   world_.apply({.name = "a", .min = 0, .max = 6, .memory_mib = 64});
   pass(seconds(3));

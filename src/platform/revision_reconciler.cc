@@ -103,11 +103,18 @@ WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string&
   return put_status(context_, revision, status_of(revision, live, ready, model), then);
 }
 
+// What the service says of its replicas. Taken when the service was: see admission.
+json::object texts_of(const StoredObject& revision, std::string_view path) {
+  const auto* found = control::object_at(revision.body, path);
+  return found == nullptr ? json::object() : *found;
+}
+
 bool RevisionReconciler::make_replica(const StoredObject& revision) {
   const std::string service(control::text_at(revision.body, "spec.service"));
-  json::object labels{{kServiceLabel, service},
-                      {kComponentLabel, control::text_at(revision.body, "spec.component")},
-                      {kRevisionLabel, revision.name}};
+  json::object labels = texts_of(revision, "spec.labels");
+  labels[kServiceLabel] = service;
+  labels[kComponentLabel] = control::text_at(revision.body, "spec.component");
+  labels[kRevisionLabel] = revision.name;
   const std::string name = fmt::format("{}-{}", revision.name, random_suffix(context_.rng));
   // A process that an object of this name left behind.
   if (context_.backend.find(replica_id(revision.ns, name))) return false;
@@ -121,6 +128,7 @@ bool RevisionReconciler::make_replica(const StoredObject& revision) {
   json::object body{
       {"metadata", json::object{{"name", name},
                                 {"labels", std::move(labels)},
+                                {"annotations", texts_of(revision, "spec.annotations")},
                                 {"finalizers", json::array{kDrainFinalizer}},
                                 {"ownerReferences", json::array{owner_reference(revision)}}}},
       {"spec", std::move(spec)}};

@@ -302,7 +302,9 @@ std::map<std::string, ServiceReconciler::Wanted> ServiceReconciler::roles(
   for (const RevisionWeight& each : shown_traffic(facts)) traffic[each.revision] += each.percent;
   for (const Track& track : tracks) {
     const Rollout& rollout = track.facts.rollout;
-    const int least = min_replicas(*track.spec);
+    // Nothing wakes an explainer.
+    const int lowest = track.facts.kind == Component::kExplainer ? 1 : 0;
+    const int least = std::max(lowest, min_replicas(*track.spec));
     const bool canary = !track.facts.branch.empty();
     const bool predictor = track.facts.kind == Component::kPredictor && !canary;
     int fixed = 0;

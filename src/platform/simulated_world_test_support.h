@@ -46,6 +46,7 @@ struct SimulatedService {
   int canary_version = 0;  // 0: there is no canary
   int canary_percent = 0;
   bool transformer = false;
+  int transformer_min = 1;
 
   json::object resources() const {
     const json::object memory{{"memory", std::to_string(memory_mib) + "Mi"}};
@@ -80,7 +81,7 @@ struct SimulatedService {
     if (transformer) {
       json::array command{"sluice", "serve", "--seed", std::to_string(version)};
       json::object container{{"name", "t"}, {"command", command}, {"resources", resources()}};
-      json::object component{{"containers", json::array()}};
+      json::object component{{"minReplicas", transformer_min}, {"containers", json::array()}};
       component["containers"].as_array().push_back(std::move(container));
       spec["transformer"] = std::move(component);
     }
