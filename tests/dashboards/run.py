@@ -79,7 +79,7 @@ def labels_of(expression):
     """Metrics of an expression with the labels that it takes from them."""
     grouped = {word.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for word in group.split(",")}
     for name, selector in re.findall(r"\b(sluice_[a-z0-9_]+)(?:\{([^}]*)\})?", expression):
-        yield name, grouped | set(re.findall(r"([a-z_]+)(?:=|!=|=~|!~)\"", selector)) - LABELS
+        yield name, (grouped | set(re.findall(r"([a-z_]+)(?:=|!=|=~|!~)\"", selector))) - LABELS
 
 
 def rules_are_good():

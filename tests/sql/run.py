@@ -88,7 +88,7 @@ def wrong_sql_is_repaired():
 
 
 def what_stays_wrong_is_said():
-    answer = SHOP.ask("How many products?", "SELECT nothing FROM nowhere", "SELECT nothing FROM products")
+    answer = SHOP.ask("How many products?", "SELECT nothing FROM nowhere", "SELECT nope FROM products")
     assert answer["kind"] == "error" and "no such column" in answer["error"], answer
     assert len(asked()) == 2
 

@@ -114,18 +114,18 @@ def waits_and_scales(up):
 def rollouts(up):
     """A new version takes over under the eyes of `rollout status`; one that waits is promoted by hand."""
     before = up.get("isvc", "story")["status"]["components"]["predictor"]["latestReadyRevision"]
-    up.out("apply", "-f", "-", stdin=service("story", args=["--max-num-seqs", "4"], minReplicas=1, maxReplicas=2))
+    up.out("apply", "-f", "-", "--force-conflicts", stdin=service("story", args=["--max-num-seqs", "4"], minReplicas=1, maxReplicas=2))
     status = up.out("rollout", "status", "isvc/story", "--timeout", "40s")
     has(status, "has all the traffic")
     assert before not in status.strip().split("\n")[-1], status
     history = up.out("rollout", "history", "isvc/story")
     has(history, before, "100 %", "REVISION")
     manual = "sluice: {rollout: {strategy: Manual, steps: [{weight: 20}, {weight: 100}]}}"
-    up.out("apply", "-f", "-", stdin=service("story", spec=manual, args=["--max-num-seqs", "5"], minReplicas=1, maxReplicas=2))
+    up.out("apply", "-f", "-", "--force-conflicts", stdin=service("story", spec=manual, args=["--max-num-seqs", "5"], minReplicas=1, maxReplicas=2))
     wait_for(lambda: up.get("isvc", "story")["status"]["sluice"]["rollout"].get("candidate"))
     has(up.out("rollout", "promote", "isvc/story"), "promoted")
     wait_for(lambda: "candidate" not in up.get("isvc", "story")["status"]["sluice"]["rollout"])
-    up.out("apply", "-f", "-", stdin=service("story", spec=manual, args=["--max-num-seqs", "6"], minReplicas=1, maxReplicas=2))
+    up.out("apply", "-f", "-", "--force-conflicts", stdin=service("story", spec=manual, args=["--max-num-seqs", "6"], minReplicas=1, maxReplicas=2))
     wait_for(lambda: up.get("isvc", "story")["status"]["sluice"]["rollout"].get("candidate"))
     has(up.out("rollout", "undo", "isvc/story"), "rolled back")
     wait_for(lambda: up.get("isvc", "story")["status"]["sluice"]["rollout"]["phase"] == "RolledBack")
