@@ -122,7 +122,12 @@ void show_warnings(const net::Headers& headers) {
     const size_t begin = value.find('"');
     const size_t end = value.rfind('"');
     if (begin == std::string::npos || end <= begin) continue;
-    std::cerr << "Warning: " << value.substr(begin + 1, end - begin - 1) << "\n";
+    std::string text;
+    for (size_t i = begin + 1; i < end; ++i) {
+      if (value[i] == '\\' && i + 1 < end) ++i;  // a quoted-pair (RFC 9110 §5.6.4)
+      text += value[i];
+    }
+    std::cerr << "Warning: " << text << "\n";
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <optional>
 #include <utility>
 
 #include "cli/client/commands_kit.h"
@@ -29,6 +30,14 @@ void print(const ApplyOptions& options, const Manifest& manifest, const AppliedO
               << (options.dry_run == "server" ? " (server dry run)" : "") << "\n";
   }
   std::cout << std::flush;
+}
+
+// What changes without anybody's saying so: of a dry run nothing does.
+void forget_versions(json::object& object) {
+  json::object& metadata = control::object_of(object, "metadata");
+  metadata.erase("managedFields");
+  metadata.erase("resourceVersion");
+  object.erase("status");
 }
 
 Status explained(const Status& status) {
@@ -88,9 +97,9 @@ Result<AppliedObject> apply_manifest(ApiClient& api, const Manifest& manifest,
                                      const std::string& ns, const ApplyOptions& options) {
   const std::string path = ApiClient::path_of(*manifest.type, ns, manifest.name);
   // What was there before tells created, configured and unchanged apart.
-  std::string before;
+  std::optional<json::value> before;
   if (auto present = api.get(path)) {
-    before = text_at(present->body.as_object(), "metadata.resourceVersion");
+    before = std::move(present->body);
   } else if (present.error().reason() != "NotFound") {
     return std::unexpected(std::move(present).error());
   }
@@ -108,13 +117,11 @@ Result<AppliedObject> apply_manifest(ApiClient& api, const Manifest& manifest,
   SLUICE_ASSIGN_OR_RETURN(ApiAnswer answer, api.send("PATCH", path, query, json::serialize(object),
                                                      "application/apply-patch+yaml"));
   AppliedObject out;
-  if (json::object* body = answer.body.if_object()) {
-    const std::string_view after = text_at(*body, "metadata.resourceVersion");
-    out.how = before.empty()    ? Applied::kCreated
-              : after == before ? Applied::kUnchanged
-                                : Applied::kConfigured;
-    control::object_of(*body, "metadata").erase("managedFields");
-  }
+  if (answer.body.is_object()) forget_versions(answer.body.get_object());
+  if (before && before->is_object()) forget_versions(before->get_object());
+  out.how = !before                                   ? Applied::kCreated
+            : control::same_json(*before, answer.body) ? Applied::kUnchanged
+                                                       : Applied::kConfigured;
   out.object = std::move(answer.body);
   return out;
 }
