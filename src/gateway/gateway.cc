@@ -167,6 +167,11 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
     snapshot_ = std::move(next);
     retired_.push_back(before);
   }
+  // Who waits for one that is gone asks anew.
+  const auto now = snapshot();
+  for (const auto& [name, upstream] : before->upstreams()) {
+    if (!now->upstreams().contains(name)) upstream->retire();
+  }
   cache_->set_max_bytes(snapshot()->plan().cache.max_bytes);
   if (access_log_) access_log_->reopen();
   gateway_metrics_.reload(true);

@@ -110,6 +110,7 @@ class Gateway : public net::HttpHandler {
   // Through the wait for a server, where the route's upstreams have one, to the route's own
   // handler.
   void send(RelayRequest request, LoopParts& parts);
+  void send_again(RelayRequest request, LoopParts& parts);
   void pass_on(RelayRequest request, LoopParts& parts);
   // Goes on with `then`, on the loop's thread, once the caller's limits have let it in: at once, or
   // when those that are shared have answered. Whom they do not let in is told so.

@@ -52,6 +52,10 @@ void Gateway::set_gauges() {
           usable);
     gauge("sluice_gateway_outstanding_requests", "Requests at an upstream's replicas.", labels,
           outstanding);
+    if (const auto hold = upstream->hold()) {
+      gauge("sluice_gateway_held_requests", "Requests that wait for a replica.", labels,
+            hold->waiting());
+    }
     if (const auto blocks = upstream->blocks()) {
       gauge("sluice_gateway_block_streams", "Replicas that tell what their prefix cache holds.",
             labels, static_cast<double>(blocks->synced()));

@@ -179,8 +179,26 @@ void Gateway::send(RelayRequest request, LoopParts& parts) {
   }
   HeldRequest::begin(
       relay_host_, *parts.loop, std::move(request),
-      [this, &parts](RelayRequest held) { pass_on(std::move(held), parts); },
-      [this](RelayRequest& held, const Status& status) { refused(held, status); });
+      {.next = [this, &parts](RelayRequest held) { pass_on(std::move(held), parts); },
+       .again = [this, &parts](RelayRequest held) { send_again(std::move(held), parts); },
+       .refuse = [this](RelayRequest& held, const Status& status) { refused(held, status); }});
+}
+
+// Its upstream has left the plan while it waited. Nothing has been sent yet, so that the route of
+// the same name answers it as that is now.
+void Gateway::send_again(RelayRequest request, LoopParts& parts) {
+  const std::string name = request.route->settings().name;
+  auto now = snapshot();
+  Route* route = now->find_route(name);
+  const bool known = route != nullptr && route->sluice() == request.route->sluice();
+  if (!known) {
+    return refused(request,
+                   {Code::kUnavailable, "the model is not served any more", {}, "upstream_gone"});
+  }
+  if (!request.known_by) request.known_by = std::move(request.snapshot);
+  request.snapshot = std::move(now);
+  request.route = route;
+  send(std::move(request), parts);
 }
 
 void Gateway::pass_on(RelayRequest request, LoopParts& parts) {

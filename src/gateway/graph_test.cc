@@ -338,8 +338,12 @@ TEST(UrlCall, SomeAddressesAreNeverCalled) {
 TEST(Transform, TemplatesMakeRequestAndAnswer) {
   RunningUpstream upstream(says("u"));
   RunningGateway gateway(testing::plan_text({upstream.url()}, R"(    transform:
-      request_template: '{"model": {{ model | tojson }}, "prompt": {{ ("Q: " ~ request.question) | tojson }}}'
-      response_template: '{"answer": {{ response.saw.prompt | tojson }}, "asked": {{ request.question | tojson }}}'
+      request_template: |
+        {"model": {{ model | tojson }},
+         "prompt": {{ ("Q: " ~ request.question) | tojson }}}
+      response_template: |
+        {"answer": {{ response.saw.prompt | tojson }},
+         "asked": {{ request.question | tojson }}}
 )"));
   const auto response = gateway.post(R"({"model":"m","question":"why?"})");
   EXPECT_EQ(response.status, 200);

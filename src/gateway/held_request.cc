@@ -4,8 +4,7 @@
 
 namespace sluice::gateway {
 
-void HeldRequest::begin(RelayHost& host, net::EventLoop& loop, RelayRequest request, Next next,
-                        Refuse refuse) {
+void HeldRequest::begin(RelayHost& host, net::EventLoop& loop, RelayRequest request, Ways ways) {
   const TimePoint now = host.clock.now();
   Upstream& upstream = *request.branch->upstream_ptr();
   const auto settings = upstream.settings();
@@ -13,19 +12,13 @@ void HeldRequest::begin(RelayHost& host, net::EventLoop& loop, RelayRequest requ
   request.visit = LoadVisit(upstream.load(), request.record.began, now);
   if (auto place = place_at(upstream, now)) {
     request.hold = *std::move(place);
-    return next(std::move(request));
+    return ways.next(std::move(request));
   }
-  std::make_shared<HeldRequest>(host, loop, std::move(request), std::move(next), std::move(refuse))
-      ->wait();
+  std::make_shared<HeldRequest>(host, loop, std::move(request), std::move(ways))->wait();
 }
 
-HeldRequest::HeldRequest(RelayHost& host, net::EventLoop& loop, RelayRequest request, Next next,
-                         Refuse refuse)
-    : host_(host),
-      loop_(loop),
-      request_(std::move(request)),
-      next_(std::move(next)),
-      refuse_(std::move(refuse)) {}
+HeldRequest::HeldRequest(RelayHost& host, net::EventLoop& loop, RelayRequest request, Ways ways)
+    : host_(host), loop_(loop), request_(std::move(request)), ways_(std::move(ways)) {}
 
 void HeldRequest::wait() {
   self_ = shared_from_this();
@@ -53,15 +46,20 @@ void HeldRequest::on_place(Result<Admission::Permit> place, Duration waited) {
   const TimePoint now = host_.clock.now();
   request_.visit.release(now);
   request_.record.waited += waited;
+  if (request_.branch->upstream().retired()) {
+    request_.visit.end(LoadOutcome::kLeft, std::nullopt, now);
+    request_.branch = nullptr;
+    return ways_.again(std::move(request_));
+  }
   if (place) {
     request_.hold = *std::move(place);
-    return next_(std::move(request_));
+    return ways_.next(std::move(request_));
   }
   // Somebody else may answer.
   if (place.error().reason() == "hold_timeout" && !request_.route->settings().fallbacks.empty()) {
-    return next_(std::move(request_));
+    return ways_.next(std::move(request_));
   }
-  refuse_(request_, place.error());
+  ways_.refuse(request_, place.error());
 }
 
 void HeldRequest::on_client_gone() {

@@ -19,12 +19,16 @@ class HeldRequest : public std::enable_shared_from_this<HeldRequest> {
   // Told what it is refused with.
   using Refuse = std::function<void(RelayRequest& request, const Status& status)>;
 
+  struct Ways {
+    Next next;
+    Next again;  // the branch's upstream is gone: by the plan that is in force now
+    Refuse refuse;
+  };
+
   // The request has a branch that holds.
-  static void begin(RelayHost& host, net::EventLoop& loop, RelayRequest request, Next next,
-                    Refuse refuse);
+  static void begin(RelayHost& host, net::EventLoop& loop, RelayRequest request, Ways ways);
   // Use begin().
-  HeldRequest(RelayHost& host, net::EventLoop& loop, RelayRequest request, Next next,
-              Refuse refuse);
+  HeldRequest(RelayHost& host, net::EventLoop& loop, RelayRequest request, Ways ways);
 
  private:
   void wait();
@@ -34,8 +38,7 @@ class HeldRequest : public std::enable_shared_from_this<HeldRequest> {
   RelayHost& host_;
   net::EventLoop& loop_;
   RelayRequest request_;
-  const Next next_;
-  const Refuse refuse_;
+  const Ways ways_;
   std::shared_ptr<HoldWait> wait_;
   std::shared_ptr<HeldRequest> self_;  // until it is over
 };

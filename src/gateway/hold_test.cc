@@ -269,6 +269,27 @@ TEST(Hold, TheSplitsChoiceIsKept) {
   EXPECT_EQ(upstream.handler->count(), 2);
 }
 
+TEST(Hold, OneWhoseUpstreamIsGoneGoesWhereItsRouteLeadsNow) {
+  RunningUpstream upstream(answers("new"));
+  const auto plan = [&](const std::string& name, const std::string& endpoints) {
+    return "upstreams: [{name: " + name + ", health: {active: false}, hold: {}, endpoints: [" +
+           endpoints + "]}]\nroutes: [{name: r, public: true, targets: [{upstream: " + name +
+           "}]}]\n";
+  };
+  Begun gateway(plan("old", ""));
+  Asked asked(gateway, kBody);
+  ASSERT_TRUE(eventually([&] { return gateway.waiting("old") == 1; }));
+  // Another one that sleeps: it goes on waiting there.
+  ASSERT_TRUE(gateway.gateway->apply(plan_of(plan("next", ""))));
+  ASSERT_TRUE(eventually([&] { return gateway.waiting("next") == 1; }));
+  ASSERT_TRUE(gateway.gateway->apply(plan_of(plan("last", "{url: \"" + upstream.url() + "\"}"))));
+  ASSERT_TRUE(asked.ended.wait());
+  EXPECT_EQ(asked.status, 200) << asked.body();
+  Asked late(gateway, R"({"model":"x","prompt":"hi"})");
+  ASSERT_TRUE(late.ended.wait());
+  EXPECT_EQ(late.status, 200);
+}
+
 TEST(Hold, FullReplicasAreWaitedForInOrder) {
   std::mutex mutex;
   std::vector<Responder> open;

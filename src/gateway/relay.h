@@ -58,6 +58,7 @@ struct RelayRequest {
   net::HttpRequest http;
   std::shared_ptr<net::Responder> responder;
   std::shared_ptr<const Snapshot> snapshot;  // keeps the route and the caller
+  std::shared_ptr<const Snapshot> known_by;  // keeps the caller of a request that asked anew
   Route* route = nullptr;
   Caller caller;
   BodyFields fields;

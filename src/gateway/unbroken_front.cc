@@ -123,6 +123,7 @@ class UnbrokenFront::Entry : public std::enable_shared_from_this<UnbrokenFront::
     origin->prefix = prefix();
     origin->headers = request_.http.headers;
     origin->snapshot = request_.snapshot;
+    origin->known_by = request_.known_by;
     origin->record = std::move(request_.record);
     origin->traceparent = request_.traceparent;
     origin->permit = std::move(permit);

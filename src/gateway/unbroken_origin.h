@@ -29,6 +29,7 @@ namespace sluice::gateway {
 // The record is written by the responder's thread and by the run's: under the mutex.
 struct UnbrokenOrigin {
   std::shared_ptr<const Snapshot> snapshot;  // keeps the route and the caller
+  std::shared_ptr<const Snapshot> known_by;  // keeps the caller of a request that asked anew
   Route* route = nullptr;
   Caller caller;
   std::string sticky_key;

@@ -85,8 +85,15 @@ std::shared_ptr<Admission> Upstream::hold() const {
   return hold_;
 }
 
+void Upstream::retire() {
+  const std::lock_guard lock(places_mutex_);
+  retired_ = true;
+  if (const auto waited_for = hold()) waited_for->set_places(-1);
+}
+
 void Upstream::look_at_places(TimePoint now) {
   const std::lock_guard lock(places_mutex_);
+  if (retired_) return;
   const auto list = replicas();
   const auto places = [&](auto&& may) {
     int64_t sum = 0;

@@ -2,6 +2,7 @@
 // it. A replica that stays keeps its state.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -38,6 +39,9 @@ class Upstream {
   // Where requests wait for a replica; null: they do not. As many have a place as the replicas that
   // may be chosen can take.
   std::shared_ptr<Admission> hold() const;
+  // It stands in no plan any more: who waits for it goes on, and finds that out.
+  void retire();
+  bool retired() const { return retired_; }
   // Whether somebody may be chosen now, and how many requests they take, may have changed.
   void look_at_places(TimePoint now);
 
@@ -55,6 +59,7 @@ class Upstream {
 
   const std::string name_;
   const std::shared_ptr<LoadMeter> load_ = std::make_shared<LoadMeter>();
+  std::atomic<bool> retired_ = false;
   std::mutex places_mutex_;  // whoever looks last is the one whose word counts; taken first
   mutable std::mutex mutex_;
   std::shared_ptr<const plan::Upstream> settings_;

@@ -67,15 +67,11 @@ void Watcher::tick() {
   if (ended_) return;
   const auto snapshot = snapshot_();
   const TimePoint now = clock_.now();
-  if (std::exchange(seen_, snapshot) != snapshot) {
-    std::erase_if(due_,
-                  [&](const auto& due) { return !snapshot->upstreams().contains(due.first); });
-  }
-  for (const auto& [name, upstream] : snapshot->upstreams()) {
-    forget_freed(*snapshot, upstream);
+  if (std::exchange(seen_, snapshot) != snapshot) look_at(*snapshot);
+  for (const auto& upstream : awake_) {
+    const std::string& name = upstream->name();
     const auto settings = upstream->settings();
-    // There may be a thousand that sleep.
-    if (upstream->replicas()->empty() && !settings->dns && !settings->file) continue;
+    forget_freed(*snapshot, upstream);
     // A breaker or a pause ends without anybody telling.
     if (const auto hold = upstream->hold(); hold && hold->waiting() > 0) {
       upstream->look_at_places(now);
@@ -100,6 +96,18 @@ void Watcher::tick() {
   }
   blocks_.tick(*snapshot);
   timer_.set(net::EventLoop::now() + kTick);
+}
+
+// There may be a thousand that sleep, and are woken by the next plan only.
+void Watcher::look_at(const Snapshot& snapshot) {
+  awake_.clear();
+  for (const auto& [name, upstream] : snapshot.upstreams()) {
+    forget_freed(snapshot, upstream);
+    const auto settings = upstream->settings();
+    const bool sleeps = upstream->replicas()->empty() && !settings->dns && !settings->file;
+    if (!sleeps) awake_.push_back(upstream);
+  }
+  std::erase_if(due_, [&](const auto& due) { return !snapshot.upstreams().contains(due.first); });
 }
 
 void Watcher::forget_freed(const Snapshot& snapshot, const std::shared_ptr<Upstream>& upstream) {

@@ -44,6 +44,7 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
              bool only_suspect);
   void check_replica(const std::shared_ptr<Upstream>& upstream,
                      const std::shared_ptr<ReplicaState>& replica, const plan::Upstream& settings);
+  void look_at(const Snapshot& snapshot);
   static void forget_freed(const Snapshot& snapshot, const std::shared_ptr<Upstream>& upstream);
   void find_outliers_of(Upstream& upstream, const plan::Upstream& settings);
   void discover(const std::shared_ptr<Upstream>& upstream,
@@ -56,7 +57,9 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   const Clock& clock_;
   net::EventLoop::Timer timer_;
   std::shared_ptr<const Snapshot> seen_;  // last
-  std::map<std::string, Due> due_;        // by upstream
+  std::vector<std::shared_ptr<Upstream>>
+      awake_;                       // of it: those with replicas, or that look for some
+  std::map<std::string, Due> due_;  // by upstream
   BlockListener blocks_;
   bool ended_ = false;
 };

@@ -73,23 +73,33 @@ graphs:
       - name: root
         type: sequence
         steps:
-          - {name: one, route: r, model: m, path: /v1/completions, timeout: 250ms, retries: 2, fallback: other}
-          - {node: other, data: $response, condition: 'a.#(b==1)', dependency: Hard, map_predictions: true}
+          - name: one
+            route: r
+            model: m
+            path: /v1/completions
+            timeout: 250ms
+            retries: 2
+            fallback: other
+          - node: other
+            data: $response
+            condition: 'a.#(b==1)'
+            dependency: Hard
+            map_predictions: true
 )");
   ASSERT_TRUE(plan) << plan.error().message();
-const Graph& graph = plan->graphs.front();
-EXPECT_EQ(graph.models, std::vector<std::string>{"ns/g"});
-EXPECT_EQ(graph.hosts, std::vector<std::string>{"g.example.com"});
-EXPECT_EQ(graph.headers, std::vector<std::string>{"x-a"});
-EXPECT_EQ(graph.entry().name, "root");
-const GraphStep& one = graph.entry().steps[0];
-EXPECT_EQ(one.timeout, Duration(milliseconds(250)));
-EXPECT_EQ(one.retries, 2);
-EXPECT_EQ(one.fallback, "other");
-const GraphStep& two = graph.entry().steps[1];
-EXPECT_EQ(two.data, GraphStep::Data::kResponse);
-EXPECT_TRUE(two.hard);
-EXPECT_TRUE(two.map_predictions);
+  const Graph& graph = plan->graphs.front();
+  EXPECT_EQ(graph.models, std::vector<std::string>{"ns/g"});
+  EXPECT_EQ(graph.hosts, std::vector<std::string>{"g.example.com"});
+  EXPECT_EQ(graph.headers, std::vector<std::string>{"x-a"});
+  EXPECT_EQ(graph.entry().name, "root");
+  const GraphStep& one = graph.entry().steps[0];
+  EXPECT_EQ(one.timeout, Duration(milliseconds(250)));
+  EXPECT_EQ(one.retries, 2);
+  EXPECT_EQ(one.fallback, "other");
+  const GraphStep& two = graph.entry().steps[1];
+  EXPECT_EQ(two.data, GraphStep::Data::kResponse);
+  EXPECT_TRUE(two.hard);
+  EXPECT_TRUE(two.map_predictions);
 }
 
 TEST(PlatformPlan, GraphsComplainByName) {

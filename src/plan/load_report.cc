@@ -280,8 +280,9 @@ std::string to_json(const LoadReport& report) {
 
 std::vector<std::string> to_json_parts(const LoadReport& report) {
   std::vector<std::string> parts;
-  const std::string head = fmt::format(R"({{"gateway":{},"second":{},"upstreams":[)",
-                                       sluice::to_json(json::value(report.gateway)), *report.second);
+  const std::string head =
+      fmt::format(R"({{"gateway":{},"second":{},"upstreams":[)",
+                  sluice::to_json(json::value(report.gateway)), *report.second);
   std::string part = head;
   size_t upstreams = 0;
   const auto close = [&] {

@@ -377,6 +377,27 @@ TEST(LoadPlan, JoinsTheFilesOfADirectory) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(LoadPlan, ComplaintsOfJsonNameTheLine) {
+  const auto file = std::filesystem::temp_directory_path() /
+                    ("plan_test_" + std::to_string(::getpid()) + ".json");
+  const std::string upstreams =
+      R"({"upstreams":[{"name":"u","endpoints":[{"url":"http://h:1"}]}],)";
+  ASSERT_TRUE(write_file_atomically(
+      file,
+      upstreams +
+          "\n\"routes\":[{\"name\":\"r\",\n\"what\":1,\"targets\":[{\"upstream\":\"u\"}]}]}"));
+  const auto plan = load_plan(file, secrets());
+  ASSERT_FALSE(plan);
+  EXPECT_TRUE(plan.error().message().contains(".json:3: routes[0]: there is no field 'what'"))
+      << plan.error().message();
+  ASSERT_TRUE(write_file_atomically(
+      file, upstreams + R"("routes":[{"name":"r","public":true,"targets":[{"upstream":"u"}]}]})"));
+  const auto good = load_plan(file, secrets());
+  ASSERT_TRUE(good) << good.error().message();
+  EXPECT_TRUE((*good)->routes.front().is_public);
+  std::filesystem::remove(file);
+}
+
 TEST(Endpoints, FileOfAddresses) {
   const auto good = parse_endpoints("# all\nhttp://a:1\n\n http://b:2  bee 3 # two\r\n", "f");
   ASSERT_TRUE(good) << good.error().message();
