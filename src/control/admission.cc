@@ -37,39 +37,9 @@ ApiOutcome admin_only(const Admission& admission, std::string_view why) {
 }
 
 void check_labels(Admission& admission) {
-  const auto* labels = object_at(admission.object, "metadata.labels");
-  if (labels != nullptr) {
-    if (labels->size() > limits::kMaxLabels) {
-      admission.refuse("FieldValueTooLong", "metadata.labels",
-                       fmt::format("at most {} labels", limits::kMaxLabels));
-    }
-    for (const auto& [key, value] : *labels) {
-      if (const std::string problem = label_key_problem(key); !problem.empty()) {
-        admission.refuse("FieldValueInvalid", "metadata.labels",
-                         fmt::format("the key \"{}\" {}", std::string_view(key), problem));
-      }
-      const std::string_view text = value.is_string() ? std::string_view(value.get_string()) : "";
-      if (const std::string problem = label_value_problem(text); !problem.empty()) {
-        admission.refuse("FieldValueInvalid", "metadata.labels",
-                         fmt::format("the value \"{}\" of {} {}", text.substr(0, 100),
-                                     std::string_view(key), problem));
-      }
-    }
-  }
-  const auto* annotations = object_at(admission.object, "metadata.annotations");
-  if (annotations == nullptr) return;
-  size_t bytes = 0;
-  for (const auto& [key, value] : *annotations) {
-    bytes += key.size() + (value.is_string() ? value.get_string().size() : 0);
-    if (const std::string problem = label_key_problem(key); !problem.empty()) {
-      admission.refuse("FieldValueInvalid", "metadata.annotations",
-                       fmt::format("the key \"{}\" {}", std::string_view(key), problem));
-    }
-  }
-  if (bytes > limits::kMaxAnnotationBytes) {
-    admission.refuse("FieldValueTooLong", "metadata.annotations",
-                     fmt::format("at most {} bytes together", limits::kMaxAnnotationBytes));
-  }
+  check_labels(admission, object_at(admission.object, "metadata.labels"), "metadata.labels");
+  check_annotations(admission, object_at(admission.object, "metadata.annotations"),
+                    "metadata.annotations");
 }
 
 void check_relations(Admission& admission) {
@@ -129,6 +99,43 @@ void check_immutable(Admission& admission) {
 }
 
 }  // namespace
+
+void check_labels(Admission& admission, const json::object* labels, const std::string& field) {
+  if (labels == nullptr) return;
+  if (labels->size() > limits::kMaxLabels) {
+    admission.refuse("FieldValueTooLong", field,
+                     fmt::format("at most {} labels", limits::kMaxLabels));
+  }
+  for (const auto& [key, value] : *labels) {
+    if (const std::string problem = label_key_problem(key); !problem.empty()) {
+      admission.refuse("FieldValueInvalid", field,
+                       fmt::format("the key \"{}\" {}", std::string_view(key), problem));
+    }
+    const std::string_view text = value.is_string() ? std::string_view(value.get_string()) : "";
+    if (const std::string problem = label_value_problem(text); !problem.empty()) {
+      admission.refuse("FieldValueInvalid", field,
+                       fmt::format("the value \"{}\" of {} {}", text.substr(0, 100),
+                                   std::string_view(key), problem));
+    }
+  }
+}
+
+void check_annotations(Admission& admission, const json::object* annotations,
+                       const std::string& field) {
+  if (annotations == nullptr) return;
+  size_t bytes = 0;
+  for (const auto& [key, value] : *annotations) {
+    bytes += key.size() + (value.is_string() ? value.get_string().size() : 0);
+    if (const std::string problem = label_key_problem(key); !problem.empty()) {
+      admission.refuse("FieldValueInvalid", field,
+                       fmt::format("the key \"{}\" {}", std::string_view(key), problem));
+    }
+  }
+  if (bytes > limits::kMaxAnnotationBytes) {
+    admission.refuse("FieldValueTooLong", field,
+                     fmt::format("at most {} bytes together", limits::kMaxAnnotationBytes));
+  }
+}
 
 std::string_view Admission::ns() const { return text_at(object, "metadata.namespace"); }
 

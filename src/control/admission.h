@@ -52,6 +52,11 @@ void admit_provider(Admission& admission);
 void admit_tenant(Admission& admission);
 void admit_api_key(Admission& admission);
 
+// Labels and annotations, of an object or of the replicas that it asks for.
+void check_labels(Admission& admission, const json::object* labels, const std::string& field);
+void check_annotations(Admission& admission, const json::object* annotations,
+                       const std::string& field);
+
 // Moves stringData, which is written only, to data.
 void fold_string_data(json::object& secret);
 

@@ -50,6 +50,14 @@ TEST_F(FieldsTest, OfAnInferenceService) {
   EXPECT_TRUE(transformer.contains("spec.transformer.canaryTrafficPercent has no effect"));
 }
 
+TEST_F(FieldsTest, LabelsOfReplicasAreLabels) {
+  EXPECT_EQ(of_predictor(R"("labels":{"a":"b"},"annotations":{"x.io/y":"any thing"})"), "");
+  EXPECT_TRUE(
+      of_predictor(R"("labels":{"a":"no label"})").starts_with("refused: spec.predictor.labels: "));
+  EXPECT_TRUE(of_predictor(R"("annotations":{"no key":"b"})")
+                  .starts_with("refused: spec.predictor.annotations: "));
+}
+
 TEST_F(FieldsTest, OfARollout) {
   EXPECT_TRUE(of_spec(R"({"sluice":{"rollout":{"strategy":"Manual","steps":[{"weight":5}]}}})")
                   .contains("spec.sluice.rollout.steps has no effect with the strategy Manual"));

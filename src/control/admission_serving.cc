@@ -65,6 +65,8 @@ void check_replicas(Admission& admission, const json::object& component, const s
 ApiOutcome check_component(Admission& admission, const json::object& component,
                            const std::string& field) {
   check_replicas(admission, component, field);
+  check_labels(admission, object_at(component, "labels"), field + ".labels");
+  check_annotations(admission, object_at(component, "annotations"), field + ".annotations");
   const auto* containers = array_at(component, "containers");
   if (containers != nullptr) {
     SLUICE_RETURN_IF_ERROR(check_containers(admission, *containers, field + ".containers"));
@@ -231,6 +233,8 @@ ApiOutcome admit_runtime(Admission& admission) {
   const auto* spec = object_at(admission.object, "spec");
   const auto* containers = spec == nullptr ? nullptr : array_at(*spec, "containers");
   if (containers == nullptr) return {};
+  check_labels(admission, object_at(*spec, "labels"), "spec.labels");
+  check_annotations(admission, object_at(*spec, "annotations"), "spec.annotations");
   if (containers->empty()) {
     admission.refuse("FieldValueRequired", "spec.containers", "at least one container");
   }

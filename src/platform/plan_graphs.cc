@@ -30,6 +30,7 @@ std::string lower(std::string_view text) {
 
 std::vector<const control::StoredObject*> sorted(const PlanDraft& draft) {
   std::vector<const control::StoredObject*> out;
+  out.reserve(draft.input.graphs.size());
   for (const control::ObjectPtr& each : draft.input.graphs) out.push_back(each.get());
   std::ranges::sort(out, {}, [](const auto* each) { return std::pair(each->ns, each->name); });
   return out;

@@ -53,6 +53,7 @@ struct Offers {
 
 std::vector<const control::StoredObject*> sorted(const PlanDraft& draft) {
   std::vector<const control::StoredObject*> out;
+  out.reserve(draft.input.providers.size());
   for (const control::ObjectPtr& each : draft.input.providers) out.push_back(each.get());
   std::ranges::sort(out, {}, [](const auto* each) { return std::pair(each->ns, each->name); });
   return out;

@@ -268,6 +268,7 @@ class ServiceWriter {
 
 std::vector<const PlanService*> sorted_services(const PlanInput& input) {
   std::vector<const PlanService*> services;
+  services.reserve(input.services.size());
   for (const PlanService& each : input.services) services.push_back(&each);
   std::ranges::sort(services, {}, [](const PlanService* each) {
     return std::pair(each->object->ns, each->object->name);

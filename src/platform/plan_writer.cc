@@ -22,7 +22,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxPlanBytes = 64u << 20;
 constexpr size_t kSecretNameDigits = 32;
-constexpr size_t kFewSecrets = 4;
 
 // One line for each member of a list: people read the file, and compare it.
 std::string plan_text(const json::object& plan) {
@@ -51,58 +50,31 @@ bool is_secret_name(std::string_view name) {
          name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-Outcome write_secret(const fs::path& path, const std::string& text) {
-  SLUICE_ASSIGN_OR_RETURN(auto file, AtomicFile::create(path, 0600));
-  SLUICE_RETURN_IF_ERROR(file.write(text));
-  return file.commit();
-}
-
-std::unexpected<Status> system_failure(const fs::path& path) {
-  return fail(Code::kUnavailable,
-              fmt::format("{}: {}", path.string(), std::generic_category().message(errno)));
-}
-
-// Not on the disk yet: sync_folder() follows.
-Outcome write_secret_fast(const fs::path& folder, const SecretFile& secret) {
+// By rename, but not synced: a thousand of them at once would take as long as the disk needs to
+// turn a thousand times. One that the machine's end has emptied is written anew with the next plan.
+Outcome write_secret(const fs::path& folder, const SecretFile& secret) {
   const fs::path part = folder / (secret.name + ".part");
   const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return system_failure(part);
+  const auto failed = [&] {
+    return fail(Code::kUnavailable,
+                fmt::format("{}: {}", part.string(), std::generic_category().message(errno)));
+  };
+  if (fd < 0) return failed();
   const ssize_t count = ::write(fd, secret.text.data(), secret.text.size());
   const bool written = count == static_cast<ssize_t>(secret.text.size());
   const bool closed = ::close(fd) == 0;
-  if (!written || !closed || ::rename(part.c_str(), (folder / secret.name).c_str()) != 0) {
-    return system_failure(part);
-  }
+  if (!written || !closed) return failed();
+  if (::rename(part.c_str(), (folder / secret.name).c_str()) != 0) return failed();
   return {};
 }
 
-Outcome sync_folder(const fs::path& folder) {
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return system_failure(folder);
-  const bool synced = ::syncfs(fd) == 0;
-  ::close(fd);
-  if (!synced) return system_failure(folder);
-  return {};
-}
-
-// A plan names only what is on the disk. Many files at once, as when a folder of manifests is
-// applied, go there together: each on its own would take as long as the disk needs to turn.
 Outcome write_secrets(const fs::path& folder, const std::vector<SecretFile>& secrets) {
-  std::vector<const SecretFile*> missing;
-  std::error_code error;
   for (const SecretFile& each : secrets) {
-    if (!fs::exists(folder / each.name, error)) missing.push_back(&each);
+    std::error_code error;
+    if (fs::file_size(folder / each.name, error) == each.text.size() && !error) continue;
+    SLUICE_RETURN_IF_ERROR(write_secret(folder, each));
   }
-  if (missing.size() <= kFewSecrets) {
-    for (const SecretFile* each : missing) {
-      SLUICE_RETURN_IF_ERROR(write_secret(folder / each->name, each->text));
-    }
-    return {};
-  }
-  for (const SecretFile* each : missing) {
-    SLUICE_RETURN_IF_ERROR(write_secret_fast(folder, *each));
-  }
-  return sync_folder(folder);
+  return {};
 }
 
 // The gateway reads the plan before until it has taken the new one, so what that one names stays

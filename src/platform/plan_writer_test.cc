@@ -567,6 +567,7 @@ class PublishTest : public PlanWriterTest {
     return publish_plan(write_plan(input_, settings_), folder_ / "gateway.json",
                         settings_.secrets_folder);
   }
+  std::string first_secret() const { return write_plan(input_, settings_).secrets.front().name; }
   size_t secret_files() const {
     size_t count = 0;
     for (const auto& entry : fs::directory_iterator(settings_.secrets_folder)) {
@@ -616,6 +617,10 @@ TEST_F(PublishTest, AThousandServices) {
   EXPECT_EQ(publish().value(), true);
   EXPECT_EQ(secret_files(), 1000u);
   EXPECT_EQ(publish().value(), false);
+  const fs::path emptied = settings_.secrets_folder / first_secret();
+  ASSERT_TRUE(write_file_atomically(emptied, "").has_value());  // as after the machine's end
+  EXPECT_EQ(publish().value(), false);
+  EXPECT_EQ(fs::file_size(emptied), 64u);
 }
 
 TEST_F(PublishTest, NeverPublishesWhatTheGatewayWouldRefuse) {

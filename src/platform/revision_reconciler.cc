@@ -67,6 +67,12 @@ Condition model_condition(const ModelView& model) {
   return condition;
 }
 
+// What the service says of its replicas. Taken when the service was: see admission.
+json::object texts_of(const StoredObject& revision, std::string_view path) {
+  const auto* found = control::object_at(revision.body, path);
+  return found == nullptr ? json::object() : *found;
+}
+
 }  // namespace
 
 WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string& name) {
@@ -101,12 +107,6 @@ WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string&
   WorkDone then = well ? WorkDone::done() : WorkDone::retry();
   if (well && model.phase != ModelPhase::kReady) then = WorkDone::after(context_.timing.look);
   return put_status(context_, revision, status_of(revision, live, ready, model), then);
-}
-
-// What the service says of its replicas. Taken when the service was: see admission.
-json::object texts_of(const StoredObject& revision, std::string_view path) {
-  const auto* found = control::object_at(revision.body, path);
-  return found == nullptr ? json::object() : *found;
 }
 
 bool RevisionReconciler::make_replica(const StoredObject& revision) {
