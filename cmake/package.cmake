@@ -7,6 +7,7 @@ install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR}
 install(FILES models/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/models)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 install(FILES deploy/systemd/sluice-serve.service deploy/systemd/sluice-gateway.service
+              deploy/systemd/sluice-up.service
         DESTINATION lib/systemd/system)
 
 set(CPACK_GENERATOR DEB)

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "base/files.h"
-#include "cli/top/metrics_page.h"
 #include "control/answer.h"
 #include "control/json_util.h"
 #include "platform/replica_template.h"
+#include "telemetry/metrics_page.h"
 
 namespace sluice::cli {
 namespace {
@@ -64,7 +64,7 @@ void ReplicaMetrics::answer(const control::ObjectPtr& replica,
       {.on_head = [page](int status, const net::Headers&) { page->status = status; },
        .on_data =
            [page](std::string_view bytes) {
-             if (page->body.size() <= MetricsPage::kMaxBytes) page->body += bytes;
+             if (page->body.size() <= telemetry::MetricsPage::kMaxBytes) page->body += bytes;
            },
        .on_end = [page, responder](
                      const Outcome& outcome) { responder->send(answer_of(outcome, *page)); }});

@@ -53,7 +53,9 @@ int run_supervised(const SupervisorOptions& options) {
   part.start();
   while (!part.ended()) {
     on_signal(part, signals.wait_for(kLook));
+    const bool first = !part.ever_ready();
     while (const auto ready = notify->next_ready()) part.on_ready(*ready);
+    if (first && part.ever_ready()) notify_ready();  // systemd's, where it started this process
     int how = 0;
     for (pid_t process = 0; (process = ::waitpid(-1, &how, WNOHANG)) > 0;) {
       part.on_exit(process, exit_status(how));

@@ -162,6 +162,7 @@ class Platform {
   }
 
   void tell() const {
+    notify_ready();  // systemd's, where it started this process
     const fs::path kubeconfig = data_ / "kubeconfig";
     fmt::print(
         "Sluice {} is up.\n"

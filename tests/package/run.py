@@ -17,7 +17,7 @@ from server import BINARY, Server  # noqa: E402
 FOLDER = tempfile.TemporaryDirectory()
 UNPACKED = os.path.join(FOLDER.name, "unpacked")
 MODEL = "/usr/share/sluice/models/story.gguf"
-UNITS = ("sluice-serve.service", "sluice-gateway.service")
+UNITS = ("sluice-serve.service", "sluice-gateway.service", "sluice-up.service")
 
 
 def run(*command, **more):

@@ -184,6 +184,21 @@ def nobody_outlives_the_supervisor():
                  open("/proc/%d/stat" % child).read().split(") ")[1][0] == "Z")
 
 
+def systemd_is_told():
+    """The supervisor's own NOTIFY_SOCKET hears that it serves, from the supervisor itself."""
+    path = os.path.join(FOLDER.name, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, Server(["--internal-token", "inside"]) as replica:
+        told.bind(path)
+        told.settimeout(20)
+        os.environ["NOTIFY_SOCKET"] = path
+        try:
+            with Supervised([replica]) as front:
+                assert told.recv(100) == b"READY=1"
+                assert front.stop() == 0
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+
+
 def what_cannot_start_says_why():
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
         f.write("routes: 7\n")
@@ -203,7 +218,7 @@ def what_cannot_start_says_why():
 
 
 CASES = [a_killed_process_is_followed, an_upgrade_loses_nothing, a_bad_new_process_leaves_the_old_one,
-         signals_are_passed_on, nobody_outlives_the_supervisor, what_cannot_start_says_why]
+         signals_are_passed_on, nobody_outlives_the_supervisor, systemd_is_told, what_cannot_start_says_why]
 
 
 if __name__ == "__main__":

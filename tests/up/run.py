@@ -68,7 +68,7 @@ def commands():
         waits_and_scales(up)
         rollouts(up)
         has(up.out("delete", "-f", STORY), '"story" deleted')
-        assert up.out("get", "isvc,rev,rep", "--no-headers") == ""
+        wait_for(lambda: up.out("get", "isvc,rev,rep", "--no-headers") == "")
         has(up.refused("get", "isvc", "story"), "Error from server (NotFound)")
         has(up.out("delete", "isvc", "story", "--ignore-not-found"), "")
 
@@ -286,6 +286,29 @@ def a_second_signal_ends_at_once():
         wait_for(lambda: not [pid for pid in below if "sluice" in " ".join(command_line(pid))])
 
 
+def nobody_outlives_the_supervisor():
+    with Platform([STORY]) as up:
+        below = descendants(up.process.pid)
+        up.process.kill()
+        up.process.wait()
+        wait_for(lambda: not [pid for pid in below if "sluice" in " ".join(command_line(pid))], 60)
+
+
+def a_service_at_zero_wakes():
+    with Platform([manifest("asleep.yaml", service("asleep", minReplicas=0,
+                   spec="sluice: {scaling: {stableWindowSeconds: 6, scaleToZeroGraceSeconds: 1}}"))]) as up:
+        assert up.answer("asleep")
+        wait_for(lambda: up.out("get", "rep", "--no-headers") == "")
+        took = []
+        for n in range(3 if LONG else 1):
+            if n:
+                wait_for(lambda: up.out("get", "rep", "--no-headers") == "")
+            began = time.monotonic()
+            assert up.answer("asleep", tokens=1)
+            took.append(time.monotonic() - began)
+        print("  from zero in %s s" % ", ".join("%.2f" % each for each in took))
+
+
 def kept_replicas_are_taken_over():
     with tempfile.TemporaryDirectory() as folder:
         with Platform([STORY], ["--keep-replicas"], folder=folder) as up:
@@ -379,7 +402,7 @@ def what_cannot_start_says_why():
 
 CASES = [quickstart, commands, by_kubectl, strangers_stay_outside, a_killed_controller_is_followed,
          a_killed_gateway_refuses_nobody, a_killed_replica_is_followed, an_upgrade_loses_nothing, the_end_is_in_order,
-         a_second_signal_ends_at_once, kept_replicas_are_taken_over, a_notice_for_replicas, a_notice_for_the_machine, doctor,
+         a_second_signal_ends_at_once, nobody_outlives_the_supervisor, a_service_at_zero_wakes, kept_replicas_are_taken_over, a_notice_for_replicas, a_notice_for_the_machine, doctor,
          what_cannot_start_says_why]
 
 if __name__ == "__main__":

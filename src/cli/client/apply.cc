@@ -14,8 +14,6 @@
 namespace sluice::cli {
 namespace {
 
-using control::text_at;
-
 void print(const ApplyOptions& options, const Manifest& manifest, const AppliedObject& applied,
            bool& first) {
   const std::string name = shown_name(*manifest.type, manifest.name);
@@ -119,7 +117,7 @@ Result<AppliedObject> apply_manifest(ApiClient& api, const Manifest& manifest,
   AppliedObject out;
   if (answer.body.is_object()) forget_versions(answer.body.get_object());
   if (before && before->is_object()) forget_versions(before->get_object());
-  out.how = !before                                   ? Applied::kCreated
+  out.how = !before                                    ? Applied::kCreated
             : control::same_json(*before, answer.body) ? Applied::kUnchanged
                                                        : Applied::kConfigured;
   out.object = std::move(answer.body);

@@ -124,8 +124,8 @@ Figures figures_between(const MetricsPage* before, const MetricsPage& after, dou
   if (before != nullptr) {
     const auto earlier = before->buckets(kTtft);
     const auto later = after.buckets(kTtft);
-    out.ttft_p50 = quantile_between(earlier, later, 0.5);
-    out.ttft_p95 = quantile_between(earlier, later, 0.95);
+    out.ttft_p50 = telemetry::quantile_between(earlier, later, 0.5);
+    out.ttft_p95 = telemetry::quantile_between(earlier, later, 0.95);
   }
   return out;
 }

@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "base/json.h"
-#include "cli/top/metrics_page.h"
+#include "telemetry/metrics_page.h"
 
 namespace sluice::cli {
+
+using telemetry::MetricsPage;
 
 // Rates are a second's; nothing where it is not known.
 struct Figures {

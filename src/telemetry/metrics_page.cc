@@ -1,4 +1,4 @@
-#include "cli/top/metrics_page.h"
+#include "telemetry/metrics_page.h"
 
 #include <fmt/format.h>
 
@@ -8,16 +8,17 @@
 #include <limits>
 #include <utility>
 
-namespace sluice::cli {
+namespace sluice::telemetry {
 namespace {
 
+// Sums of so many stay finite.
+constexpr double kMaxValue = 1e18;
+
 std::optional<double> number_of(std::string_view text) {
-  if (text == "+Inf") return std::numeric_limits<double>::infinity();
   double value = 0;
   const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || at != text.data() + text.size() || std::isnan(value)) {
-    return std::nullopt;
-  }
+  if (error != std::errc() || at != text.data() + text.size()) return std::nullopt;
+  if (!(std::abs(value) <= kMaxValue)) return std::nullopt;
   return value;
 }
 
@@ -29,7 +30,8 @@ std::optional<double> bound_of(std::string_view labels) {
   const size_t begin = at + 4;
   const size_t end = labels.find('"', begin);
   if (end == std::string_view::npos) return std::nullopt;
-  return number_of(labels.substr(begin, end - begin));
+  const std::string_view bound = labels.substr(begin, end - begin);
+  return bound == "+Inf" ? std::numeric_limits<double>::infinity() : number_of(bound);
 }
 
 // Where the labels end: a brace that stands in no value.
@@ -143,4 +145,4 @@ std::optional<double> quantile_between(const MetricsPage::Buckets& before,
   return bound;
 }
 
-}  // namespace sluice::cli
+}  // namespace sluice::telemetry

@@ -12,7 +12,7 @@
 
 #include "base/status.h"
 
-namespace sluice::cli {
+namespace sluice::telemetry {
 
 class MetricsPage {
  public:
@@ -43,4 +43,4 @@ class MetricsPage {
 std::optional<double> quantile_between(const MetricsPage::Buckets& before,
                                        const MetricsPage::Buckets& after, double q);
 
-}  // namespace sluice::cli
+}  // namespace sluice::telemetry
