@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "control/json_util.h"
 #include "platform/names.h"
@@ -276,21 +277,31 @@ std::vector<const PlanService*> sorted_services(const PlanInput& input) {
   return services;
 }
 
+// Those that the servers of its revisions were given by their options.
+void claim_further_names(PlanDraft& draft, const control::StoredObject& service,
+                         const std::string& revision) {
+  const PlanRevision* found = draft.find_revision(service.ns, revision);
+  const auto* names =
+      found == nullptr ? nullptr : control::array_at(spec_of(*found->object), "modelNames");
+  for (size_t i = 0; names != nullptr && i < names->size(); ++i) {
+    const auto* name = (*names)[i].if_string();
+    if (name == nullptr || *name == service.name || !is_plain(*name)) continue;
+    draft.names.claim_extra(service.ns, service.name, *name);
+  }
+}
+
 }  // namespace
 
 void claim_services(PlanDraft& draft) {
-  for (const PlanService* each : sorted_services(draft.input)) {
+  const std::vector<const PlanService*> services = sorted_services(draft.input);
+  for (const PlanService* each : services) {
     draft.names.claim(each->object->ns, each->object->name);
   }
-  for (const PlanRevision& each : draft.input.revisions) {
-    const json::object& spec = spec_of(*each.object);
-    const auto* names = control::array_at(spec, "modelNames");
-    if (names == nullptr || text_at(spec, "component") != "predictor") continue;
-    for (const json::value& name : *names) {
-      if (!name.is_string() || name.get_string() == text_at(spec, "service")) continue;
-      if (!is_plain(name.get_string())) continue;
-      draft.names.claim_extra(each.object->ns, text_at(spec, "service"), name.get_string());
-    }
+  for (const PlanService* each : services) {
+    std::set<std::string> revisions{each->candidate};
+    for (const RevisionWeight& weight : each->predictor) revisions.insert(weight.revision);
+    for (const PlanCanary& canary : each->canaries) revisions.insert(canary.revision);
+    for (const std::string& name : revisions) claim_further_names(draft, *each->object, name);
   }
 }
 

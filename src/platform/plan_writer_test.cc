@@ -196,6 +196,8 @@ TEST_F(PlanWriterTest, ShortNamesBelongToOneServiceOnly) {
   revision("a", "z-predictor-00001",
            R"({"component":"predictor","modelNames":["llama","y"],"container":{"command":["v"]}})");
   service("a", "z", {{"z-predictor-00001", 100}});
+  revision("a", "z-predictor-00000",  // has nobody's traffic any more
+           R"({"component":"predictor","modelNames":["gone"],"container":{"command":["v"]}})");
   const auto plan = write();
   ASSERT_NE(plan, nullptr);
   EXPECT_EQ(route(*plan, "default/x")->match.models, (Names{"x", "default/x"}));
