@@ -99,6 +99,13 @@ GATEWAY = [
         panel("Response cache", "reqps", rate("sluice_gateway_cache_requests_total", "route, result")),
         panel("Configuration reloads", "ops", rate("sluice_gateway_config_reloads_total", "result")),
     ]),
+    ("Services", [
+        panel("Replicas", "short", gauge("sluice_service_replicas", "namespace, service, state", "max")),
+        panel("Not ready", "short", ('1 - max by (namespace, service) (sluice_service_ready{job=~"$job"})', "{{namespace}}/{{service}}")),
+        panel("Rollout: traffic of the new revision", "percent", gauge("sluice_service_candidate_percent", "namespace, service", "max")),
+        panel("Restarts", "short", gauge("sluice_service_restarts", "namespace, service", "max")),
+        panel("Requests that wait for a replica", "short", gauge("sluice_gateway_held_requests", "upstream")),
+    ]),
     ("Control plane", [
         panel("API requests", "reqps", rate("sluice_control_requests_total", "verb, code")),
         panel("Objects", "short", gauge("sluice_control_objects", "kind", "max")),

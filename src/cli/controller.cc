@@ -17,6 +17,7 @@
 #include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/replica_metrics.h"
+#include "cli/service_metrics.h"
 #include "cli/signals.h"
 #include "cli/sizes.h"
 #include "cli/spot_drain.h"
@@ -140,6 +141,7 @@ class Controller {
       plane_->set_admin_call({});
       plane_->set_replica_logs({});
       plane_->set_replica_metrics({});
+      plane_->set_more_metrics({});
     }
     platform_.reset();
   }
@@ -190,6 +192,7 @@ class Controller {
         [this](const control::ObjectPtr& replica, const std::shared_ptr<net::Responder>& to) {
           metrics_->answer(replica, to);
         });
+    plane_->set_more_metrics([this] { return service_metrics(plane_->objects().store()); });
     SLUICE_ASSIGN_OR_RETURN(spot_, SpotDrain::start(options_.platform, *plane_));
     return {};
   }

@@ -86,9 +86,14 @@ void ApiServer::handle(net::HttpRequest request, std::shared_ptr<net::Responder>
   const auto who = std::static_pointer_cast<const Identity>(request.context);
   if (!who) return responder->send(error_page(500, "a request without an identity", {}));
   if (request.path == "/metrics") {
+    std::string page = metrics_.render(true, false);
+    {
+      const std::lock_guard lock(more_metrics_mutex_);
+      if (more_metrics_) page += more_metrics_();
+    }
     return responder->send({.status = 200,
                             .headers = {{"Content-Type", "text/plain; version=0.0.4"}},
-                            .body = metrics_.render(true, false)});
+                            .body = std::move(page)});
   }
   const auto shared = std::make_shared<net::HttpRequest>(std::move(request));
   const Outcome taken = workers_.submit([this, shared, who, responder] {
@@ -101,6 +106,11 @@ void ApiServer::handle(net::HttpRequest request, std::shared_ptr<net::Responder>
   busy.retry_after_seconds = 1;
   count("refused", busy.code);
   responder->send(error_answer(busy));
+}
+
+void ApiServer::set_more_metrics(std::function<std::string()> page) {
+  const std::lock_guard lock(more_metrics_mutex_);
+  more_metrics_ = std::move(page);
 }
 
 void ApiServer::set_admin_call(AdminCall call) {

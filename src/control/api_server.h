@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "base/worker_pool.h"
 #include "control/access.h"
@@ -36,6 +37,8 @@ class ApiServer : public net::HttpHandler {
   ReplicaLogs& logs() { return logs_; }
   void set_replica_metrics(Rest::ReplicaCall call) { rest_.set_replica_metrics(std::move(call)); }
 
+  // What stands on /metrics besides this server's own; none: nothing. Called on loop threads.
+  void set_more_metrics(std::function<std::string()> page);
   // Answers what lies below /admin/v1/; none: nothing lies there.
   void set_admin_call(AdminCall call);
 
@@ -52,6 +55,8 @@ class ApiServer : public net::HttpHandler {
   const Access access_;
   Audit& audit_;
   telemetry::Metrics& metrics_;
+  std::mutex more_metrics_mutex_;  // held while the page is made
+  std::function<std::string()> more_metrics_;
   std::mutex admin_mutex_;  // held while the call runs
   AdminCall admin_;
   ReplicaLogs logs_;

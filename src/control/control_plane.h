@@ -52,6 +52,9 @@ class ControlPlane {
   void set_replica_logs(ReplicaLogs::Tail tail) { api_->logs().set_source(std::move(tail)); }
 
   void set_replica_metrics(Rest::ReplicaCall call) { api_->set_replica_metrics(std::move(call)); }
+  void set_more_metrics(std::function<std::string()> page) {
+    api_->set_more_metrics(std::move(page));
+  }
   void set_admin_call(AdminCall call) { api_->set_admin_call(std::move(call)); }
 
   // Ends the watches, answers what is under way.

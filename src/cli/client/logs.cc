@@ -8,12 +8,9 @@
 #include <thread>
 
 #include "cli/client/commands_kit.h"
-#include "control/json_util.h"
 
 namespace sluice::cli {
 namespace {
-
-using control::text_at;
 
 constexpr size_t kMaxFollowed = 32;
 
@@ -89,6 +86,7 @@ Outcome follow_all(const std::vector<Place>& places, const LogsOptions& options)
   std::vector<Outcome> outcomes(places.size());
   {
     std::vector<std::jthread> threads;
+    threads.reserve(places.size());
     for (size_t i = 0; i < places.size(); ++i) {
       threads.emplace_back([&, i] {
         auto api = ApiClient::open(options.api);

@@ -53,6 +53,18 @@ Result<Wish> path_wish(std::string_view text) {
   };
 }
 
+// What the Ready condition says while it does not hold; empty: nothing.
+std::string what_is_missing(const json::object& object) {
+  const json::array* conditions = control::array_at(object, "status.conditions");
+  for (size_t i = 0; conditions != nullptr && i < conditions->size(); ++i) {
+    const json::object* fields = (*conditions)[i].if_object();
+    if (fields == nullptr || text_at(*fields, "type") != "Ready") continue;
+    const std::string_view message = text_at(*fields, "message");
+    return cell_text(json::value(message.empty() ? text_at(*fields, "reason") : message));
+  }
+  return {};
+}
+
 std::optional<Duration> left(std::optional<TimePoint> until) {
   if (!until) return std::nullopt;
   return std::max<Duration>(*until - system_clock().now(), std::chrono::milliseconds(1));
@@ -169,8 +181,15 @@ Outcome wait_until_ready(ApiClient& api, const std::vector<Place>& places,
   const auto until = patience ? std::optional(system_clock().now() + *patience) : std::nullopt;
   for (const Place& place : places) {
     if (!becomes_ready(*place.type)) continue;
+    std::string told;
     const Outcome ready = follow_object(api, place, until, [&](const json::object* object) {
-      return object != nullptr && is_ready(*object);
+      if (object == nullptr) return false;
+      if (is_ready(*object)) return true;
+      const std::string why = what_is_missing(*object);
+      if (!why.empty() && why != told) std::cout << place.shown() << ": " << why << "\n";
+      std::cout.flush();
+      told = why;
+      return false;
     });
     SLUICE_RETURN_IF_ERROR(ready);
     std::cout << place.shown() << " is ready\n" << std::flush;
