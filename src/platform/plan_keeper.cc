@@ -17,6 +17,7 @@ using control::text_at;
 namespace {
 
 constexpr int kRest = 3;  // times as long as a plan took to make
+constexpr Duration kLeastRest = std::chrono::milliseconds(5);
 constexpr std::string_view kServing = "serving.kserve.io/v1alpha1";
 constexpr std::string_view kOurs = "sluice.dev/v1alpha1";
 
@@ -100,7 +101,7 @@ WorkDone PlanKeeper::work() {
   const PlanText plan = write_plan(gather(), settings_);
   const Result<bool> published = publish_(plan);
   const TimePoint ended = context_.clock().now();
-  not_before_ = ended + (ended - began) * kRest;
+  not_before_ = ended + std::max(kLeastRest, (ended - began) * kRest);
   if (!published) {
     // Once for each reason: it is tried again and again.
     if (failure_ != published.error().message()) {

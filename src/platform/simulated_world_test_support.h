@@ -292,6 +292,8 @@ class SimulatedWorld {
       plan::UpstreamLoad told;
       told.name = upstream;
       told.concurrency = load;
+      // Now and then somebody asks, so that rollouts have something to judge by.
+      if (!urls.empty() && weight > 0) told.arrived = told.answered = 3;
       if (urls.empty() && load > 0) told.held = static_cast<int64_t>(load) + 1;
       report.upstreams.push_back(std::move(told));
     }
