@@ -15,6 +15,7 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -81,6 +82,17 @@ class Upstream final : public HttpHandler {
   std::vector<std::shared_ptr<Responder>> held_;
 };
 
+// What a front wants besides: "NAME: VALUE" lines of FRONT_HEADERS.
+void add_headers(Headers& headers) {
+  const char* lines = std::getenv("FRONT_HEADERS");
+  std::istringstream all(lines == nullptr ? "" : lines);
+  for (std::string line; std::getline(all, line);) {
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos)
+      headers.emplace_back(line.substr(0, colon), line.substr(colon + 2));
+  }
+}
+
 struct Target {
   std::string url;
   std::string body;
@@ -92,6 +104,7 @@ struct Target {
                       .headers = {{"Content-Type", "application/json"}},
                       .body = body};
     if (!key.empty()) out.headers.emplace_back("Authorization", "Bearer " + key);
+    add_headers(out.headers);
     return out;
   }
 };

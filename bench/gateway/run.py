@@ -58,8 +58,8 @@ class Front:
 
     def answers(self):
         request = urllib.request.Request(self.url, BODY.encode(), {
-            "Content-Type": "application/json", "Authorization": "Bearer " + KEY, "x-portkey-provider": "openai",
-            "x-portkey-custom-host": os.environ.get("FRONT_UPSTREAM", "")})
+            "Content-Type": "application/json", "Authorization": "Bearer " + KEY,
+            **dict(line.split(": ", 1) for line in os.environ["FRONT_HEADERS"].splitlines())})
         try:
             return urllib.request.urlopen(request, timeout=5).status == 200
         except OSError:
@@ -142,7 +142,7 @@ def main():
     server = subprocess.Popen(pinned(options.other_core, [tool, "upstream", "4096"]), stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True)
     upstream = int(server.stdout.readline())
-    os.environ["FRONT_UPSTREAM"] = "http://127.0.0.1:%d/v1" % upstream
+    os.environ["FRONT_HEADERS"] = "x-portkey-provider: openai\nx-portkey-custom-host: http://127.0.0.1:%d/v1" % upstream
     port = 18400
     commands = {"sluice": "%s/sluice gateway --config %s --log-level error" % (
         options.build, gateway_plan(folder, port, upstream))}

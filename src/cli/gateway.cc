@@ -14,6 +14,7 @@
 
 #include "base/build_info.h"
 #include "base/log.h"
+#include "base/memory_info.h"
 #include "base/worker_pool.h"
 #include "cli/config_watch.h"
 #include "cli/drain.h"
@@ -316,6 +317,7 @@ int run_gateway(const GatewayOptions& options) {
   while (true) {
     if (!told && ((*process)->gateway().ready() || system_clock().now() >= ready_until)) {
       notify_ready();
+      give_back_start_pages();
       told = true;
     }
     const int signal = signals.wait_for(
