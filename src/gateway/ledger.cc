@@ -29,7 +29,13 @@ constexpr double kKeepSeconds = 180;
 constexpr size_t kWrittenTogether = 64;
 constexpr size_t kMostUnwritten = 16384;  // past it nothing more is reserved
 
-constexpr std::array<std::string_view, 1> kMigrations = {R"sql(
+// Under load nothing ever sees the log at rest: past so many pages of 4 KiB requests wait while it
+// is emptied.
+constexpr int64_t kMostLogPages = 16384;
+// Numbers of reservations that a process takes at a time; no other process has them.
+constexpr int64_t kIdRange = int64_t{1} << 40;
+
+constexpr std::array<std::string_view, 2> kMigrations = {R"sql(
 CREATE TABLE reservation (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   owner TEXT NOT NULL,
@@ -53,6 +59,23 @@ CREATE TABLE usage (
   prompt INTEGER NOT NULL, completion INTEGER NOT NULL, micros INTEGER NOT NULL,
   PRIMARY KEY (day, tenant, key, route, model, version)
 ) WITHOUT ROWID;
+)sql",
+                                                         // A reservation writes one page.
+                                                         R"sql(
+CREATE TABLE id_range (next INTEGER NOT NULL);
+INSERT INTO id_range SELECT 1 + max((SELECT coalesce(max(id), 0) FROM reservation),
+                                    (SELECT coalesce(max(id), 0) FROM spent));
+ALTER TABLE reservation RENAME TO old_reservation;
+CREATE TABLE reservation (
+  id INTEGER PRIMARY KEY,
+  owner TEXT NOT NULL,
+  at REAL NOT NULL,
+  tenant TEXT NOT NULL, key TEXT NOT NULL, route TEXT NOT NULL, model TEXT NOT NULL,
+  prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
+  prompt_price INTEGER NOT NULL, completion_price INTEGER NOT NULL
+);
+INSERT INTO reservation SELECT * FROM old_reservation;
+DROP TABLE old_reservation;
 )sql"};
 
 int64_t micros_of(const TokenUse& tokens, const plan::Price& price) {
@@ -115,6 +138,7 @@ struct Ledger::Impl {
       : database(std::move(the_database)), clock(the_clock) {}
 
   Outcome prepare();
+  Outcome take_ids();
   Outcome restore();
   Outcome restore_budgets();
   Outcome restore_reservations();
@@ -143,6 +167,7 @@ struct Ledger::Impl {
   std::unordered_map<std::string, Budget> budgets;
   OpenReservations open_reservations;
   std::deque<Unwritten> unwritten;
+  ReservationId next_id = 0;
 
   std::optional<Statement> insert_reservation, delete_reservation, insert_spent, add_usage, prune;
 };
@@ -156,7 +181,8 @@ Outcome Ledger::Impl::prepare() {
   SLUICE_RETURN_IF_ERROR(
       set(insert_reservation,
           "INSERT INTO reservation (owner, at, tenant, key, route, model, prompt, completion, "
-          "prompt_price, completion_price) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"));
+          "prompt_price, completion_price, id) "
+          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"));
   SLUICE_RETURN_IF_ERROR(set(delete_reservation, "DELETE FROM reservation WHERE id = ?1"));
   SLUICE_RETURN_IF_ERROR(set(insert_spent,
                              "INSERT INTO spent (id, reserved_at, settled_at, tenant, key, tokens, "
@@ -167,6 +193,17 @@ Outcome Ledger::Impl::prepare() {
              "ON CONFLICT DO UPDATE SET requests = requests + 1, "
              "unsettled = unsettled + excluded.unsettled, prompt = prompt + excluded.prompt, "
              "completion = completion + excluded.completion, micros = micros + excluded.micros");
+}
+
+Outcome Ledger::Impl::take_ids() {
+  return database.transact([&]() -> Outcome {
+    SLUICE_ASSIGN_OR_RETURN(Statement take, database.prepare("UPDATE id_range SET next = next + ?1 "
+                                                             "RETURNING next - ?1"));
+    SLUICE_ASSIGN_OR_RETURN(const bool row, take.bind(1, kIdRange).step());
+    if (!row) return fail(Code::kDataLoss, "the ledger's table id_range is empty");
+    next_id = take.integer(0);
+    return {};
+  });
 }
 
 Outcome Ledger::Impl::write_settlement(const Open& open, const Settlement& settlement, double now) {
@@ -287,6 +324,7 @@ Outcome Ledger::Impl::restore() {
   database.set_busy_wait(kRequestWait);
   SLUICE_RETURN_IF_ERROR(database.execute("PRAGMA wal_autocheckpoint = 0"));
   SLUICE_RETURN_IF_ERROR(prepare());
+  SLUICE_RETURN_IF_ERROR(take_ids());
   SLUICE_RETURN_IF_ERROR(restore_reservations());
   return restore_budgets();
 }
@@ -303,6 +341,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& path,
   if (!path.empty()) {
     SLUICE_ASSIGN_OR_RETURN(Database second, Database::open(path, Durability::kMachine));
     impl->side.emplace(std::move(second));
+    impl->side->set_busy_wait(kRequestWait);
   }
   SLUICE_RETURN_IF_ERROR(impl->restore());
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
@@ -346,9 +385,10 @@ std::expected<ReservationId, Ledger::Denial> Ledger::reserve(const Charge& charg
                               .bind(8, open.most.completion)
                               .bind(9, open.price.prompt)
                               .bind(10, open.price.completion)
+                              .bind(11, impl_->next_id)
                               .run();
   if (!written) return std::unexpected(Denial{"tenant", std::nullopt, written.error()});
-  const ReservationId id = impl_->database.last_insert_id();
+  const ReservationId id = impl_->next_id++;
   tenant.reserve(open.reserved_at, most);
   key.reserve(open.reserved_at, most);
   impl_->open_reservations.emplace(id, std::move(open));
@@ -485,7 +525,17 @@ Outcome Ledger::housekeeping() {
   }
   if (impl_->side) {
     const std::scoped_lock lock(impl_->side_mutex);
-    note(impl_->side->checkpoint());
+    const auto pages = impl_->side->checkpoint();
+    if (!pages) {
+      note(std::unexpected(pages.error()));
+    } else if (*pages > kMostLogPages) {
+      // Once more, so that little is left to wait for.
+      if (auto again = impl_->side->checkpoint(); !again) note(std::unexpected(again.error()));
+      const std::scoped_lock pause(impl_->mutex);
+      const Outcome emptied = impl_->side->empty_log();
+      // Another process uses it just now.
+      if (!emptied && emptied.error().code() != Code::kUnavailable) note(emptied);
+    }
   }
   return told;
 }

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -189,6 +190,50 @@ TEST_F(LedgerTest, WhatAnotherOneCountedAlreadyIsNotCountedAgain) {
   EXPECT_TRUE(usage(*ledger).empty());
   EXPECT_TRUE(ledger->housekeeping());
   EXPECT_TRUE(ledger->reserve(charge(800, 0)));
+}
+
+// Nothing in a steady load ever leaves the database at rest.
+TEST_F(LedgerTest, TheWriteAheadLogIsEmptiedUnderLoad) {
+  tenant_ = key_ = {};
+  const auto ledger = open();
+  const auto log = path_.string() + "-wal";
+  for (int i = 0; i < 17'000; ++i) {
+    const auto id = ledger->reserve(charge(1, 1));
+    ASSERT_TRUE(id);
+    ledger->settle(*id, {.prompt = 1, .completion = 1}, "v1");
+    if (i % 100 == 0) ASSERT_TRUE(ledger->write());
+  }
+  EXPECT_GT(std::filesystem::file_size(log), size_t{64} << 20);
+  ASSERT_TRUE(ledger->housekeeping());
+  EXPECT_EQ(std::filesystem::file_size(log), 0u);
+  EXPECT_EQ(usage(*ledger)[0].requests, 17'000);
+}
+
+TEST_F(LedgerTest, AFileOfTheFirstVersionIsTakenOver) {
+  {
+    auto old = store::Database::open(path_, store::Durability::kProcess);
+    ASSERT_TRUE(old);
+    ASSERT_TRUE(old->execute(R"sql(
+CREATE TABLE reservation (id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, at REAL NOT NULL,
+  tenant TEXT NOT NULL, key TEXT NOT NULL, route TEXT NOT NULL, model TEXT NOT NULL,
+  prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
+  prompt_price INTEGER NOT NULL, completion_price INTEGER NOT NULL);
+CREATE TABLE spent (id INTEGER PRIMARY KEY, reserved_at REAL NOT NULL, settled_at REAL NOT NULL,
+  tenant TEXT NOT NULL, key TEXT NOT NULL, tokens INTEGER NOT NULL, micros INTEGER NOT NULL);
+CREATE INDEX spent_by_time ON spent (settled_at);
+CREATE TABLE usage (day INTEGER NOT NULL, tenant TEXT NOT NULL, key TEXT NOT NULL, route TEXT NOT NULL,
+  model TEXT NOT NULL, version TEXT NOT NULL, requests INTEGER NOT NULL, unsettled INTEGER NOT NULL,
+  prompt INTEGER NOT NULL, completion INTEGER NOT NULL, micros INTEGER NOT NULL,
+  PRIMARY KEY (day, tenant, key, route, model, version)) WITHOUT ROWID;
+INSERT INTO reservation VALUES (7, '1@1', 1.7e9, 'acme', 'web', 'r', 'm', 100, 300, 0, 0);
+PRAGMA user_version = 1;
+)sql"));
+  }
+  const auto ledger = open();
+  EXPECT_EQ(usage(*ledger)[0].unsettled, 1);
+  const auto id = ledger->reserve(charge(1, 1));
+  ASSERT_TRUE(id);
+  EXPECT_GT(*id, 7);
 }
 
 TEST_F(LedgerTest, AbsurdAmountsAreRefusedAndLeaveTheAccountInOrder) {

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::store {
@@ -184,8 +185,17 @@ int64_t Database::changes() const { return sqlite3_changes64(handle_); }
 
 int64_t Database::last_insert_id() const { return sqlite3_last_insert_rowid(handle_); }
 
-Outcome Database::checkpoint() {
-  if (sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) !=
+Result<int64_t> Database::checkpoint() {
+  int pages = 0;
+  if (sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, nullptr) !=
+      SQLITE_OK) {
+    return std::unexpected(error_of(handle_, "checkpoint"));
+  }
+  return std::max(pages, 0);
+}
+
+Outcome Database::empty_log() {
+  if (sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr) !=
       SQLITE_OK) {
     return std::unexpected(error_of(handle_, "checkpoint"));
   }

@@ -100,8 +100,11 @@ class Database {
   int64_t changes() const;         // rows that the last statement changed
   int64_t last_insert_id() const;  // rowid of the last insert
 
-  // Moves the write-ahead log into the file, as far as no reader needs it.
-  Outcome checkpoint();
+  // Moves the write-ahead log into the file, as far as no reader needs it; nobody waits meanwhile.
+  // Gives the pages that the log holds. It begins anew only when nothing was written meanwhile.
+  Result<int64_t> checkpoint();
+  // The same to the end, and empties the log. Writers wait for as long.
+  Outcome empty_log();
 
  private:
   explicit Database(sqlite3* handle) : handle_(handle) {}
