@@ -102,7 +102,7 @@ std::vector<std::string> table_row(const json::array& columns, const json::objec
   for (size_t i = 0; cells != nullptr && i < columns.size(); ++i) {
     if (!is_shown(columns[i], style)) continue;
     std::string text = i < cells->size() ? cell_text((*cells)[i]) : "";
-    if (control::text_at(columns[i].as_object(), "format") == "name") text = style.prefix + text;
+    if (control::text_at(columns[i].as_object(), "format") == "name") text.insert(0, style.prefix);
     out.push_back(std::move(text));
   }
   if (style.with_labels) out.push_back(labels_text(row));

@@ -106,6 +106,11 @@ TEST_F(Machine, PlansManifestsModels) {
   EXPECT_EQ(check_model("no-such-model").health, Health::kBad);
 }
 
+// Whatever this one is: its files are read as the kernel shows them.
+TEST(Doctor, ThisMachineTellsItsMemory) {
+  EXPECT_TRUE(check_memory("/").found.contains("available")) << check_memory("/").found;
+}
+
 TEST(Doctor, APortThatIsTaken) {
   const auto socket = net::listen_on("127.0.0.1", 0);
   ASSERT_TRUE(socket.has_value());

@@ -7,12 +7,13 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <optional>
 
-#include "base/files.h"
 #include "cli/sizes.h"
 #include "kernels/isa.h"
 #include "net/socket.h"
@@ -29,11 +30,17 @@ constexpr rlim_t kEnoughDescriptors = 16'384;
 constexpr rlim_t kFewDescriptors = 1'024;
 constexpr int64_t kEnoughBacklog = 1'024;
 
+// Files of /proc say that they are empty.
 std::string text_of(const fs::path& path) {
-  auto text = read_file(path, kMaxFileBytes);
-  if (!text) return {};
-  while (text->ends_with('\n') || text->ends_with(' ')) text->pop_back();
-  return *std::move(text);
+  std::ifstream file(path);
+  std::string text;
+  std::array<char, 4096> piece{};
+  while (text.size() < kMaxFileBytes &&
+         (file.read(piece.data(), piece.size()), file.gcount() > 0)) {
+    text.append(piece.data(), static_cast<size_t>(file.gcount()));
+  }
+  while (text.ends_with('\n') || text.ends_with(' ')) text.pop_back();
+  return text;
 }
 
 std::optional<int64_t> number_in(std::string_view text) {
