@@ -160,7 +160,7 @@ ReplicaGroup ReplicaGroup::create(const ControlGroups& groups, const std::string
   if (groups.version == ControlGroups::Version::kNone) return out;
   const auto make = [&](const fs::path& parent) -> fs::path {
     if (parent.empty()) return {};
-    const fs::path group = parent / name;
+    fs::path group = parent / name;
     const bool there = std::ranges::find(out.folders_, group.string()) != out.folders_.end();
     if (!there && ::mkdir(group.c_str(), 0755) != 0 && errno != EEXIST) return {};
     if (!there) out.folders_.push_back(group.string());

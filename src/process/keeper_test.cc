@@ -260,7 +260,7 @@ TEST(Keeper, ItsDeathIsTheProgramsDeath) {
 }
 
 TEST(Keeper, EndsWhoHasTooMuchMemory) {
-  Kept hog({this_program(), "hog"}, [](KeeperOrder& o) { o.spec.memory_bytes = 64u << 20; });
+  Kept hog(testing::hog(), [](KeeperOrder& o) { o.spec.memory_bytes = 64u << 20; });
   EXPECT_EQ(hog.state().memory_limit, "watchdog");
   const ReplicaEnd end = hog.end();
   EXPECT_EQ(end.reason, kOutOfMemory);
@@ -277,7 +277,7 @@ TEST(Keeper, AControlGroupLimitsWhereItCanBeMade) {
     return limits;
   };
   if (!made()) GTEST_SKIP() << "control groups of memory cannot be made here";
-  Kept hog({this_program(), "hog"}, [](KeeperOrder& o) {
+  Kept hog(testing::hog(), [](KeeperOrder& o) {
     o.control_groups = true;
     o.spec.memory_bytes = 64u << 20;
     o.spec.cpus = 0.5;

@@ -98,7 +98,7 @@ struct Prober::Shared : std::enable_shared_from_this<Prober::Shared> {
         client(http),
         host(std::move(to_host)),
         port(to_port),
-        schedule(probes),
+        schedule(std::move(probes)),
         listener(std::move(told)),
         timer(event_loop, [this] { look(); }) {}
 

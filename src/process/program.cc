@@ -96,7 +96,7 @@ void set_limit(int resource, uint64_t value) {
   if (start.data_limit > 0) set_limit(RLIMIT_DATA, start.data_limit);
   if (::chdir(start.folder.c_str()) != 0) give_up(failures, Step::kFolder, errno);
   const int nothing = ::open("/dev/null", O_RDONLY);
-  ::dup2(nothing, STDIN_FILENO);
+  if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
   ::dup2(start.output, STDOUT_FILENO);
   ::dup2(start.output, STDERR_FILENO);
   if (start.listener >= 0) {
@@ -225,6 +225,7 @@ Result<pid_t> start_program(const ProgramStart& start) {
   std::vector<std::string> environment = program_environment(start, environ);
   SLUICE_ASSIGN_OR_RETURN(const std::string file, find_program(start.spec.command[0], environment));
   std::vector<std::string> command;
+  command.reserve(start.spec.command.size());
   for (const std::string& each : start.spec.command) {
     command.push_back(with_port(each, start.port));
   }

@@ -170,6 +170,7 @@ void ReplicaWatch::order_end(const EndOrder& order, int signal) {
   ordered_signal_ = signal;
   signal_sent_ = false;
   if (end_order_.reason.empty()) end_order_ = order;
+  end_order_.message = readable_tail(end_order_.message);  // it may quote what a server said
   // A keeper that cannot be told why ends it all the same.
   if (const auto told = write_record(folder_ / kEndFile, record_text(end_order_)); !told) {
     log_warn("{}", told.error().message());

@@ -145,7 +145,8 @@ def fuzz_targets():
     """A fuzz target for each parser of foreign bytes."""
     wanted = ["gguf", "safetensors", "request_json", "tokenizer_json", "sentencepiece", "chat_template",
               "http1", "sse_client", "detokenizer", "infer_message",
-              "internal_request", "internal_events", "plan", "body_scan", "registry", "hf_config"]
+              "internal_request", "internal_events", "plan", "body_scan", "registry", "hf_config",
+              "replica_records"]
     return ["fuzz/%s_fuzz.cc is missing" % name for name in wanted
             if not os.path.exists("fuzz/%s_fuzz.cc" % name)]
 
