@@ -214,14 +214,16 @@ TEST_F(LedgerTest, AFileOfTheFirstVersionIsTakenOver) {
     auto old = store::Database::open(path_, store::Durability::kProcess);
     ASSERT_TRUE(old);
     ASSERT_TRUE(old->execute(R"sql(
-CREATE TABLE reservation (id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, at REAL NOT NULL,
+CREATE TABLE reservation (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, at REAL NOT NULL,
   tenant TEXT NOT NULL, key TEXT NOT NULL, route TEXT NOT NULL, model TEXT NOT NULL,
   prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
   prompt_price INTEGER NOT NULL, completion_price INTEGER NOT NULL);
 CREATE TABLE spent (id INTEGER PRIMARY KEY, reserved_at REAL NOT NULL, settled_at REAL NOT NULL,
   tenant TEXT NOT NULL, key TEXT NOT NULL, tokens INTEGER NOT NULL, micros INTEGER NOT NULL);
 CREATE INDEX spent_by_time ON spent (settled_at);
-CREATE TABLE usage (day INTEGER NOT NULL, tenant TEXT NOT NULL, key TEXT NOT NULL, route TEXT NOT NULL,
+CREATE TABLE usage (
+  day INTEGER NOT NULL, tenant TEXT NOT NULL, key TEXT NOT NULL, route TEXT NOT NULL,
   model TEXT NOT NULL, version TEXT NOT NULL, requests INTEGER NOT NULL, unsettled INTEGER NOT NULL,
   prompt INTEGER NOT NULL, completion INTEGER NOT NULL, micros INTEGER NOT NULL,
   PRIMARY KEY (day, tenant, key, route, model, version)) WITHOUT ROWID;
