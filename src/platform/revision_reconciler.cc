@@ -32,6 +32,11 @@ int worth(const StoredObject& replica) {
   return phase == "Starting" ? 1 : 0;
 }
 
+// Roles are given by the service's reconciler.
+bool is_retired(const RevisionStatus& status) {
+  return status.has_role && status.role == RevisionRole::kRetired;
+}
+
 std::string_view model_phase(ModelPhase phase) {
   switch (phase) {
     case ModelPhase::kReady:
@@ -94,7 +99,7 @@ WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string&
   }
   const RevisionStatus status = revision_status(*revision);
   // What keeps no replica needs no model.
-  const bool wanted = !status.has_role || status.role != RevisionRole::kRetired;
+  const bool wanted = !is_retired(status);
   const ModelView model = wanted ? context_.recipes.model(*revision)
                                  : ModelView{.phase = ModelPhase::kReady, .path = {}, .error = {}};
   const auto granted = static_cast<size_t>(status.granted);
@@ -159,7 +164,7 @@ Condition RevisionReconciler::readiness(const StoredObject& revision, const Revi
                                         const std::vector<ObjectPtr>& live,
                                         const ModelView& model) const {
   Condition ready{.type = "Ready", .status = "Unknown", .reason = "Deploying"};
-  if (status.has_role && status.role == RevisionRole::kRetired) {
+  if (is_retired(status)) {
     return {.type = "Ready", .status = "False", .reason = "Retired", .info = true};
   }
   if (status.ready > 0) return {.type = "Ready", .status = "True", .reason = "Ready"};
@@ -201,8 +206,7 @@ json::object RevisionReconciler::status_of(const ObjectPtr& revision,
   status.ready = ready;
   status.proven = status.proven || status.ready > 0;
   json::object out = with_revision_status(*revision, status);
-  if ((status.has_role && status.role == RevisionRole::kRetired) ||
-      control::text_at(revision->body, "spec.storageUri").empty()) {
+  if (is_retired(status) || control::text_at(revision->body, "spec.storageUri").empty()) {
     out.erase("model");
   } else {
     out["model"] = model_status(model);

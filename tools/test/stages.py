@@ -187,8 +187,23 @@ def scripts(context):
         print("   %s %.0f s" % (path, time.monotonic() - began), flush=True)
 
 
+def test_targets():
+    rooms = {path.split("/")[1] + "_test" for path in glob.glob("src/*/*_test.cc")}
+    return sorted(rooms | {os.path.basename(path)[:-3] for path in glob.glob("tests/*/*_test.cc")})
+
+
+def fuzz_targets(context):
+    """All, or as many as there is time for, others after each commit."""
+    targets = sorted(os.path.basename(path)[:-3] for path in glob.glob("fuzz/*_fuzz.cc"))
+    if len(targets) > FUZZ_TARGETS and not context.long:
+        head = subprocess.run(["git", "rev-list", "--count", "HEAD"], capture_output=True, text=True)
+        start = int(head.stdout.strip() or 0) * FUZZ_TARGETS % len(targets)
+        targets = (targets + targets)[start:start + FUZZ_TARGETS]
+    return targets
+
+
 def asan(context):
-    build(context, "asan")
+    build(context, "asan", test_targets() + fuzz_targets(context))
     if context.broken:
         return
     env = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:allocator_may_return_null=1",
@@ -206,11 +221,7 @@ def tsan(context):
 
 def fuzz(context):
     """Each target of the asan build for a while, two at a time, over its committed corpus."""
-    targets = sorted(os.path.basename(path)[:-3] for path in glob.glob("fuzz/*_fuzz.cc"))
-    if len(targets) > FUZZ_TARGETS and not context.long:
-        head = subprocess.run(["git", "rev-list", "--count", "HEAD"], capture_output=True, text=True)
-        start = int(head.stdout.strip() or 0) * FUZZ_TARGETS % len(targets)
-        targets = (targets + targets)[start:start + FUZZ_TARGETS]
+    targets = fuzz_targets(context)
     seconds = 1800 if context.long else FUZZ_SECONDS
     for at in range(0, len(targets), 2):
         running = []
