@@ -81,7 +81,7 @@ void Gateway::run_graph(const Graph& graph, RelayRequest request) {
   if (parts == nullptr || request.http.method != "POST" || request.http.body.empty()) {
     return refused(request, {Code::kInvalidArgument, "a graph is asked by POST, with a JSON body"});
   }
-  GraphRun::begin(step_host_, *parts->loop, *parts->client, graph, std::move(request));
+  GraphRun::begin(step_host_, parts->loop, *parts->client, graph, std::move(request));
 }
 
 void Gateway::explain(RelayRequest request, LoopParts& parts) {
@@ -89,7 +89,7 @@ void Gateway::explain(RelayRequest request, LoopParts& parts) {
   if (settings.url.empty()) return ExplainRun::begin(step_host_, *parts.loop, std::move(request));
   const auto held = std::make_shared<RelayRequest>(std::move(request));
   const auto call = UrlCall::begin(
-      *parts.loop, *parts.client, settings.url,
+      parts.loop, *parts.client, settings.url,
       {{"Content-Type", "application/json"},
        {"Accept", std::string(held->http.header("accept"))},
        {"X-Request-Id", held->record.id},
@@ -147,7 +147,7 @@ void Gateway::enter(RelayRequest request) {
   if (const Transform* transform = request.route->transform();
       transform != nullptr && !request.transformed && !request.http.body.empty()) {
     return TransformRun::begin(
-        step_host_, *parts->loop, *parts->client, *transform, std::move(request),
+        step_host_, parts->loop, *parts->client, *transform, std::move(request),
         [this](RelayRequest made) { enter(std::move(made)); },
         [this](RelayRequest& made, const Status& status) { refused(made, status); });
   }

@@ -65,12 +65,12 @@ struct GraphRun::Try {
   }
 };
 
-void GraphRun::begin(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
+void GraphRun::begin(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
                      const Graph& graph, RelayRequest request) {
   auto run = std::make_shared<GraphRun>(host, loop, client, graph, std::move(request));
   run->self_ = run;
-  run->request_.responder->on_close([weak = std::weak_ptr(run), &loop] {
-    loop.post([weak] {
+  run->request_.responder->on_close([weak = std::weak_ptr(run), loop = std::move(loop)] {
+    loop->post([weak] {
       if (const auto alive = weak.lock()) alive->on_client_gone();
     });
   });
@@ -80,15 +80,16 @@ void GraphRun::begin(StepHost& host, net::EventLoop& loop, net::HttpClient& clie
   });
 }
 
-GraphRun::GraphRun(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
+GraphRun::GraphRun(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
                    const Graph& graph, RelayRequest request)
     : host_(host),
-      loop_(loop),
+      kept_loop_(std::move(loop)),
+      loop_(*kept_loop_),
       client_(client),
       graph_(graph),
       request_(std::move(request)),
       body_(std::make_shared<const std::string>(std::move(request_.http.body))),
-      deadline_(loop, [this] {
+      deadline_(loop_, [this] {
         finish({.error = Status(Code::kDeadlineExceeded,
                                 fmt::format("graph {}: its time is over", graph_.settings().name),
                                 {}, "graph_timeout")});
@@ -334,8 +335,8 @@ void GraphRun::ask_url(const std::shared_ptr<Try>& step) {
   auto told = [this, self = shared_from_this(), step](Result<net::HttpResponse> answer) {
     heard(step, std::move(answer));
   };
-  auto call = UrlCall::begin(loop_, client_, settings.url, std::move(headers), step->question.body,
-                             time, std::move(told));
+  auto call = UrlCall::begin(kept_loop_, client_, settings.url, std::move(headers),
+                             step->question.body, time, std::move(told));
   if (tries_.contains(step)) step->call = std::move(call);
 }
 

@@ -50,11 +50,11 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
   static constexpr int kMaxSteps = 256;  // of one request
 
   // `request.snapshot` keeps the graph.
-  static void begin(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
+  static void begin(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
                     const Graph& graph, RelayRequest request);
   // Use begin().
-  GraphRun(StepHost& host, net::EventLoop& loop, net::HttpClient& client, const Graph& graph,
-           RelayRequest request);
+  GraphRun(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
+           const Graph& graph, RelayRequest request);
 
  private:
   struct Answer {
@@ -95,6 +95,7 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
   void over();
 
   StepHost& host_;
+  const std::shared_ptr<net::EventLoop> kept_loop_;
   net::EventLoop& loop_;
   net::HttpClient& client_;
   const Graph& graph_;

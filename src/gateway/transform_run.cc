@@ -26,24 +26,25 @@ Transform::Transform(const plan::TransformPlan& plan)
       request(read(plan.request_template)),
       response(read(plan.response_template)) {}
 
-void TransformRun::begin(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
-                         const Transform& transform, RelayRequest request, Next next,
-                         Refuse refuse) {
+void TransformRun::begin(StepHost& host, std::shared_ptr<net::EventLoop> loop,
+                         net::HttpClient& client, const Transform& transform, RelayRequest request,
+                         Next next, Refuse refuse) {
   if (request.fields.stream && transform.settings.changes_answers()) {
     return refuse(request,
                   {Code::kInvalidArgument,
                    "this route makes something of whole answers: it cannot stream them", "stream"});
   }
-  std::make_shared<TransformRun>(host, loop, client, transform, std::move(request), std::move(next),
-                                 std::move(refuse))
+  std::make_shared<TransformRun>(host, std::move(loop), client, transform, std::move(request),
+                                 std::move(next), std::move(refuse))
       ->ask();
 }
 
-TransformRun::TransformRun(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
-                           const Transform& transform, RelayRequest request, Next next,
-                           Refuse refuse)
+TransformRun::TransformRun(StepHost& host, std::shared_ptr<net::EventLoop> loop,
+                           net::HttpClient& client, const Transform& transform,
+                           RelayRequest request, Next next, Refuse refuse)
     : host_(host),
-      loop_(loop),
+      kept_loop_(std::move(loop)),
+      loop_(*kept_loop_),
       client_(client),
       transform_(transform),
       next_(std::move(next)),
@@ -155,7 +156,7 @@ void TransformRun::make(const std::optional<JsonTemplate>& by, const std::string
     return;
   }
   UrlCall::begin(
-      loop_, client_, url,
+      kept_loop_, client_, url,
       {{"Content-Type", "application/json"}, {"X-Request-Id", id_}, {"traceparent", traceparent_}},
       std::move(body), transform_.settings.timeout, [made, url](Result<net::HttpResponse> answer) {
         if (!answer) return made(std::unexpected(answer.error()));

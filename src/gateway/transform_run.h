@@ -34,10 +34,10 @@ class TransformRun : public std::enable_shared_from_this<TransformRun> {
   using Next = std::function<void(RelayRequest request)>;
   using Refuse = std::function<void(RelayRequest& request, const Status& status)>;
 
-  static void begin(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
+  static void begin(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
                     const Transform& transform, RelayRequest request, Next next, Refuse refuse);
   // Use begin().
-  TransformRun(StepHost& host, net::EventLoop& loop, net::HttpClient& client,
+  TransformRun(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
                const Transform& transform, RelayRequest request, Next next, Refuse refuse);
 
  private:
@@ -53,6 +53,7 @@ class TransformRun : public std::enable_shared_from_this<TransformRun> {
   void fail_answer(const Status& status);
 
   StepHost& host_;
+  const std::shared_ptr<net::EventLoop> kept_loop_;
   net::EventLoop& loop_;
   net::HttpClient& client_;
   const Transform& transform_;

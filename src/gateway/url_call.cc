@@ -39,11 +39,12 @@ bool may_be_called(const net::SocketAddress& address) {
          !IN6_IS_ADDR_MULTICAST(&v6);
 }
 
-std::shared_ptr<UrlCall> UrlCall::begin(net::EventLoop& loop, net::HttpClient& client,
-                                        const std::string& url, net::Headers headers,
-                                        std::string body, Duration timeout, Done done) {
-  auto call = std::make_shared<UrlCall>(loop, client, std::move(headers), std::move(body), timeout,
-                                        std::move(done));
+std::shared_ptr<UrlCall> UrlCall::begin(std::shared_ptr<net::EventLoop> loop,
+                                        net::HttpClient& client, const std::string& url,
+                                        net::Headers headers, std::string body, Duration timeout,
+                                        Done done) {
+  auto call = std::make_shared<UrlCall>(std::move(loop), client, std::move(headers),
+                                        std::move(body), timeout, std::move(done));
   auto parsed = net::parse_url(url);
   if (!parsed) {
     call->tell(std::unexpected(parsed.error()));
@@ -54,9 +55,9 @@ std::shared_ptr<UrlCall> UrlCall::begin(net::EventLoop& loop, net::HttpClient& c
   return call;
 }
 
-UrlCall::UrlCall(net::EventLoop& loop, net::HttpClient& client, net::Headers headers,
-                 std::string body, Duration timeout, Done done)
-    : loop_(loop),
+UrlCall::UrlCall(std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
+                 net::Headers headers, std::string body, Duration timeout, Done done)
+    : loop_(std::move(loop)),
       client_(client),
       headers_(std::move(headers)),
       body_(std::move(body)),
@@ -67,7 +68,7 @@ void UrlCall::look_up() {
   const auto found = net::NameCache::shared().find(
       url_.host, url_.port,
       [self = shared_from_this()](const Result<net::NameCache::Addresses>& late) {
-        self->loop_.post([self, late] { self->connect(late); });
+        self->loop_->post([self, late] { self->connect(late); });
       });
   if (found) connect(*found);
 }

@@ -30,12 +30,13 @@ class UrlCall : public std::enable_shared_from_this<UrlCall> {
   // Called once, maybe before begin() returns. An answer of any status, or why there is none.
   using Done = std::function<void(Result<net::HttpResponse> answer)>;
 
-  static std::shared_ptr<UrlCall> begin(net::EventLoop& loop, net::HttpClient& client,
-                                        const std::string& url, net::Headers headers,
-                                        std::string body, Duration timeout, Done done);
+  static std::shared_ptr<UrlCall> begin(std::shared_ptr<net::EventLoop> loop,
+                                        net::HttpClient& client, const std::string& url,
+                                        net::Headers headers, std::string body, Duration timeout,
+                                        Done done);
   // Use begin().
-  UrlCall(net::EventLoop& loop, net::HttpClient& client, net::Headers headers, std::string body,
-          Duration timeout, Done done);
+  UrlCall(std::shared_ptr<net::EventLoop> loop, net::HttpClient& client, net::Headers headers,
+          std::string body, Duration timeout, Done done);
 
   // Nobody wants the answer: it is not told. False when it was told already.
   bool cancel();
@@ -45,7 +46,7 @@ class UrlCall : public std::enable_shared_from_this<UrlCall> {
   void connect(const Result<std::vector<net::SocketAddress>>& found);
   void tell(Result<net::HttpResponse> answer);
 
-  net::EventLoop& loop_;
+  const std::shared_ptr<net::EventLoop> loop_;  // a name may be found after all else has ended
   net::HttpClient& client_;
   net::Url url_;
   net::Headers headers_;

@@ -182,11 +182,12 @@ class References {
       root_.problems().add(*at.node, at.path + ".name",
                            fmt::format("there is a route '{}' too", graph.name));
     }
-    for (const GraphNode& node : graph.nodes) {
-      for (const GraphStep& step : node.steps) {
-        if (step.route.empty() || routes_.contains(step.route)) continue;
-        root_.problems().add(*at.node, fmt::format("{}.nodes", at.path),
-                             fmt::format("there is no route '{}'", step.route));
+    for (size_t n = 0; n < graph.nodes.size(); ++n) {
+      const std::vector<GraphStep>& steps = graph.nodes[n].steps;
+      for (size_t i = 0; i < steps.size(); ++i) {
+        if (steps[i].route.empty() || routes_.contains(steps[i].route)) continue;
+        root_.problems().add(*at.node, fmt::format("{}.nodes[{}].steps[{}].route", at.path, n, i),
+                             fmt::format("there is no route '{}'", steps[i].route));
       }
     }
   }
