@@ -11,7 +11,6 @@
 namespace sluice::platform {
 
 using control::ObjectPtr;
-using control::StoredObject;
 using control::text_at;
 
 namespace {

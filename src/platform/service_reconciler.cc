@@ -367,6 +367,12 @@ bool ServiceReconciler::give_roles(const std::vector<ObjectPtr>& revisions,
     status.traffic = want.traffic;
     status.floor = want.floor;
     status.ceiling = want.ceiling;
+    if (want.ceiling > 0) {
+      // At once: nothing is to be started that goes with the autoscaler's next look.
+      const int most = std::max(want.ceiling, want.floor);
+      status.desired = std::min(status.desired, most);
+      status.granted = std::min(status.granted, most);
+    }
     changed = true;
     if (put_status(context_, each, with_revision_status(*each, status)).failed) well = false;
   }
