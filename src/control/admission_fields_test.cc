@@ -71,7 +71,8 @@ TEST_F(FieldsTest, OfARollout) {
 TEST_F(FieldsTest, OfContainers) {
   const std::string devices = of_predictor(
       R"("containers":[{"name":"kserve-container","command":["x"],
-          "resources":{"limits":{"cpu":"1","nvidia.com/gpu":"1"}}},{"name":"side","command":["y"]}])");
+          "resources":{"limits":{"cpu":"1","nvidia.com/gpu":"1"}}},{"name":"side",
+      "command":["y"]}])");
   EXPECT_TRUE(devices.contains(
       "spec.predictor.containers[0].resources.limits.nvidia.com/gpu has no effect"))
       << devices;

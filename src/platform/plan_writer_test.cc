@@ -22,9 +22,11 @@ namespace fs = std::filesystem;
 using control::ObjectPtr;
 
 constexpr std::string_view kSluice =
-    R"({"component":"predictor","modelNames":["story"],"container":{"command":["sluice","serve"]}})";
+    R"({"component":"predictor","modelNames":["story"],"container":{"command":["sluice",
+      "serve"]}})";
 constexpr std::string_view kForeign =
-    R"({"component":"predictor","container":{"command":["vllm"],"readinessProbe":{"httpGet":{"path":"/up","port":1}}}})";
+    R"({"component":"predictor","container":{"command":["vllm"],
+      "readinessProbe":{"httpGet":{"path":"/up","port":1}}}})";
 
 class PlanWriterTest : public testing::Test {
  protected:
@@ -467,10 +469,11 @@ TEST_F(PlanWriterTest, OneBadObjectTakesNothingFromTheOthers) {
   const std::string big(200, 'x');
   revision("default", "s-predictor-00001",
            R"({"component":"predictor","modelNames":["a\nb"],"containerConcurrency":99999999,
-               "container":{"command":["v"],"readinessProbe":{"httpGet":{"path":"/\u0001","port":1}}}})");
-  service(
-      "default", "s", {{"s-predictor-00001", 100}},
-      R"({"predictor":{"timeout":99999999},"sluice":{"wake":{"holdSeconds":600,"maxHeld":9999999}}})");
+               "container":{"command":["v"],"readinessProbe":{"httpGet":{"path":"/\u0001",
+      "port":1}}}})");
+  service("default", "s", {{"s-predictor-00001", 100}},
+          R"({"predictor":{"timeout":99999999},"sluice":{"wake":{"holdSeconds":600,
+      "maxHeld":9999999}}})");
   revision("default", "t-predictor-00001");
   PlanService& crowded = service("default", "t", {{"t-predictor-00001", 100}});
   for (int i = 0; i < 70; ++i) {

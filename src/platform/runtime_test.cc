@@ -43,13 +43,15 @@ std::string chosen(std::string_view model, std::vector<ObjectPtr> of_namespace,
 }
 
 constexpr std::string_view kServesGguf =
-    R"({"supportedModelFormats":[{"name":"gguf","autoSelect":true}],"containers":[{"command":["x"]}]})";
+    R"({"supportedModelFormats":[{"name":"gguf","autoSelect":true}],
+      "containers":[{"command":["x"]}]})";
 
 TEST(RuntimeChoice, OfTheNamespaceBeforeOfTheClusterWhateverThePriority) {
   const ObjectPtr mine = runtime_object("team", "mine", kServesGguf);
-  const ObjectPtr ours = runtime_object(
-      "", "ours",
-      R"({"supportedModelFormats":[{"name":"gguf","autoSelect":true,"priority":9}],"containers":[]})");
+  const ObjectPtr ours =
+      runtime_object("", "ours",
+                     R"({"supportedModelFormats":[{"name":"gguf","autoSelect":true,"priority":9}],
+      "containers":[]})");
   constexpr std::string_view kModel = R"({"modelFormat":{"name":"gguf"}})";
   EXPECT_EQ(chosen(kModel, {mine}, {ours}), "ServingRuntime mine");
   EXPECT_EQ(chosen(kModel, {}, {ours}), "ClusterServingRuntime ours");
@@ -236,11 +238,13 @@ TEST(RevisionSpec, HashDependsOnWhatRunsAndOnNothingElse) {
     return std::string(text_at(must_spec(predictor, runtime), "templateHash"));
   };
   constexpr std::string_view kModel =
-      R"({"model":{"modelFormat":{"name":"gguf"},"storageUri":"file:///a","args":["x"]},"minReplicas":1})";
+      R"({"model":{"modelFormat":{"name":"gguf"},"storageUri":"file:///a","args":["x"]},
+      "minReplicas":1})";
   const std::string first = hash(kModel, kRuntime);
   EXPECT_EQ(first.size(), 16u);
   EXPECT_EQ(first, hash(R"({"minReplicas":5,"canaryTrafficPercent":10,"labels":{"a":"b"},
-                     "model":{"args":["x"],"storageUri":"file:///a","modelFormat":{"name":"gguf"}}})",
+                     "model":{"args":["x"],"storageUri":"file:///a",
+      "modelFormat":{"name":"gguf"}}})",
                         kRuntime));
   EXPECT_NE(
       first,
@@ -325,11 +329,13 @@ TEST_F(ReplicaTemplateTest, VariablesOfSecretsAndConfigMaps) {
   add("Secret", "s", R"({"data":{"KEY":"c2VjcmV0","not=a name":"eA=="}})");
   add("ConfigMap", "c", R"({"data":{"ONE":"1","TWO":"2"}})");
   const auto spec = must(R"j({"command":["v","$(X_ONE)-$(OWN)-$(NOBODY)"],
-    "envFrom":[{"prefix":"X_","configMapRef":{"name":"c"}},{"secretRef":{"name":"gone","optional":true}},
+    "envFrom":[{"prefix":"X_","configMapRef":{"name":"c"}},{"secretRef":{"name":"gone",
+      "optional":true}},
                {"secretRef":{"name":"s"}}],
     "env":[{"name":"OWN","value":"$(KEY)!"},{"name":"X_TWO","value":"over"},
            {"name":"REF","valueFrom":{"secretKeyRef":{"name":"s","key":"KEY"}}},
-           {"name":"MAYBE","valueFrom":{"configMapKeyRef":{"name":"c","key":"no","optional":true}}}]})j");
+           {"name":"MAYBE","valueFrom":{"configMapKeyRef":{"name":"c","key":"no",
+      "optional":true}}}]})j");
   EXPECT_EQ(spec.command, (Words{"v", "1-secret!-$(NOBODY)"}));
   EXPECT_EQ(environment(spec), (std::map<std::string, std::string>{{"KEY", "secret"},
                                                                    {"OWN", "secret!"},
@@ -349,9 +355,9 @@ TEST_F(ReplicaTemplateTest, NamesWhatIsMissing) {
   EXPECT_TRUE(why(R"({"command":["v"],"envFrom":[{"secretRef":{"name":"gone"}}]})")
                   .contains("the Secret \"gone\""));
   add("Secret", "s", R"({"data":{}})");
-  EXPECT_TRUE(
-      why(R"({"command":["v"],"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]})")
-          .contains("has no such key"));
+  EXPECT_TRUE(why(R"({"command":["v"],"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s",
+      "key":"k"}}}]})")
+                  .contains("has no such key"));
 }
 
 TEST_F(ReplicaTemplateTest, TheModelStaysWhereItIs) {
@@ -386,7 +392,8 @@ TEST_F(ReplicaTemplateTest, ThePortOfTheImageBecomesTheReplicasOwn) {
   const auto spec =
       must(R"({"command":["v","--port=8080","--bind","0.0.0.0:8080","8080","--x=18080"],
     "ports":[{"name":"grpc","containerPort":9000},{"name":"http1","containerPort":8080}],
-    "env":[{"name":"HTTP_PORT","value":"8080"},{"name":"PORT","value":"8080"},{"name":"N","value":"8080"}]})");
+    "env":[{"name":"HTTP_PORT","value":"8080"},{"name":"PORT","value":"8080"},{"name":"N",
+      "value":"8080"}]})");
   EXPECT_EQ(spec.command,
             (Words{"v", "--port=$(PORT)", "--bind", "0.0.0.0:$(PORT)", "$(PORT)", "--x=18080"}));
   EXPECT_EQ(environment(spec),
@@ -415,7 +422,8 @@ TEST_F(ReplicaTemplateTest, Bounds) {
 
 TEST_F(ReplicaTemplateTest, Probes) {
   const auto spec = must(R"({"command":["v"],"ports":[{"name":"web","containerPort":80}],
-    "readinessProbe":{"httpGet":{"path":"r","port":"web","scheme":"HTTPS","httpHeaders":[{"name":"A","value":"b"}]},
+    "readinessProbe":{"httpGet":{"path":"r","port":"web","scheme":"HTTPS",
+      "httpHeaders":[{"name":"A","value":"b"}]},
                       "initialDelaySeconds":4,"periodSeconds":0,"failureThreshold":9},
     "livenessProbe":{"tcpSocket":{"port":80}},"startupProbe":{"exec":{"command":["x"]}}})");
   ASSERT_TRUE(spec.readiness && spec.liveness);
