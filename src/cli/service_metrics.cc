@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -60,14 +59,14 @@ Services gather(const control::ObjectStore& store) {
 
 std::string service_metrics(const control::ObjectStore& store) {
   const Services services = gather(store);
-  fmt::memory_buffer out;
+  std::string out;
   const auto family = [&](std::string_view name, std::string_view help, const auto& samples) {
     if (services.empty()) return;
-    fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} gauge\n", name, help, name);
+    out += fmt::format("# HELP {} {}\n# TYPE {} gauge\n", name, help, name);
     for (const auto& [key, service] : services) {
       const auto sample = [&](std::string_view more, int64_t value) {
-        fmt::format_to(std::back_inserter(out), "{}{{namespace=\"{}\",service=\"{}\"{}}} {}\n",
-                       name, key.first, key.second, more, value);
+        out += fmt::format("{}{{namespace=\"{}\",service=\"{}\"{}}} {}\n", name, key.first,
+                           key.second, more, value);
       };
       samples(service, sample);
     }
@@ -89,7 +88,7 @@ std::string service_metrics(const control::ObjectStore& store) {
              if (each.candidate_percent) sample("", *each.candidate_percent);
            });
   }
-  return fmt::to_string(out);
+  return out;
 }
 
 }  // namespace sluice::cli

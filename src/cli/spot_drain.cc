@@ -33,7 +33,7 @@ constexpr double kReserveSeconds = 2;       // left for the machine's own end
 constexpr double kLongestLookSeconds = 10;  // that others may take to see that we are not ready
 
 // The supervisor where there is one: it ends the parts in their order.
-pid_t who_ends() { return std::getenv(kUnderUp.data()) != nullptr ? ::getppid() : ::getpid(); }
+pid_t who_ends() { return std::getenv(kUnderUp) != nullptr ? ::getppid() : ::getpid(); }
 
 control::ApiError bad(std::string message) { return {400, "BadRequest", std::move(message)}; }
 

@@ -46,6 +46,7 @@ constexpr Duration kLongestPause = std::chrono::seconds(5);
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   ::execv(file.c_str(), arguments.data());

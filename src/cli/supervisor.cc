@@ -87,6 +87,7 @@ void notify_ready() {
   std::ranges::copy(path, address.sun_path);
   if (path[0] == '@') address.sun_path[0] = '\0';
   const net::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return;
   constexpr std::string_view kReady = "READY=1";
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
   ::sendto(socket.get(), kReady.data(), kReady.size(), MSG_NOSIGNAL,

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -93,6 +94,7 @@ pid_t launch_once(const std::string& file, const std::vector<std::string>& comma
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   ::execv(file.c_str(), arguments.data());
@@ -258,7 +260,7 @@ class Platform {
 };
 
 Result<fs::path> make_data_folder(const UpOptions& options) {
-  const fs::path data =
+  fs::path data =
       fs::absolute(options.data.empty() ? fs::path(default_data_folder()) : fs::path(options.data));
   std::error_code error;
   fs::create_directories(data, error);
@@ -292,7 +294,7 @@ Result<int> up(UpOptions options) {
   SLUICE_ASSIGN_OR_RETURN(NotifySocket notify, NotifySocket::open());
   // Keepers whose controller died become this process's children, and are not lost.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-  ::setenv(std::string(kUnderUp).c_str(), "1", 1);
+  ::setenv(kUnderUp, "1", 1);
   return Platform(options, std::move(data), file, std::move(data_socket), std::move(control_socket),
                   std::move(notify))
       .run();

@@ -14,7 +14,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cli/platform_flags.h"
@@ -36,7 +35,7 @@ struct UpOptions {
 };
 
 // Set for the processes under `sluice up`.
-inline constexpr std::string_view kUnderUp = "SLUICE_UNDER_UP";
+inline constexpr const char* kUnderUp = "SLUICE_UNDER_UP";
 
 // Until all has ended. To be called before any thread is made.
 int run_up(const UpOptions& options);

@@ -73,9 +73,9 @@ Finding check_controller(const fs::path& data) {
     out.found = "not running";
     return out;
   }
-  auto api = ApiClient::open({.kubeconfig = (data / "kubeconfig").string()});
+  const auto api = ApiClient::open({.kubeconfig = (data / "kubeconfig").string()});
   const auto version =
-      api ? (*api)->get("/version") : Result<ApiAnswer>(std::unexpected(std::move(api).error()));
+      api ? (*api)->get("/version") : Result<ApiAnswer>(std::unexpected(api.error()));
   if (version) {
     out.found = fmt::format("running at {}", (*api)->address().server);
   } else {
