@@ -200,6 +200,7 @@ TEST(Program, EnvironmentIsOfTheMachineAndTheSpec) {
   std::vector<std::string> own = {"PATH=/bin", "HOME=/root", "SLUICE_ADMIN_KEY=secret",
                                   "LC_ALL=C.UTF-8", "AWS_SECRET=no"};
   std::vector<char*> pointers;
+  pointers.reserve(own.size() + 1);
   for (std::string& each : own) pointers.push_back(each.data());
   pointers.push_back(nullptr);
   const ReplicaGroup none;
@@ -230,6 +231,7 @@ TEST(Program, SaysWhyItCannotBeFound) {
 
 TEST(Ports, AreGivenToOneOnly) {
   std::vector<ReservedPort> all;
+  all.reserve(50);
   for (int i = 0; i < 50; ++i) all.push_back(*reserve_port());
   std::ranges::sort(all, {}, &ReservedPort::port);
   EXPECT_EQ(std::ranges::adjacent_find(all, {}, &ReservedPort::port), all.end());

@@ -44,7 +44,8 @@ class TestReplica final : public net::HttpHandler {
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
     net::ServerOptions options;
     options.host = "127.0.0.1";
-    options.port = static_cast<uint16_t>(std::atoi(std::getenv("PORT")));
+    const char* port = std::getenv("PORT");
+    options.port = static_cast<uint16_t>(port == nullptr ? 0 : std::atoi(port));
     if (std::getenv("LISTEN_FDS") != nullptr) options.listen_fd = 3;
     const auto server = net::HttpServer::start(options, std::make_shared<TestReplica>());
     if (!server || ::write(STDOUT_FILENO, "up\n", 3) != 3) return 3;
