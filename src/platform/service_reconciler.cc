@@ -238,13 +238,18 @@ void ServiceReconciler::roll(const ObjectPtr& service, int capacity, Track& trac
   if (facts.latest) input.latest = facts.latest->name;
   const bool predictor = facts.kind == Component::kPredictor && facts.branch.empty();
   const int whole = predictor ? capacity : std::max(1, min_replicas(*track.spec));
+  // Where the stable one serves nobody, there is no capacity to be kept.
+  const bool stable_serves = std::ranges::any_of(facts.revisions, [&](const ObjectPtr& each) {
+    return each->name == facts.rollout.stable && may_serve(*each);
+  });
   for (const ObjectPtr& each : facts.revisions) {
     const RevisionStatus status = revision_status(*each);
     const bool asleep = status.ready == 0 && may_serve(*each);
+    const bool enough = asleep || (status.ready > 0 && !stable_serves);
     input.revisions.push_back(
         {.name = each->name,
          .ready = may_serve(*each),
-         .can_carry = asleep ? kWhole : std::min(kWhole, status.ready * kWhole / whole),
+         .can_carry = enough ? kWhole : std::min(kWhole, status.ready * kWhole / whole),
          .failure = status.ready > 0 ? std::string() : failure_of(*each)});
   }
   input.figures = [&](const std::string& revision, double from, double to) {
