@@ -63,12 +63,13 @@ std::string service_metrics(const control::ObjectStore& store) {
   const auto family = [&](std::string_view name, std::string_view help, const auto& samples) {
     if (services.empty()) return;
     out += fmt::format("# HELP {} {}\n# TYPE {} gauge\n", name, help, name);
-    for (const auto& [key, service] : services) {
+    for (const auto& each : services) {
+      const std::string labels =
+          fmt::format("namespace=\"{}\",service=\"{}\"", each.first.first, each.first.second);
       const auto sample = [&](std::string_view more, int64_t value) {
-        out += fmt::format("{}{{namespace=\"{}\",service=\"{}\"{}}} {}\n", name, key.first,
-                           key.second, more, value);
+        out += fmt::format("{}{{{}{}}} {}\n", name, labels, more, value);
       };
-      samples(service, sample);
+      samples(each.second, sample);
     }
   };
   family("sluice_service_ready", "Whether the service's condition Ready is True.",
