@@ -323,12 +323,9 @@ int run_gateway(const GatewayOptions& options) {
     const int signal = signals.wait_for(
         told ? std::chrono::seconds(options.reload_seconds) : kReadyLook, watch.fd());
     if (signal == 0) {
-      // What the watch missed is seen with the next look at the files themselves.
-      if (watch.changed()) {
-        reloader.reload();
-      } else if (told) {
-        reloader.look();
-      }
+      // What the watch missed is seen with the next look at the files themselves; what happens
+      // twice to one file is one change.
+      if (watch.changed() || told) reloader.look();
     } else if (signal == SIGHUP) {
       reloader.reload();
     } else if (signal == SIGUSR1) {
