@@ -120,6 +120,11 @@ void mend(SimulatedWorld& world, int& version) {
 
 // What the machine has room for, were it for these services alone.
 bool all_fit(SimulatedWorld& world) {
+  // A rollout keeps the capacity of its beginning, which may be more than fits twice.
+  for (const auto& revision : world.store().list(revision_type(), {}).objects) {
+    const RevisionStatus status = revision_status(*revision);
+    if (status.granted < status.desired) return false;
+  }
   uint64_t needed = 0;
   for (const auto& [name, service] : world.wanted()) {
     // A new revision runs beside the old one for a while.
