@@ -221,7 +221,8 @@ int ServiceReconciler::capacity_of(const ObjectPtr& service, const Track& predic
   const Rollout rollout = stored_rollout(*service, predictor.facts);
   int needed = 0;
   for (const ObjectPtr& each : predictor.facts.revisions) {
-    if (each->name == rollout.stable) needed = revision_status(*each).granted;
+    // Not what it was granted: that follows from what others are asked for by this.
+    if (each->name == rollout.stable) needed = revision_status(*each).desired;
   }
   const auto before = integer_at(service->body, "status.sluice.capacity");
   if (rollout.weight > 0 && before) needed = static_cast<int>(*before);
