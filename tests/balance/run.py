@@ -91,8 +91,10 @@ def reloads_good_and_refuses_bad():
         assert b"refused" in told and b"targts" in told, told
         assert shares(front, 3)["b"] == 3
         assert front.metric('sluice_gateway_config_reloads_total{result="refused"}') == 2
-        # By itself, without a signal.
-        front.write(plan([upstream("u", [a.url])], route))
+        front.reload(plan([upstream("u", [a.url])], route))
+        assert shares(front, 3)["a"] == 3
+        # Unchanged, because somebody says so.
+        front.process.send_signal(1)
         front.wait_for_log(rb"configuration taken")
         assert shares(front, 3)["a"] == 3
 
@@ -310,9 +312,13 @@ def checks_configurations():
     with open("docs/gateway.md", encoding="utf-8") as f:
         examples = re.findall(r"```yaml\n(.*?)```", f.read(), re.S)
     assert len(examples) >= 2
-    env = dict(os.environ, OPENAI_API_KEY="x", STORY_TOKEN="x", TEAM_KEY="x", CLOUD_KEY="x", REDIS_PASSWORD="x")
+    env = dict(os.environ, OPENAI_API_KEY="x", STORY_TOKEN="x", TEAM_KEY="x", CLOUD_KEY="x", REDIS_PASSWORD="x", CONTROL_TOKEN="x")
     with tempfile.TemporaryDirectory() as folder:
         for number, text in enumerate(examples):
+            if "upstreams:" not in text:  # a part of a plan, over others
+                text += 'upstreams: [{name: story, endpoints: [{url: "http://127.0.0.1:1"}]}]\n'
+            if "routes:" not in text:
+                text += "routes: [{name: story, match: {models: [story]}, targets: [{upstream: story}]}]\n"
             path = os.path.join(folder, "%d.yaml" % number)
             with open(path, "w") as f:
                 f.write(text)

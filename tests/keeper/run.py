@@ -204,6 +204,7 @@ def a_killed_keeper_takes_its_program_along():
 def a_killed_program_is_told_of():
     with Replica() as replica:
         replica.wait_ready()
+        wait_for(lambda: "serves on" in replica.log())
         os.kill(replica.state()["program"]["pid"], signal.SIGKILL)
         end = replica.wait_end()
         assert (end["reason"], end["signal"]) == ("Error", signal.SIGKILL) and "serves on" in end["message"], end
