@@ -104,6 +104,7 @@ class SimulatedBackend : public ReplicaBackend {
 
   std::vector<ReplicaView> list() override {
     std::vector<ReplicaView> views;
+    views.reserve(replicas_.size());
     for (const auto& [id, replica] : replicas_) views.push_back(replica.view);
     return views;
   }

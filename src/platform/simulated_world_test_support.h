@@ -205,7 +205,9 @@ class SimulatedWorld {
 
   // The process is gone wherever it was: nothing of it is cleaned up.
   void maybe_die() {
-    if (alive_for_ >= 0 && alive_for_-- == 0) throw Died();
+    if (alive_for_ < 0) return;
+    --alive_for_;
+    if (alive_for_ < 0) throw Died();
   }
 
   static MachineRoom room(uint64_t seed) {
