@@ -268,12 +268,12 @@ TEST(ProcessBackend, WhatEndsWhileNobodyLooksIsKnown) {
   const auto state =
       process::parse_state(text_of(world.folder("orphan") / process::kStateFile)).value();
   world.close();
-  ::kill(static_cast<pid_t>(ends.pid), SIGSEGV);
+  ::kill(static_cast<pid_t>(ends.pid), SIGABRT);
   ::kill(static_cast<pid_t>(state.keeper.pid), SIGKILL);
   EXPECT_TRUE(process::testing::wait_file(world.folder("ends") / process::kExitFile));
   EXPECT_TRUE(wait_ended(state.keeper.pid));
   world.open();
-  EXPECT_EQ(world->find("ends")->exit->signal, SIGSEGV);
+  EXPECT_EQ(world->find("ends")->exit->signal, SIGABRT);
   const auto lost = world->find("orphan");
   EXPECT_EQ(lost->phase, ReplicaPhase::kExited);
   EXPECT_EQ(lost->exit->reason, "Error");
