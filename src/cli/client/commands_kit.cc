@@ -81,6 +81,21 @@ Result<std::vector<Place>> expand(ApiClient& api, const Place& collection,
   return out;
 }
 
+Result<std::vector<Place>> expand_all(ApiClient& api, const std::vector<Place>& places,
+                                      const std::string& selector,
+                                      const std::string& field_selector) {
+  std::vector<Place> out;
+  for (const Place& place : places) {
+    if (!place.name.empty()) {
+      out.push_back(place);
+      continue;
+    }
+    SLUICE_ASSIGN_OR_RETURN(const auto found, expand(api, place, selector, field_selector));
+    out.insert(out.end(), found.begin(), found.end());
+  }
+  return out;
+}
+
 Result<std::optional<Duration>> parse_patience(const std::string& text) {
   double number = 0;
   const char* begin = text.data();

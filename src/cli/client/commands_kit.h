@@ -47,6 +47,10 @@ Result<std::vector<Place>> places_of(const ApiClient& api, const ApiOptions& opt
 // Names of all objects of the collection that the selectors take.
 Result<std::vector<Place>> expand(ApiClient& api, const Place& collection,
                                   const std::string& selector, const std::string& field_selector);
+// The same for those of the places that name no object; the others stay as they are.
+Result<std::vector<Place>> expand_all(ApiClient& api, const std::vector<Place>& places,
+                                      const std::string& selector,
+                                      const std::string& field_selector);
 
 // "90", "90s", "5m", "1h"; 0 and below: for ever (nothing).
 Result<std::optional<Duration>> parse_patience(const std::string& text);

@@ -219,16 +219,8 @@ Outcome describe(ApiClient& api, const GetOptions& options) {
   SLUICE_ASSIGN_OR_RETURN(const auto named,
                           places_of(api, options.api, options.targets, options.files,
                                     options.recursive, options.all_namespaces));
-  std::vector<Place> places;
-  for (const Place& place : named) {
-    if (!place.name.empty()) {
-      places.push_back(place);
-      continue;
-    }
-    SLUICE_ASSIGN_OR_RETURN(const auto found,
-                            expand(api, place, options.selector, options.field_selector));
-    places.insert(places.end(), found.begin(), found.end());
-  }
+  SLUICE_ASSIGN_OR_RETURN(const auto places,
+                          expand_all(api, named, options.selector, options.field_selector));
   if (places.empty()) std::cerr << "No resources found.\n";
   Failures failures;
   bool first = true;

@@ -81,15 +81,7 @@ Outcome wait_for(ApiClient& api, const WaitOptions& options) {
   SLUICE_ASSIGN_OR_RETURN(const auto named,
                           places_of(api, options.api, options.targets, options.files,
                                     options.recursive, options.all_namespaces));
-  std::vector<Place> places;
-  for (const Place& place : named) {
-    if (!place.name.empty()) {
-      places.push_back(place);
-      continue;
-    }
-    SLUICE_ASSIGN_OR_RETURN(const auto found, expand(api, place, options.selector, {}));
-    places.insert(places.end(), found.begin(), found.end());
-  }
+  SLUICE_ASSIGN_OR_RETURN(const auto places, expand_all(api, named, options.selector, {}));
   const bool gone = options.condition == "delete";
   if (places.empty() && !gone) return fail(Code::kNotFound, "error: no matching resources found");
   const auto until = patience ? std::optional(system_clock().now() + *patience) : std::nullopt;
