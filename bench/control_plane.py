@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "control"))
 from kubectl import Api, Controller  # noqa: E402
 
+MODEL = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "story.gguf"))
 PATH = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
@@ -28,21 +29,21 @@ class Client(Api):
         return took, text
 
 
-def service(number, replicas):
-    model = {"modelFormat": {"name": "gguf"}, "storageUri": "hf://owner/model-%d" % number,
+def service(number, most):
+    model = {"modelFormat": {"name": "gguf"}, "storageUri": "file://" + MODEL,
              "args": ["--max-model-len", "4096"], "env": [{"name": "A", "value": "1"}],
              "resources": {"limits": {"cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "1", "memory": "4Gi"}}}
     return json.dumps({"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
                        "metadata": {"name": "s%04d" % number, "labels": {"team": "t%d" % (number % 10)}},
-                       "spec": {"predictor": {"minReplicas": replicas, "maxReplicas": 3, "scaleMetric": "concurrency",
+                       "spec": {"predictor": {"minReplicas": 0, "maxReplicas": most, "scaleMetric": "concurrency",
                                               "scaleTarget": 4, "model": model}}})
 
 
-def applies(client, count, replicas):
+def applies(client, count, most):
     """Server-side applies, one after another."""
     times = []
     for number in range(count):
-        took, _ = client.timed("PATCH", "%s/s%04d?fieldManager=bench" % (PATH, number), service(number, replicas),
+        took, _ = client.timed("PATCH", "%s/s%04d?fieldManager=bench" % (PATH, number), service(number, most),
                               Content_Type="application/apply-patch+yaml")
         times.append(took)
     return times
@@ -69,9 +70,9 @@ def main():
     options = parser.parse_args()
     with Controller() as controller:
         client = Client(controller)
-        row("%d applies, new" % options.services, applies(client, options.services, 0))
-        row("%d applies, changed" % options.services, applies(client, options.services, 1))
-        row("%d applies, unchanged" % options.services, applies(client, options.services, 1))
+        row("%d applies, new" % options.services, applies(client, options.services, 3))
+        row("%d applies, changed" % options.services, applies(client, options.services, 4))
+        row("%d applies, unchanged" % options.services, applies(client, options.services, 4))
         took = [client.timed("GET", PATH) for _ in range(30)]
         row("list, whole objects (%.1f MB)" % (len(took[0][1]) / 1e6), [t for t, _ in took])
         row("list, as a table", [client.timed("GET", PATH, Accept=TABLE)[0] for _ in range(30)])

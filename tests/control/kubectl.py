@@ -71,7 +71,9 @@ class Controller:
         self.log = open(os.path.join(self.folder, "controller.log"), "a+")
         self.process = subprocess.Popen([BINARY, "controller", "--data", self.folder, "--port", "0", *self.arguments],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
-                                        restore_signals=self.file_bytes is None, preexec_fn=self._limit)
+                                        restore_signals=self.file_bytes is None, preexec_fn=self._limit,
+                                        # Models of the hub are named, and never asked for.
+                                        env=dict(os.environ, HF_ENDPOINT="https://127.0.0.1:9"))
         end = time.monotonic() + 20
         begin = self.log.tell()
         while time.monotonic() < end:
