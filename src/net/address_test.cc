@@ -68,5 +68,23 @@ TEST(Address, OtherFamiliesAreNotPublic) {
   EXPECT_FALSE(is_public_address(address));
 }
 
+TEST(Address, ServicesAreAskedEverywhereButWhereSecretsAreTold) {
+  const auto may = [](const std::string& text) {
+    return is_service_address(*numeric_address(text, 80));
+  };
+  for (const std::string text :
+       {"127.0.0.1", "10.1.2.3", "100.64.0.1", "8.8.8.8", "::1", "2001:db8::1", "fd00::1",
+        "::ffff:10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::1"}) {
+    EXPECT_TRUE(may(text)) << text;
+  }
+  for (const std::string text :
+       {"169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "100.100.100.200",
+        "192.0.0.192", "168.63.129.16", "fe80::1", "::", "ff02::1", "::ffff:169.254.169.254",
+        "::169.254.169.254", "::ffff:0.0.0.0", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
+        "fd00:ec2::254", "fd20:ce::254"}) {
+    EXPECT_FALSE(may(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::net

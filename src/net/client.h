@@ -21,6 +21,7 @@ namespace sluice::net {
 class EventLoop;
 class NameCache;
 class TlsContext;
+struct SocketAddress;
 
 struct ClientRequest {
   std::string method = "GET";
@@ -66,6 +67,9 @@ struct ClientOptions {
   size_t max_body_bytes = 64u << 20;  // of fetch()
   size_t max_connections = 4096;      // more requests at once fail with kNotSent
   NameCache* names = nullptr;         // null: the process's; outlives the client
+  // Which of a host's addresses may be connected to, judged when they are known; null: all. Where
+  // none may, a request fails with kPermissionDenied.
+  bool (*may_connect)(const SocketAddress& address) = nullptr;
 };
 
 // Stops one request. Copyable; may be dropped (the request then runs on).

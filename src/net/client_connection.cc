@@ -70,6 +70,10 @@ void ClientConnection::reuse(std::shared_ptr<ClientExchange> exchange) {
 void ClientConnection::connect_next() {
   while (next_address_ < addresses_.size()) {
     const SocketAddress& address = addresses_[next_address_++];
+    if (options_.may_connect != nullptr && !options_.may_connect(address)) {
+      forbidden_ = true;
+      continue;
+    }
     stream_ = Stream(
         Fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
     if (!stream_.valid()) {
@@ -94,6 +98,12 @@ void ClientConnection::connect_next() {
 }
 
 void ClientConnection::fail_connecting() {
+  if (forbidden_ && connect_error_.empty()) {
+    return fail({Code::kPermissionDenied,
+                 fmt::format("{} stands for no address that may be called", exchange_->host),
+                 {},
+                 std::string(kNotSent)});
+  }
   fail({Code::kUnavailable,
         connect_error_,
         {},

@@ -101,6 +101,7 @@ class ClientConnection final : public EventLoop::Watcher {
   bool resolving_ = false;
   bool connecting_ = false;
   bool reached_out_ = false;  // some address did not fail for want of something on this side
+  bool forbidden_ = false;    // some address is none that may be connected to
   bool securing_ = false;
   bool reused_ = false;
   bool surplus_ = false;  // bytes came behind an answer: not to be used again
