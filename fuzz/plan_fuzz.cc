@@ -48,6 +48,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       std::abort();
     }
   }
+  if (const auto nodes = sluice::plan::parse_json_nodes(text, limits)) {
+    const auto plan = sluice::plan::parse_plan(*nodes, secrets());
+    if (plan) check(*plan);
+  }
   static_cast<void>(sluice::plan::parse_endpoints(text, "fuzz.txt"));
   return 0;
 }

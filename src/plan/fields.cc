@@ -7,11 +7,14 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <set>
 
 namespace sluice::plan {
 namespace {
 
 constexpr size_t kMaxProblems = 20;
+constexpr size_t kUsualFields = 32;  // that are asked for in one mapping
+constexpr size_t kMarked = 64;       // fields of a mapping that have a bit
 
 struct Unit {
   std::string_view name;
@@ -91,22 +94,49 @@ Outcome Problems::outcome() const {
   return invalid(std::move(message));
 }
 
-Fields::Fields(const Node& node, std::string path, Problems& problems)
-    : node_(node), path_(std::move(path)), problems_(problems) {
-  if (node.kind != Node::Kind::kMap && !node.null()) {
-    problems_.add(node, path_, "expected a mapping, found " + found_text(node));
-  }
+Fields::Fields(const Node& node, std::string_view path, Problems& problems)
+    : node_(node), name_(path), problems_(problems) {
+  expect_mapping();
+}
+
+Fields::Fields(const Node& node, const Fields& parent, std::string_view name, size_t item)
+    : node_(node), parent_(&parent), name_(name), item_(item), problems_(parent.problems_) {
+  expect_mapping();
+}
+
+void Fields::expect_mapping() {
+  asked_.reserve(kUsualFields);
+  if (node_.kind == Node::Kind::kMap || node_.null()) return;
+  problems_.add(node_, path(), "expected a mapping, found " + found_text(node_));
+}
+
+std::string Fields::path() const {
+  std::string path = parent_ == nullptr ? std::string(name_) : parent_->path_of(name_);
+  if (item_ != kNoItem) path += fmt::format("[{}]", item_);
+  return path;
 }
 
 std::string Fields::path_of(std::string_view name) const {
-  if (name.empty()) return path_;
-  return path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
+  std::string whole = path();
+  if (name.empty()) return whole;
+  return whole.empty() ? std::string(name) : fmt::format("{}.{}", whole, name);
 }
 
 const Node* Fields::find(std::string_view name) {
-  asked_.emplace(name);
-  const Node* found = node_.find(name);
-  return found == nullptr || found->null() ? nullptr : found;
+  for (size_t i = 0; i < node_.fields.size(); ++i) {
+    if (node_.fields[i].key != name) continue;
+    asked_.push_back(node_.fields[i].key);
+    if (i < kMarked) found_ |= uint64_t{1} << i;
+    const Node& found = node_.fields[i].value;
+    return found.null() ? nullptr : &found;
+  }
+  asked_.push_back(name);
+  return nullptr;
+}
+
+bool Fields::was_asked(size_t field) const {
+  if (field < kMarked) return (found_ & uint64_t{1} << field) != 0;
+  return std::ranges::find(asked_, node_.fields[field].key) != asked_.end();
 }
 
 void Fields::problem(std::string_view name, std::string_view message) {
@@ -118,15 +148,15 @@ void Fields::require(std::string_view name) {
   if (!has(name)) problem(name, "is required and missing");
 }
 
-const Node* Fields::scalar(std::string_view name, std::string_view expected) {
+const Node* Fields::scalar(std::string_view name, FunctionRef<std::string()> expected) {
   const Node* found = find(name);
   if (found == nullptr || found->kind == Node::Kind::kScalar) return found;
-  problem(name, fmt::format("{}, found {}", expected, found_text(*found)));
+  problem(name, fmt::format("{}, found {}", expected(), found_text(*found)));
   return nullptr;
 }
 
 void Fields::text(std::string_view name, std::string& out, size_t max_bytes) {
-  const Node* found = scalar(name, "expected a text");
+  const Node* found = scalar(name, [] { return std::string("expected a text"); });
   if (found == nullptr) return;
   if (found->text.empty() || found->text.size() > max_bytes) {
     return problem(name, fmt::format("expected a text of 1 to {} bytes, found {} bytes", max_bytes,
@@ -140,7 +170,7 @@ void Fields::text(std::string_view name, std::string& out, size_t max_bytes) {
 }
 
 void Fields::name(std::string_view field, std::string& out) {
-  const Node* found = scalar(field, "expected a name");
+  const Node* found = scalar(field, [] { return std::string("expected a name"); });
   if (found == nullptr) return;
   if (!is_name(found->text)) {
     return problem(field, fmt::format("expected a name of letters, digits and -_./:@, found {}",
@@ -194,14 +224,16 @@ void Fields::boolean(std::string_view name, bool& out) {
 }
 
 void Fields::integer(std::string_view name, int64_t& out, int64_t min, int64_t max) {
-  const std::string expected = fmt::format("expected a whole number from {} to {}", min, max);
+  const auto expected = [&] {
+    return fmt::format("expected a whole number from {} to {}", min, max);
+  };
   const Node* found = scalar(name, expected);
   if (found == nullptr) return;
   int64_t value = 0;
   const char* end = found->text.data() + found->text.size();
   const auto [at, error] = std::from_chars(found->text.data(), end, value);
   if (error != std::errc() || at != end || value < min || value > max) {
-    return problem(name, fmt::format("{}, found {}", expected, found_text(*found)));
+    return problem(name, fmt::format("{}, found {}", expected(), found_text(*found)));
   }
   out = value;
 }
@@ -213,52 +245,56 @@ void Fields::integer(std::string_view name, int& out, int min, int max) {
 }
 
 void Fields::number(std::string_view name, double& out, double min, double max) {
-  const std::string expected = fmt::format("expected a number from {} to {}", min, max);
+  const auto expected = [&] { return fmt::format("expected a number from {} to {}", min, max); };
   const Node* found = scalar(name, expected);
   if (found == nullptr) return;
   double value = 0;
   const char* end = found->text.data() + found->text.size();
   const auto [at, error] = std::from_chars(found->text.data(), end, value);
   if (error != std::errc() || at != end || !(value >= min && value <= max)) {
-    return problem(name, fmt::format("{}, found {}", expected, found_text(*found)));
+    return problem(name, fmt::format("{}, found {}", expected(), found_text(*found)));
   }
   out = value;
 }
 
 void Fields::duration(std::string_view name, Duration& out, Duration min, Duration max) {
-  const std::string expected =
-      fmt::format("expected a duration from {} to {}, such as 250ms or 30s", duration_text(min),
-                  duration_text(max));
+  const auto expected = [&] {
+    return fmt::format("expected a duration from {} to {}, such as 250ms or 30s",
+                       duration_text(min), duration_text(max));
+  };
   const Node* found = scalar(name, expected);
   if (found == nullptr) return;
   const auto value = parse_duration(found->text);
   if (!value || *value < min || *value > max) {
-    return problem(name, fmt::format("{}; found {}", expected, found_text(*found)));
+    return problem(name, fmt::format("{}; found {}", expected(), found_text(*found)));
   }
   out = *value;
 }
 
 void Fields::size(std::string_view name, size_t& out, size_t min, size_t max) {
-  const std::string expected =
-      fmt::format("expected a size from {} to {} bytes, such as 64KiB or 8MiB", min, max);
+  const auto expected = [&] {
+    return fmt::format("expected a size from {} to {} bytes, such as 64KiB or 8MiB", min, max);
+  };
   const Node* found = scalar(name, expected);
   if (found == nullptr) return;
   const auto value = parse_bytes(found->text);
   if (!value || *value < min || *value > max) {
-    return problem(name, fmt::format("{}; found {}", expected, found_text(*found)));
+    return problem(name, fmt::format("{}; found {}", expected(), found_text(*found)));
   }
   out = *value;
 }
 
 void Fields::finish() {
-  for (const auto& [key, value] : node_.fields) {
-    if (asked_.contains(key)) continue;
+  for (size_t i = 0; i < node_.fields.size(); ++i) {
+    if (was_asked(i)) continue;
+    const auto& [key, value] = node_.fields[i];
     Node name;
     name.kind = Node::Kind::kScalar;
     name.text = key;
-    problems_.add(value, path_,
+    const std::set<std::string_view> known(asked_.begin(), asked_.end());
+    problems_.add(value, path(),
                   fmt::format("there is no field {}; expected one of {}", found_text(name),
-                              fmt::join(asked_, ", ")));
+                              fmt::join(known, ", ")));
   }
 }
 

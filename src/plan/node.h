@@ -18,10 +18,10 @@ namespace sluice::plan {
 
 // What a configuration may hold at most, aliases counted as often as they are used.
 struct NodeLimits {
-  size_t max_bytes = 4u << 20;
-  size_t max_nodes = 400'000;
+  size_t max_bytes = 16u << 20;
+  size_t max_nodes = 2'000'000;
   size_t max_depth = 32;
-  size_t max_text_bytes = 16u << 20;  // of all scalars together
+  size_t max_text_bytes = 32u << 20;  // of all scalars together
 };
 
 struct NodeField;
@@ -57,6 +57,9 @@ std::string found_text(const Node& node);
 // documents, and what passes a limit. `file` is for messages.
 Result<Node> parse_yaml(std::string_view text, const std::string& file,
                         const NodeLimits& limits = {});
+
+// A JSON text, in a tenth of the time. What it refuses may be YAML still; its nodes know no lines.
+Result<Node> parse_json_nodes(std::string_view text, const NodeLimits& limits = {});
 
 Result<Node> from_json(const json::value& value, const NodeLimits& limits = {});
 json::value to_json_value(const Node& node);

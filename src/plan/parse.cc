@@ -7,9 +7,11 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <ctime>
 #include <map>
-#include <set>
 #include <span>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "base/files.h"
@@ -131,62 +133,76 @@ class References {
  private:
   struct At {
     const Node* node;
-    std::string path;
+    std::string_view list;
+    size_t item;
+
+    std::string path() const { return fmt::format("{}[{}]", list, item); }
   };
 
   At item(std::string_view list, size_t i) {
     const Node* found = root_.node().find(list);
     const bool there = found != nullptr && i < found->items.size();
-    return {there ? &found->items[i] : &root_.node(), fmt::format("{}[{}]", list, i)};
+    return {there ? &found->items[i] : &root_.node(), list, i};
   }
 
   template <typename T>
   void unique(std::string_view list, const std::vector<T>& values) {
-    std::set<std::string_view> seen;
+    std::unordered_set<std::string_view> seen;
     for (size_t i = 0; i < values.size(); ++i) {
       if (values[i].name.empty() || seen.insert(values[i].name).second) continue;
       const At at = item(list, i);
-      root_.problems().add(*at.node, at.path + ".name",
+      root_.problems().add(*at.node, at.path() + ".name",
                            fmt::format("the name '{}' stands above already", values[i].name));
     }
   }
 
   void upstream(const At& at, const std::string& name) {
     if (name.empty() || find_upstream(name) != nullptr) return;
-    root_.problems().add(*at.node, at.path, fmt::format("there is no upstream '{}'", name));
+    root_.problems().add(*at.node, at.path(), fmt::format("there is no upstream '{}'", name));
   }
 
   void route(const Route& route, const At& at) {
-    std::set<UpstreamKind> kinds;
+    bool over_sluice = false;
+    bool over_foreign = false;
     for (const Target& target : route.targets) {
       upstream(at, target.upstream);
-      if (const Upstream* found = find_upstream(target.upstream)) kinds.insert(found->kind);
+      const Upstream* found = find_upstream(target.upstream);
+      if (found == nullptr) continue;
+      (found->kind == UpstreamKind::kSluice ? over_sluice : over_foreign) = true;
     }
-    if (kinds.size() > 1) {
-      root_.problems().add(*at.node, at.path + ".targets",
+    if (over_sluice && over_foreign) {
+      root_.problems().add(*at.node, at.path() + ".targets",
                            "upstreams of kind sluice and foreign cannot share a route");
     }
-    if (kinds.contains(UpstreamKind::kSluice)) without_effect(at, kNotOverSluice);
-    if (kinds.contains(UpstreamKind::kForeign)) without_effect(at, kNotOverForeign);
+    if (over_sluice) without_effect(at, kNotOverSluice);
+    if (over_foreign) without_effect(at, kNotOverForeign);
+    if (route.explain && !route.explain->route.empty() && !routes_.contains(route.explain->route)) {
+      root_.problems().add(*at.node, at.path() + ".explain.route",
+                           fmt::format("there is no route '{}'", route.explain->route));
+    }
+    if (!route.match.prefix.empty() && !prefixes_.insert(route.match.prefix).second) {
+      root_.problems().add(*at.node, at.path() + ".match.prefix",
+                           "another route has this prefix already");
+    }
     for (const Fallback& fallback : route.fallbacks) {
       upstream(at, fallback.upstream);
-      if (kinds.contains(UpstreamKind::kSluice)) sluice_too(at, "fallbacks", fallback.upstream);
+      if (over_sluice) sluice_too(at, "fallbacks", fallback.upstream);
     }
     if (!route.mirror) return;
     upstream(at, route.mirror->upstream);
-    if (kinds.contains(UpstreamKind::kSluice)) sluice_too(at, "mirror", route.mirror->upstream);
+    if (over_sluice) sluice_too(at, "mirror", route.mirror->upstream);
   }
 
   void graph(const Graph& graph, const At& at) {
     if (routes_.contains(graph.name)) {
-      root_.problems().add(*at.node, at.path + ".name",
+      root_.problems().add(*at.node, at.path() + ".name",
                            fmt::format("there is a route '{}' too", graph.name));
     }
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       const std::vector<GraphStep>& steps = graph.nodes[n].steps;
       for (size_t i = 0; i < steps.size(); ++i) {
         if (steps[i].route.empty() || routes_.contains(steps[i].route)) continue;
-        root_.problems().add(*at.node, fmt::format("{}.nodes[{}].steps[{}].route", at.path, n, i),
+        root_.problems().add(*at.node, fmt::format("{}.nodes[{}].steps[{}].route", at.path(), n, i),
                              fmt::format("there is no route '{}'", steps[i].route));
       }
     }
@@ -197,7 +213,7 @@ class References {
     const Upstream* found = find_upstream(name);
     if (found == nullptr || found->kind == UpstreamKind::kSluice) return;
     root_.problems().add(
-        *at.node, fmt::format("{}.{}", at.path, field),
+        *at.node, fmt::format("{}.{}", at.path(), field),
         fmt::format("the upstream '{}' must be of kind sluice, as the targets are", name));
   }
 
@@ -208,7 +224,7 @@ class References {
       if (found != nullptr && !each.field.empty()) found = found->find(each.field);
       if (found == nullptr || found->null()) continue;
       const std::string dot = each.field.empty() ? "" : ".";
-      root_.problems().add(*found, fmt::format("{}.{}{}{}", at.path, each.map, dot, each.field),
+      root_.problems().add(*found, fmt::format("{}.{}{}{}", at.path(), each.map, dot, each.field),
                            each.why);
     }
   }
@@ -217,7 +233,7 @@ class References {
     const auto known = [&](const std::vector<std::string>& names) {
       for (const std::string& name : names) {
         if (!routes_.contains(name) && !graphs_.contains(name)) {
-          root_.problems().add(*at.node, at.path, fmt::format("there is no route '{}'", name));
+          root_.problems().add(*at.node, at.path(), fmt::format("there is no route '{}'", name));
         }
       }
     };
@@ -225,7 +241,7 @@ class References {
     for (const ApiKey& key : tenant.keys) {
       known(key.routes);
       if (keys_.insert(key.digest.hex()).second) continue;
-      root_.problems().add(*at.node, at.path,
+      root_.problems().add(*at.node, at.path(),
                            fmt::format("the key '{}' is another key's too", key.name));
     }
   }
@@ -237,10 +253,11 @@ class References {
 
   const Plan& plan_;
   Fields& root_;
-  std::map<std::string_view, const Upstream*> upstreams_;
-  std::set<std::string_view> routes_;
-  std::set<std::string_view> graphs_;
-  std::set<std::string> keys_;
+  std::unordered_map<std::string_view, const Upstream*> upstreams_;
+  std::unordered_set<std::string_view> prefixes_;
+  std::unordered_set<std::string_view> routes_;
+  std::unordered_set<std::string_view> graphs_;
+  std::unordered_set<std::string> keys_;
 };
 
 // Lists of all files joined; any other field in one file only.
@@ -324,6 +341,43 @@ SecretSource system_secrets() {
           .file = [](const std::string& path) { return read_file(path, kMaxSecretFileBytes); }};
 }
 
+SecretSource SecretFiles::source() {
+  std::erase_if(files_, [this](const auto& each) { return each.second.round != round_; });
+  ++round_;
+  return {.environment = from_.environment,
+          .file = [this](const std::string& path) { return read(path); }};
+}
+
+Result<std::string> SecretFiles::read(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) != 0) {
+    files_.erase(path);
+    return from_.file(path);
+  }
+  const auto nanoseconds = [](const timespec& time) {
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  const Look look{.device = info.st_dev,
+                  .number = info.st_ino,
+                  .size = info.st_size,
+                  .modified = nanoseconds(info.st_mtim),
+                  .changed = nanoseconds(info.st_ctim)};
+  const auto known = files_.find(path);
+  if (known != files_.end() && known->second.look == look) {
+    known->second.round = round_;
+    return known->second.text;
+  }
+  auto text = from_.file(path);
+  files_.erase(path);
+  // What is written twice within a tick of the kernel's clock looks the same both times.
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (text && nanoseconds(now) - look.changed >= settled_.count()) {
+    files_.emplace(path, File{.look = look, .text = *text, .round = round_});
+  }
+  return text;
+}
+
 Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   Problems problems;
   Fields fields(root, "", problems);
@@ -345,6 +399,12 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   fields.map("usage", [&](Fields& usage) { usage.text("path", plan.usage.path, 4096); });
   fields.map("limits", [&](Fields& f) { read_shared_limits(f, secrets, plan.limits); });
   fields.map("control", [&](Fields& f) { read_control(f, secrets, plan.control.emplace()); });
+  const auto count = [&](std::string_view list, size_t most) {
+    const Node* found = root.find(list);
+    return found == nullptr ? 0 : std::min(found->items.size(), most);
+  };
+  plan.upstreams.reserve(count("upstreams", kMaxUpstreams));
+  plan.routes.reserve(count("routes", kMaxRoutes));
   fields.list("upstreams", kMaxUpstreams,
               [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
   fields.list("routes", kMaxRoutes, [&](Fields& f) { plan.routes.push_back(read_route(f)); });
@@ -365,13 +425,11 @@ namespace {
 
 // JSON is YAML too, but its own parser takes a tenth of the time. It knows no lines: for a
 // complaint the file is read as YAML.
-Result<Node> read_root(const std::filesystem::path& file, const std::string& text,
+Result<Node> read_root(const std::filesystem::path& file, std::string_view text,
                        const NodeLimits& limits, bool with_lines) {
   if (!with_lines && file.extension() == ".json") {
-    const auto value = parse_json(text, {.max_bytes = limits.max_bytes,
-                                         .max_depth = limits.max_depth,
-                                         .max_nodes = limits.max_nodes});
-    if (value) return from_json(*value, limits);
+    auto root = parse_json_nodes(text, limits);
+    if (root) return root;
   }
   return parse_yaml(text, file.string(), limits);
 }
@@ -413,6 +471,18 @@ Result<std::shared_ptr<const Plan>> load_plan(const std::filesystem::path& path,
                                               const SecretSource& secrets) {
   auto plan = read_plan(path, remembering(secrets), false);
   if (!plan) plan = read_plan(path, secrets, true);
+  if (!plan) return std::unexpected(std::move(plan).error());
+  return std::make_shared<const Plan>(*std::move(plan));
+}
+
+Result<std::shared_ptr<const Plan>> plan_from_text(std::string_view text, const std::string& file,
+                                                   const SecretSource& secrets) {
+  const auto read = [&](bool with_lines) -> Result<Plan> {
+    SLUICE_ASSIGN_OR_RETURN(const Node root, read_root(file, text, {}, with_lines));
+    return parse_plan(root, secrets);
+  };
+  auto plan = read(false);
+  if (!plan) plan = read(true);
   if (!plan) return std::unexpected(std::move(plan).error());
   return std::make_shared<const Plan>(*std::move(plan));
 }

@@ -7,9 +7,7 @@
 
 namespace sluice::plan {
 
-inline constexpr size_t kMaxUpstreams = 4096;
 inline constexpr size_t kMaxEndpoints = 1024;
-inline constexpr size_t kMaxRoutes = 4096;
 inline constexpr size_t kMaxTargets = 64;
 inline constexpr size_t kMaxGraphs = 1024;
 inline constexpr size_t kMaxTenants = 10'000;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "plan/parse_parts.h"
 
@@ -34,7 +35,22 @@ void read_headers(Fields& f, std::string_view field, std::vector<HeaderMatch>& o
   }
 }
 
+void read_prefix(Fields& f, RouteMatch& out) {
+  f.text("prefix", out.prefix);
+  if (out.prefix.empty()) return;
+  const size_t second = out.prefix.find('/', 1);
+  const bool good = out.prefix.starts_with('/') && second != std::string::npos && second > 1 &&
+                    second + 1 < out.prefix.size() &&
+                    out.prefix.find('/', second + 1) == std::string::npos &&
+                    out.prefix.find_first_of(" ?#%\\") == std::string::npos;
+  if (!good) f.problem("prefix", "expected two segments of a path such as /predictors/story");
+  for (const std::string_view other : {"models", "hosts", "paths", "headers"}) {
+    if (f.has(other)) f.problem(other, "has no effect beside prefix: leave it out");
+  }
+}
+
 void read_match(Fields& f, RouteMatch& out) {
+  read_prefix(f, out);
   f.texts("models", out.models, 1024);
   f.texts("hosts", out.hosts);
   for (std::string& host : out.hosts) host = lower(host);
@@ -186,6 +202,68 @@ void read_explain(Fields& f, ExplainPlan& out) {
   f.integer("max_segments", out.max_segments, 1, 200);
   f.integer("max_tokens", out.max_tokens, 1, 1024);
   read_service_url(f, "url", out.url);
+  f.name("route", out.route);
+  if (!out.url.empty() && !out.route.empty()) {
+    f.problem("route", "has no effect beside url: leave it out");
+  }
+  f.duration("timeout", out.timeout, milliseconds(1), hours(1));
+}
+
+// CloudEvents: lower-case letters and digits, 20 at most.
+bool is_attribute_name(std::string_view name) {
+  return !name.empty() && name.size() <= 20 && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+  });
+}
+
+void read_attributes(Fields& f, PayloadLogPlan& out) {
+  // What every event says of itself.
+  constexpr std::array<std::string_view, 12> kTaken = {
+      "id",     "type",   "source",   "specversion", "time", "datacontenttype",
+      "status", "stream", "metadata", "truncated",   "cut",  "data"};
+  const Node* found = f.find("attributes");
+  if (found == nullptr) return;
+  if (found->kind != Node::Kind::kMap || found->fields.size() > 16) {
+    return f.problem("attributes", "expected a mapping of at most 16 names to texts");
+  }
+  for (const auto& [name, value] : found->fields) {
+    if (!is_attribute_name(name) || std::ranges::find(kTaken, name) != kTaken.end()) {
+      f.problem("attributes",
+                "expected names of up to 20 lower-case letters and digits that no "
+                "event has of itself, found '" +
+                    name.substr(0, 64) + "'");
+    }
+    if (value.kind != Node::Kind::kScalar || value.text.size() > 4096) {
+      f.problem("attributes", "expected a text of at most 4096 bytes, found " + found_text(value));
+    }
+    out.attributes.emplace_back(name, value.text);
+  }
+}
+
+void read_log(Fields& f, PayloadLogPlan& out) {
+  constexpr std::array<std::string_view, 6> kSecret = {
+      "authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"};
+  f.require("url");
+  read_service_url(f, "url", out.url);
+  f.choice<PayloadLogPlan::Mode>("mode", out.mode,
+                                 {{"all", PayloadLogPlan::Mode::kAll},
+                                  {"request", PayloadLogPlan::Mode::kRequest},
+                                  {"response", PayloadLogPlan::Mode::kResponse}});
+  f.texts("headers", out.headers, 32);
+  for (std::string& header : out.headers) {
+    header = lower(header);
+    if (std::ranges::find(kSecret, header) != kSecret.end()) {
+      f.problem("headers", "'" + header + "' carries a secret and is never told");
+    }
+  }
+  read_attributes(f, out);
+  f.size("max_body", out.max_body, 0, 16u << 20);
+  f.duration("timeout", out.timeout, milliseconds(10), seconds(600));
+}
+
+void read_batch(Fields& f, BatchPlan& out) {
+  f.integer("max_instances", out.max_instances, 1, 1024);
+  f.duration("max_latency", out.max_latency, milliseconds(1), seconds(60));
   f.duration("timeout", out.timeout, milliseconds(1), hours(1));
 }
 
@@ -241,6 +319,8 @@ Route read_route(Fields& f) {
   f.map("queue", [&](Fields& queue) { read_queue(queue, out.queue); });
   f.map("transform", [&](Fields& t) { read_transform(t, out.transform.emplace()); });
   f.map("explain", [&](Fields& e) { read_explain(e, out.explain.emplace()); });
+  f.map("batch", [&](Fields& batch) { read_batch(batch, out.batch.emplace()); });
+  f.map("log", [&](Fields& log) { read_log(log, out.log.emplace()); });
   f.boolean("public", out.is_public);
   f.boolean("listed", out.listed);
   f.map("cache", [&](Fields& cache) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "plan/parse_parts.h"
@@ -50,6 +51,82 @@ void read_hold(Fields& f, HoldPlan& out) {
   if (out.comment_every > Duration::zero() && out.comment_every < milliseconds(100)) {
     f.problem("comment_every", "expected 0s or a duration of at least 100ms");
   }
+}
+
+// How a message travels, whom it is for, and what is made for each anew: not for a configuration.
+constexpr std::array<std::string_view, 19> kMadeForEach = {"accept-encoding",
+                                                           "connection",
+                                                           "content-encoding",
+                                                           "content-length",
+                                                           "content-type",
+                                                           "expect",
+                                                           "forwarded",
+                                                           "host",
+                                                           "keep-alive",
+                                                           "proxy-authenticate",
+                                                           "proxy-authorization",
+                                                           "proxy-connection",
+                                                           "te",
+                                                           "traceparent",
+                                                           "trailer",
+                                                           "transfer-encoding",
+                                                           "upgrade",
+                                                           "x-forwarded-for",
+                                                           "x-request-id"};
+constexpr std::array<std::string_view, 7> kSecretHeaders = {
+    "api-key",   "authorization", "cookie",        "x-amz-security-token",
+    "x-api-key", "x-auth-token",  "x-goog-api-key"};
+
+// token of RFC 9110 §5.6.2.
+bool is_header_name(std::string_view name) {
+  return !name.empty() && name.size() <= 128 && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+           std::string_view("!#$%&'*+-.^_`|~").contains(c);
+  });
+}
+
+void read_header(Fields& f, const std::string& given, const SecretSource& secrets, Upstream& out) {
+  std::string name = given;
+  for (char& c : name) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  const auto is_one_of = [&](const auto& names) {
+    return std::ranges::find(names, name) != names.end();
+  };
+  std::string value;
+  const Node* found = f.find(given);
+  if (found == nullptr) return f.problem(given, "expected a text, {env: NAME} or {file: PATH}");
+  const bool secret = found->kind == Node::Kind::kMap;
+  if (secret) {
+    read_secret(f, given, secrets, value);
+  } else {
+    f.text(given, value, 4096);
+  }
+  if (!is_header_name(name)) return f.problem(given, "expected the name of a header");
+  if (is_one_of(kMadeForEach)) {
+    return f.problem(given, "is made for each request anew: leave it out");
+  }
+  if (!secret && is_one_of(kSecretHeaders)) {
+    return f.problem(given, "carries a secret: expected {env: NAME} or {file: PATH}");
+  }
+  const auto is_it = [&](const auto& header) { return header.first == name; };
+  if (std::ranges::any_of(out.headers, is_it)) return f.problem(given, "stands there twice");
+  if (name == "authorization" && !out.api_key.empty()) {
+    return f.problem(given, "api_key is sent in it: leave one of them out");
+  }
+  out.headers.emplace_back(std::move(name), std::move(value));
+}
+
+void read_own_headers(Fields& f, const SecretSource& secrets, Upstream& out) {
+  constexpr size_t kMaxHeaders = 32;
+  f.map("headers", [&](Fields& headers) {
+    if (headers.node().fields.size() > kMaxHeaders) {
+      headers.problem("", fmt::format("expected {} headers at most", kMaxHeaders));
+    }
+    for (const NodeField& each : headers.node().fields) {
+      read_header(headers, each.key, secrets, out);
+    }
+  });
 }
 
 void read_sources(Fields& f, Upstream& out) {
@@ -174,11 +251,12 @@ Upstream read_upstream(Fields& f, const SecretSource& secrets) {
   }
   f.name("host", out.host);
   f.text("path_prefix", out.path_prefix);
+  read_own_headers(f, secrets, out);
   if (out.kind == UpstreamKind::kSluice) {
     constexpr std::string_view kWhy =
         "has no effect on an upstream of kind sluice, which is sent typed requests with its "
         "internal_token; leave it out";
-    for (const std::string_view field : {"api_key", "host", "path_prefix"}) {
+    for (const std::string_view field : {"api_key", "host", "path_prefix", "headers"}) {
       if (f.has(field)) f.problem(field, kWhy);
     }
   } else if (f.has("internal_token")) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -199,6 +200,8 @@ struct Upstream {
   std::string internal_token;  // of Sluice replicas; never logged
   std::string host;            // Host field; empty: the endpoint's own
   std::string path_prefix;     // put before every path
+  // Sent with every request, instead of the caller's of these names (lower case); never logged.
+  std::vector<std::pair<std::string, std::string>> headers;
   std::optional<UpstreamTlsPlan> tls;
   int max_outstanding = 0;       // of one replica; 0: unlimited
   std::optional<HoldPlan> hold;  // none: nobody to answer is an error at once
@@ -221,6 +224,9 @@ struct HeaderMatch {
 };
 
 struct RouteMatch {
+  // Of two segments, taken off a request's path before anything else is looked at: the request is
+  // this route's, whoever asks. Empty: the fields below say.
+  std::string prefix;
   std::vector<std::string> models;   // a name, or a prefix that ends with '*'; empty: any or none
   std::vector<std::string> hosts;    // lower case, without a port; "*.example.com" for a suffix
   std::vector<std::string> paths;    // whole, or a prefix that ends with '*'; empty: any
@@ -326,7 +332,26 @@ struct ExplainPlan {
   int max_segments = 64;
   int max_tokens = 64;  // of the answer that is explained, unless the request says
   std::string url;      // a service explains; empty: this gateway does
+  std::string route;    // that this gateway asks; empty: the one that explains
   Duration timeout = std::chrono::seconds(120);
+};
+
+// Where copies of a route's requests and answers go, as CloudEvents over HTTP.
+struct PayloadLogPlan {
+  enum class Mode { kAll, kRequest, kResponse };
+  std::string url;
+  Mode mode = Mode::kAll;
+  std::vector<std::string> headers;                             // of requests, told too; lower case
+  std::vector<std::pair<std::string, std::string>> attributes;  // of every event
+  size_t max_body = 1u << 20;                                   // of one event; what is more is cut
+  Duration timeout = std::chrono::seconds(10);                  // of one event on its way
+};
+
+// KServe predictions of a route that are joined into one request.
+struct BatchPlan {
+  int max_instances = 32;
+  Duration max_latency = std::chrono::seconds(5);  // that the first waits for others
+  Duration timeout = std::chrono::seconds(60);     // of a joined request
 };
 
 struct Route {
@@ -345,9 +370,11 @@ struct Route {
   Queue queue;
   std::optional<TransformPlan> transform;
   std::optional<ExplainPlan> explain;  // none: nothing is explained
-  Duration cache_for{};                // an answer is given again for so long; 0: never
-  bool is_public = false;              // served without a key
-  bool listed = true;                  // its models stand in /v1/models
+  std::optional<PayloadLogPlan> log;
+  std::optional<BatchPlan> batch;
+  Duration cache_for{};    // an answer is given again for so long; 0: never
+  bool is_public = false;  // served without a key
+  bool listed = true;      // its models stand in /v1/models
   Price price;
   // What a request of a tenant with limits that names no max_tokens gets.
   int default_max_tokens = 1024;

@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <string>
 
 #include "base/files.h"
@@ -36,6 +38,12 @@ std::string wrong(const std::string& yaml) {
 
 const std::string kUpstream =
     "upstreams:\n  - {name: u, endpoints: [{url: \"http://127.0.0.1:9000\"}]}\n";
+std::string with_headers(const std::string& headers) {
+  return "upstreams: [{name: u, endpoints: [{url: \"http://a:1\"}], api_key: {env: KEY}, headers: "
+         "{" +
+         headers + "}}]\nroutes:\n  - {name: r, targets: [{upstream: u}]}\n";
+}
+
 const std::string kGood = kUpstream + "routes:\n  - {name: r, targets: [{upstream: u}]}\n";
 
 // kGood with `field` in its route.
@@ -115,6 +123,44 @@ TEST(Plan, JsonSaysTheSame) {
   EXPECT_EQ((*plan)->routes[0].targets[0].upstream, "u");
 }
 
+TEST(JsonNodes, AreThoseOfYaml) {
+  const std::string text = R"({"a":"1","b":1,"c":-2.5e3,"d":true,"e":null,"f":[],"g":{},)"
+                           R"("h":[{"k":"\u00e9\n"},[18446744073709551615]],"i":""})";
+  const auto json = parse_json_nodes(text);
+  const auto yaml = parse_yaml(text, "t.yaml");
+  ASSERT_TRUE(json) << json.error().message();
+  ASSERT_TRUE(yaml);
+  const std::function<void(const Node&, const Node&)> same = [&](const Node& a, const Node& b) {
+    EXPECT_EQ(a.kind, b.kind);
+    EXPECT_EQ(a.text, b.text);
+    EXPECT_EQ(a.quoted, b.quoted);
+    ASSERT_EQ(a.items.size(), b.items.size());
+    ASSERT_EQ(a.fields.size(), b.fields.size());
+    for (size_t i = 0; i < a.items.size(); ++i) same(a.items[i], b.items[i]);
+    for (size_t i = 0; i < a.fields.size(); ++i) {
+      EXPECT_EQ(a.fields[i].key, b.fields[i].key);
+      same(a.fields[i].value, b.fields[i].value);
+    }
+  };
+  same(*json, *yaml);
+}
+
+TEST(JsonNodes, RefuseWhatIsNoneAndWhatIsTooMuch) {
+  for (const char* text :
+       {"", "{", "a: 1", "[1,]", "{\"a\":1} x", "\"\xff\"", "1e999", "// c\n1"}) {
+    EXPECT_FALSE(parse_json_nodes(text)) << text;
+  }
+  EXPECT_TRUE(parse_json_nodes(R"({"a":1,"a":2})").error().message().contains("twice"));
+  const NodeLimits limits{.max_bytes = 40, .max_nodes = 5, .max_depth = 3, .max_text_bytes = 8};
+  EXPECT_TRUE(parse_json_nodes("[[[1]]]", limits));
+  EXPECT_FALSE(parse_json_nodes("[[[[]]]]", limits));
+  EXPECT_TRUE(parse_json_nodes("[1,2,3,4]", limits));
+  EXPECT_FALSE(parse_json_nodes("[1,2,3,4,5]", limits));
+  EXPECT_TRUE(parse_json_nodes("\"12345678\"", limits));
+  EXPECT_FALSE(parse_json_nodes("\"123456789\"", limits));
+  EXPECT_FALSE(parse_json_nodes(std::string(41, ' '), limits));
+}
+
 TEST(Plan, MistakesAreToldWithFileLineFieldExpectedAndFound) {
   EXPECT_EQ(wrong(kUpstream +
                   "routes:\n  - name: r\n    targets: [{upstream: u}]\n    policy: fastest\n"),
@@ -167,6 +213,14 @@ TEST(Plan, RefusesWhatCannotBeMeant) {
       {"upstreams: [{name: u, api_key: {env: NONE}, endpoints: [{url: \"http://a:1\"}]}]\n" +
            kGood.substr(kGood.find("routes")),
        "NONE"},
+      {with_headers("host: x"), "for each request anew"},
+      {with_headers("Transfer-Encoding: chunked"), "for each request anew"},
+      {with_headers("\"x y\": z"), "name of a header"},
+      {with_headers("X-Api-Key: plain"), "carries a secret"},
+      {with_headers("x-a: b, X-A: c"), "stands there twice"},
+      {with_headers("x-a: \"b\\nc\""), "control characters"},
+      {with_headers("x-a: [b]"), "text"},
+      {with_headers("authorization: {env: KEY}"), "api_key is sent in it"},
       {with_route("match: {paths: [v1]}"), "begin with '/'"},
       {with_route("sticky: {by: header}"), "header"},
       {with_route("retry: {on: [bad_luck]}"), "bad_luck"},
@@ -190,6 +244,17 @@ TEST(Plan, RefusesWhatCannotBeMeant) {
     EXPECT_TRUE(message.contains(said)) << yaml << "\n→ " << message;
   }
   EXPECT_EQ(wrong(kGood), "");
+}
+
+TEST(Plan, HeadersOfAnUpstreamMayBeSecrets) {
+  const auto root =
+      parse_yaml(with_headers("X-Team: blue, X-Api-Key: {env: KEY}, api-version: 2"), "t.yaml");
+  ASSERT_TRUE(root);
+  const auto plan = parse_plan(*root, secrets());
+  ASSERT_TRUE(plan) << plan.error().message();
+  using Headers = std::vector<std::pair<std::string, std::string>>;
+  EXPECT_EQ(plan->upstreams[0].headers,
+            (Headers{{"x-team", "blue"}, {"x-api-key", "key-from-env"}, {"api-version", "2"}}));
 }
 
 TEST(Plan, FieldsWithoutEffectAreMistakes) {
@@ -396,6 +461,38 @@ TEST(LoadPlan, ComplaintsOfJsonNameTheLine) {
   ASSERT_TRUE(good) << good.error().message();
   EXPECT_TRUE((*good)->routes.front().is_public);
   std::filesystem::remove(file);
+}
+
+TEST(SecretFiles, AreReadAgainWhenTheyMayHaveChanged) {
+  const auto file =
+      std::filesystem::temp_directory_path() / ("plan_test_" + std::to_string(::getpid()) + ".key");
+  int reads = 0;
+  const SecretSource counted{.environment = system_secrets().environment,
+                             .file = [&](const std::string& path) {
+                               ++reads;
+                               return system_secrets().file(path);
+                             }};
+  for (const bool at_once : {true, false}) {
+    SecretFiles files(counted, at_once ? Duration::zero() : std::chrono::hours(1));
+    reads = 0;
+    ASSERT_TRUE(write_file_atomically(file, "one"));
+    EXPECT_EQ(files.source().file(file.string()), "one");
+    EXPECT_EQ(files.source().file(file.string()), "one");
+    EXPECT_EQ(reads, at_once ? 1 : 2) << "what was written only just now may be written again";
+    ASSERT_TRUE(write_file_atomically(file, "two"));
+    EXPECT_EQ(files.source().file(file.string()), "two") << "another file of the same size";
+    {
+      std::ofstream out(file);
+      out << "three";
+    }
+    EXPECT_EQ(files.source().file(file.string()), "three");
+    files.source();  // in which nobody asks for it
+    reads = 0;
+    EXPECT_EQ(files.source().file(file.string()), "three");
+    EXPECT_EQ(reads, 1);
+    std::filesystem::remove(file);
+    EXPECT_FALSE(files.source().file(file.string()));
+  }
 }
 
 TEST(Endpoints, FileOfAddresses) {
