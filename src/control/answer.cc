@@ -51,7 +51,7 @@ net::HttpResponse object_answer(int status, const StoredObject& object, Form for
                                 const std::vector<std::string>& warnings) {
   switch (form) {
     case Form::kObject:
-      return json_answer(status, object.text, warnings);
+      return json_answer(status, *object.text, warnings);
     case Form::kMetadata:
       return json_answer(status, json::serialize(metadata_only(object.body)), warnings);
     case Form::kTable:

@@ -14,7 +14,7 @@ inline constexpr size_t kMaxStoredBytes = 256u << 20;    // of all objects' JSON
 inline constexpr size_t kMaxEvents = 5'000;              // the oldest goes
 inline constexpr std::chrono::seconds kEventLife{3600};  // after it was last seen
 inline constexpr size_t kMaxHistory = 8'192;             // changes that a watch can resume from
-inline constexpr size_t kMaxHistoryBytes = 64u << 20;    // of their JSON
+inline constexpr size_t kMaxHistoryBytes = 8u << 20;     // of their JSON
 inline constexpr size_t kMaxWatchers = 512;
 inline constexpr size_t kMaxListPage = 5'000;  // `limit` is cut to it
 inline constexpr size_t kMaxManagers = 64;     // entries of managedFields

@@ -88,13 +88,13 @@ std::string object_list(const ResourceType& type, const Page& page) {
       fmt::format("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
                   type.kind, type.api_version(), json::serialize(list_metadata(page)));
   size_t bytes = text.size() + 2;
-  for (const ObjectPtr& object : page.objects) bytes += object->text.size() + 1;
+  for (const ObjectPtr& object : page.objects) bytes += object->text->size() + 1;
   text.reserve(bytes);
   bool first = true;
   for (const ObjectPtr& object : page.objects) {
     if (!first) text += ',';
     first = false;
-    text += object->text;
+    text += *object->text;
   }
   return text + "]}";
 }

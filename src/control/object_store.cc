@@ -42,6 +42,16 @@ Status unreadable(const std::filesystem::path& path, const Status& why) {
                   path.string()));
 }
 
+ApiError not_stored(const Status& why) {
+  if (why.code() == Code::kResourceExhausted) {
+    return {507, "InsufficientStorage",
+            fmt::format("nothing was changed: the disk that holds the objects is full; free some "
+                        "space there and send it again ({})",
+                        why.message())};
+  }
+  return {500, "InternalError", fmt::format("nothing was changed: {}", why.message())};
+}
+
 template <typename Use>
 void each_owner(const json::object& body, Use&& use) {
   const auto* owners = array_at(body, "metadata.ownerReferences");
@@ -53,25 +63,13 @@ void each_owner(const json::object& body, Use&& use) {
 
 }  // namespace
 
-bool StoredObject::deleting() const { return !text_at(body, "metadata.deletionTimestamp").empty(); }
-
-ObjectPtr make_object(const ResourceType& type, json::object body, uint64_t version) {
-  auto object = std::make_shared<StoredObject>();
-  object_of(body, "metadata")["resourceVersion"] = std::to_string(version);
-  object->type = &type;
-  object->ns = text_at(body, "metadata.namespace");
-  object->name = text_at(body, "metadata.name");
-  object->uid = text_at(body, "metadata.uid");
-  object->version = version;
-  object->text = json::serialize(body);
-  object->body = std::move(body);
-  return object;
-}
-
-ObjectKey key_of(const StoredObject& object) { return {object.type, object.ns, object.name}; }
-
 Result<std::unique_ptr<ObjectStore>> ObjectStore::open(const std::filesystem::path& path,
-                                                       StoreLimits limits) {
+                                                       StoreLimits limits, Expect expect) {
+  std::error_code missing;
+  if (expect == Expect::kObjects && std::filesystem::file_size(path, missing) == 0 && !missing) {
+    // SQLite takes it for a new one, and all that runs would be nobody's.
+    return std::unexpected(unreadable(path, {Code::kDataLoss, "the file is empty"}));
+  }
   auto opened = store::Database::open(path, store::Durability::kMachine);
   if (!opened) return std::unexpected(unreadable(path, opened.error()));
   auto store = with(*std::move(opened), limits);
@@ -202,9 +200,8 @@ ApiResult<std::vector<ObjectPtr>> ObjectStore::commit(std::vector<Write> writes)
   const std::lock_guard lock(commit_mutex_);
   SLUICE_RETURN_IF_ERROR(check_room(writes));
   const std::vector<Change> changes = changes_of(writes);
-  if (Outcome stored = persist(changes); !stored) {
-    return std::unexpected(ApiError(
-        500, "InternalError", fmt::format("nothing was changed: {}", stored.error().message())));
+  if (const Outcome stored = persist(changes); !stored) {
+    return std::unexpected(not_stored(stored.error()));
   }
   {
     const std::unique_lock writing(mutex_);
@@ -270,7 +267,7 @@ Outcome ObjectStore::persist(const std::vector<Change>& changes) {
       statement.bind(1, resource_key(*change.object->type))
           .bind(2, change.object->ns)
           .bind(3, change.object->name);
-      if (change.kind != ChangeKind::kDeleted) statement.bind(4, change.object->text);
+      if (change.kind != ChangeKind::kDeleted) statement.bind(4, *change.object->text);
       SLUICE_RETURN_IF_ERROR(statement.run());
     }
     SLUICE_ASSIGN_OR_RETURN(
@@ -291,7 +288,7 @@ void ObjectStore::index(const ObjectPtr& object) {
   const ObjectKey key = key_of(*object);
   each_owner(object->body, [&](const std::string& uid) { owned_[uid].insert(key); });
   uids_.insert(object->uid);
-  bytes_ += object->text.size();
+  bytes_ += object->text->size();
   if (!object->type->ephemeral) ++lasting_;
   objects_[key] = object;
 }
@@ -305,24 +302,16 @@ void ObjectStore::forget(const ObjectPtr& object) {
     if (owned->second.empty()) owned_.erase(owned);
   });
   uids_.erase(object->uid);
-  bytes_ -= object->text.size();
+  bytes_ -= object->text->size();
   if (!object->type->ephemeral) --lasting_;
   objects_.erase(key);
 }
 
 void ObjectStore::remember(const Change& change) {
-  const auto weight = [](const Change& each) {
-    return each.object->text.size() + (each.before ? each.before->text.size() : 0);
-  };
-  history_bytes_ += weight(change);
-  history_.push_back(change);
-  while (history_.size() > limits_.history ||
-         (history_bytes_ > limits_.history_bytes && history_.size() > 1)) {
-    history_bytes_ -= weight(history_.front());
-    const std::unique_lock lock(mutex_);
-    floor_ = history_.front().version;
-    history_.pop_front();
-  }
+  const uint64_t forgotten = history_.remember(change);
+  if (forgotten == 0) return;
+  const std::unique_lock lock(mutex_);
+  floor_ = forgotten;
 }
 
 void ObjectStore::tell(const Change& change) {
@@ -365,10 +354,7 @@ ApiOutcome ObjectStore::subscribe(const ResourceType* type, uint64_t from, Watch
     return expired(
         fmt::format("the resource version {} is not there yet ({}): list anew", from, version()));
   }
-  for (const Change& change : history_) {
-    if (change.version <= from || (type != nullptr && change.object->type != type)) continue;
-    if (!watcher(change)) return {};
-  }
+  if (!history_.replay(type, from, watcher)) return {};
   subscriptions_.push_back({type, std::move(watcher)});
   const std::unique_lock writing(mutex_);
   watchers_ = subscriptions_.size();

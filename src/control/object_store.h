@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <list>
@@ -26,47 +25,13 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "control/api_error.h"
+#include "control/change_history.h"
 #include "control/limits.h"
 #include "control/resource_types.h"
+#include "control/stored_object.h"
 #include "store/database.h"
 
 namespace sluice::control {
-
-struct StoredObject {
-  const ResourceType* type = nullptr;
-  std::string ns;  // empty: no namespace
-  std::string name;
-  std::string uid;
-  uint64_t version = 0;
-  json::object body;
-  std::string text;  // of the body
-
-  bool deleting() const;
-};
-using ObjectPtr = std::shared_ptr<const StoredObject>;
-
-// Fills the rest from the body's metadata.
-ObjectPtr make_object(const ResourceType& type, json::object body, uint64_t version);
-
-struct ObjectKey {
-  const ResourceType* type = nullptr;
-  std::string ns;
-  std::string name;
-  auto operator<=>(const ObjectKey&) const = default;
-};
-ObjectKey key_of(const StoredObject& object);
-
-enum class ChangeKind { kAdded, kModified, kDeleted };
-
-struct Change {
-  ChangeKind kind = ChangeKind::kAdded;
-  uint64_t version = 0;
-  ObjectPtr object;  // of a deletion: the last state, with the version of the deletion
-  ObjectPtr before;  // null for kAdded
-};
-
-// Told of changes. False: no more of them.
-using Watcher = std::function<bool(const Change& change)>;
 
 // One thing to do: without a body, a deletion.
 struct Write {
@@ -84,9 +49,12 @@ struct StoreLimits {
 
 class ObjectStore {
  public:
+  // Whether a file of no bytes is one that was begun only just now, or one that was emptied.
+  enum class Expect { kAnything, kObjects };
   // Opens or creates the file. A damaged one is refused by name, with what to do.
   static Result<std::unique_ptr<ObjectStore>> open(const std::filesystem::path& path,
-                                                   StoreLimits limits = {});
+                                                   StoreLimits limits = {},
+                                                   Expect expect = Expect::kAnything);
   static Result<std::unique_ptr<ObjectStore>> open_in_memory(StoreLimits limits = {});
 
   ObjectPtr get(const ObjectKey& key) const;
@@ -132,7 +100,9 @@ class ObjectStore {
   };
 
   ObjectStore(store::Database database, StoreLimits limits)
-      : limits_(limits), database_(std::move(database)) {}
+      : limits_(limits),
+        database_(std::move(database)),
+        history_(limits.history, limits.history_bytes) {}
   static Result<std::unique_ptr<ObjectStore>> with(store::Database database, StoreLimits limits);
   Outcome load();
   Outcome load_row(const std::string& resource, const std::string& body);
@@ -150,8 +120,7 @@ class ObjectStore {
 
   std::mutex commit_mutex_;  // writers and subscriptions, one after another
   store::Database database_;
-  std::deque<Change> history_;
-  size_t history_bytes_ = 0;
+  ChangeHistory history_;
   std::list<Subscription> subscriptions_;
 
   mutable std::shared_mutex mutex_;  // guards what follows

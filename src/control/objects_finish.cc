@@ -200,20 +200,25 @@ ApiResult<Written> Objects::store_draft(Draft& draft, const WriteOptions& option
     written.changed = false;
     return written;
   }
-  const uint64_t version = draft.before ? draft.before->version : store_.version() + 1;
-  const ObjectPtr wanted = make_object(*draft.type, draft.object, version);
-  if (wanted->text.size() > limits::kMaxObjectBytes) {
+  const size_t bytes = json::serialize(draft.object).size();
+  if (bytes > limits::kMaxObjectBytes) {
     return std::unexpected(
         ApiError(413, "RequestEntityTooLarge",
                  fmt::format("an object may have at most {} bytes as JSON, this one has {}",
-                             limits::kMaxObjectBytes, wanted->text.size())));
+                             limits::kMaxObjectBytes, bytes)));
   }
+  const auto as_wanted = [&] {
+    const uint64_t version = draft.before ? draft.before->version : store_.version() + 1;
+    return make_object(*draft.type, draft.object, version);
+  };
   if (options.dry_run) {
-    written.object = wanted;
+    written.object = as_wanted();
     return written;
   }
   const auto* finalizers = array_at(draft.object, "metadata.finalizers");
-  if (draft.before && wanted->deleting() && (finalizers == nullptr || finalizers->empty())) {
+  const bool deleting = !text_at(draft.object, "metadata.deletionTimestamp").empty();
+  if (draft.before && deleting && (finalizers == nullptr || finalizers->empty())) {
+    const ObjectPtr wanted = as_wanted();
     Removal removal = plan_removal(store_, wanted, Propagation::kBackground, clock_.unix_seconds());
     SLUICE_ASSIGN_OR_RETURN(std::vector<ObjectPtr> done, store_.commit(std::move(removal.writes)));
     written.object = wanted;

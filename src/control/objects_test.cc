@@ -1,6 +1,7 @@
 #include "control/objects.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "control/credentials.h"
 #include "control/events.h"
 #include "control/test_support.h"
 
@@ -395,12 +397,12 @@ TEST_F(StoreFileTest, ObjectsAndTheirVersionOutliveTheProcess) {
     ASSERT_TRUE(objects.create(services(), "default", service("b"), as(Role::kAdmin)));
     ASSERT_TRUE(objects.remove({&services(), "default", "b"}, {}).has_value());
     version = (*store)->version();
-    text = (*store)->get({&services(), "default", "a"})->text;
+    text = *(*store)->get({&services(), "default", "a"})->text;
   }
   auto store = ObjectStore::open(folder_ / "c.db");
   ASSERT_TRUE(store.has_value()) << store.error().message();
   EXPECT_EQ((*store)->version(), version);
-  EXPECT_EQ((*store)->get({&services(), "default", "a"})->text, text);
+  EXPECT_EQ(*(*store)->get({&services(), "default", "a"})->text, text);
   EXPECT_EQ((*store)->get({&services(), "default", "b"}), nullptr);
   const auto gone = (*store)->subscribe(nullptr, version - 1, [](const Change&) { return true; });
   EXPECT_EQ(gone.error().code, 410);
@@ -411,6 +413,40 @@ TEST_F(StoreFileTest, ADamagedFileIsRefusedByName) {
   const auto store = ObjectStore::open(folder_ / "c.db");
   ASSERT_FALSE(store.has_value());
   EXPECT_TRUE(store.error().message().contains("c.db"));
+}
+
+TEST_F(StoreFileTest, AnEmptiedFileIsNotTakenForANewOne) {
+  constexpr auto kUsed = ObjectStore::Expect::kObjects;
+  EXPECT_TRUE(ObjectStore::open(folder_ / "moved-away.db", {}, kUsed)) << "begins with none";
+  ASSERT_TRUE(write_file_atomically(folder_ / "c.db", ""));
+  const auto store = ObjectStore::open(folder_ / "c.db", {}, kUsed);
+  ASSERT_FALSE(store.has_value());
+  EXPECT_TRUE(store.error().message().contains("c.db")) << store.error().message();
+  EXPECT_TRUE(store.error().message().contains("empty")) << store.error().message();
+  EXPECT_EQ(fs::file_size(folder_ / "c.db"), 0u) << "as it was found";
+  EXPECT_TRUE(ObjectStore::open(folder_ / "c.db")) << "a start that was cut off";
+}
+
+TEST_F(StoreFileTest, KubeconfigsAreWrittenOnlyWhereTheyDiffer) {
+  ASSERT_TRUE(ensure_tokens(folder_).has_value());
+  const auto certificate = ensure_certificate(folder_, "127.0.0.1");
+  ASSERT_TRUE(certificate.has_value()) << certificate.error().message();
+  const auto path = kubeconfig_path(folder_, Role::kAdmin);
+  const auto number = [&](uint16_t port) {
+    EXPECT_TRUE(write_kubeconfigs(folder_, "127.0.0.1", port, *certificate).has_value());
+    struct stat info{};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, 0600u);
+    return info.st_ino;
+  };
+  const auto first = number(8001);
+  EXPECT_EQ(number(8001), first) << "a full disk keeps no controller from starting";
+  const fs::path kept = folder_ / "kept";  // so that its number is not given again
+  fs::create_hard_link(path, kept);
+  EXPECT_NE(number(8002), first);
+  EXPECT_TRUE(read_file(path, 1u << 20)->contains(":8002"));
+  fs::permissions(path, fs::perms::others_read, fs::perm_options::add);
+  number(8002);
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ bool WatchStream::send(std::string_view type, const StoredObject& object) {
 std::string WatchStream::rendered(const StoredObject& object) {
   switch (settings_.form) {
     case Form::kObject:
-      return object.text;
+      return *object.text;
     case Form::kMetadata:
       return json::serialize(metadata_only(object.body));
     case Form::kTable:

@@ -144,7 +144,7 @@ void expect_converged(SimulatedWorld& world) {
   for (const auto& revision : store.list(revision_type(), {}).objects) {
     const RevisionStatus status = revision_status(*revision);
     granted += static_cast<size_t>(status.granted);
-    EXPECT_EQ(status.ready, status.granted) << revision->text;
+    EXPECT_EQ(status.ready, status.granted) << *revision->text;
     EXPECT_EQ(status.replicas, status.granted) << revision->name;
     const auto planned = world.endpoints().find("default/" + revision->name);
     const std::string service(text_at(revision->body, "spec.service"));
@@ -161,7 +161,7 @@ void expect_converged(SimulatedWorld& world) {
   for (const auto& service : services) {
     const SimulatedService& wanted = world.wanted().at(service->name);
     const auto ready = find_condition(*service, "Ready");
-    ASSERT_TRUE(ready.has_value()) << service->text;
+    ASSERT_TRUE(ready.has_value()) << *service->text;
     if (wanted.stopped) {
       EXPECT_EQ(ready->reason, "Stopped");
       continue;
@@ -171,19 +171,19 @@ void expect_converged(SimulatedWorld& world) {
     if (!fit || rolled_back) continue;
     EXPECT_EQ(ready->status, "True")
         << service->name << ": " << ready->reason << " " << ready->message << "\n"
-        << service->text;
+        << *service->text;
     const int64_t replicas =
         control::integer_at(service->body, "status.components.predictor.readyReplicas").value_or(0);
-    EXPECT_GE(replicas, wanted.min) << service->text;
+    EXPECT_GE(replicas, wanted.min) << *service->text;
     if (wanted.canary_version > 0) {
       const auto* canaries = control::array_at(service->body, "status.canaryStatuses");
-      ASSERT_TRUE(canaries != nullptr && canaries->size() == 1) << service->text;
-      EXPECT_TRUE(control::true_at(canaries->front().as_object(), "ready")) << service->text;
+      ASSERT_TRUE(canaries != nullptr && canaries->size() == 1) << *service->text;
+      EXPECT_TRUE(control::true_at(canaries->front().as_object(), "ready")) << *service->text;
     }
     if (wanted.percent) continue;
     EXPECT_EQ(text_at(service->body, "status.components.predictor.latestRolledoutRevision"),
               text_at(service->body, "status.components.predictor.latestCreatedRevision"))
-        << service->text;
+        << *service->text;
   }
 }
 
