@@ -84,7 +84,12 @@ Outcome ControlPlane::lock_folder(const std::filesystem::path& folder) {
 Outcome ControlPlane::open(const ControlOptions& options) {
   SLUICE_RETURN_IF_ERROR(lock_folder(options.folder));
   SLUICE_ASSIGN_OR_RETURN(audit_, Audit::open(options.folder / "audit.log"));
-  SLUICE_ASSIGN_OR_RETURN(store_, ObjectStore::open(options.folder / "control.db"));
+  // Kubeconfigs are written once there are objects.
+  std::error_code error;
+  const bool used = std::filesystem::exists(kubeconfig_path(options.folder, Role::kAdmin), error);
+  SLUICE_ASSIGN_OR_RETURN(store_, ObjectStore::open(options.folder / "control.db", {},
+                                                    used ? ObjectStore::Expect::kObjects
+                                                         : ObjectStore::Expect::kAnything));
   objects_ = std::make_unique<Objects>(*store_, options.policy);
   if (const ApiOutcome made = objects_->bootstrap(); !made) {
     return fail(Code::kInternal, made.error().message);

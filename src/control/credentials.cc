@@ -65,8 +65,13 @@ std::string kubeconfig_text(Role role, const std::string& token, const std::stri
       server, base64_encode(ca), user_name(role), kTokenKey, token, user_name(role));
 }
 
-// Readable by its owner only, from its first byte on.
+// Readable by its owner only, from its first byte on. A file that says the same is left as it is:
+// a controller also starts on a full disk.
 Outcome write_private(const fs::path& path, std::string_view text) {
+  struct stat info{};
+  const bool is_private = ::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
+                          (info.st_mode & 07777) == (S_IRUSR | S_IWUSR);
+  if (is_private && read_file(path, kMaxFileBytes).value_or("") == text) return {};
   const mode_t before = ::umask(0077);
   Outcome written = write_file_atomically(path, text);
   ::umask(before);

@@ -51,6 +51,7 @@ constexpr Phrase kPhrases[] = {
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
     {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
 };
 
 }  // namespace

@@ -215,6 +215,8 @@ Outcome migrate(Database& database, std::span<const std::string_view> migrations
                               "program that wrote it, or a newer one",
                               version, known));
     }
+    // Nothing is written where nothing changes: a full disk keeps nobody from reading.
+    if (version == known) return {};
     for (int64_t at = version; at < known; ++at) {
       SLUICE_RETURN_IF_ERROR(database.execute(std::string(migrations[static_cast<size_t>(at)])));
     }

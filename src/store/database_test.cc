@@ -83,6 +83,14 @@ TEST_F(DatabaseTest, MigratesOnceAndRefusesANewerSchema) {
   EXPECT_NE(old.error().message().find("version 2"), std::string::npos);
 }
 
+TEST_F(DatabaseTest, AMigratedFileIsOpenedWithoutAWrite) {
+  Database database = open();
+  ASSERT_TRUE(migrate(database, kFirst));
+  ASSERT_TRUE(database.empty_log());
+  ASSERT_TRUE(migrate(database, kFirst));
+  EXPECT_EQ(database.checkpoint().value(), 0) << "pages in the log: a full disk has no room";
+}
+
 TEST_F(DatabaseTest, AFailedMigrationLeavesTheOldSchema) {
   Database database = open();
   constexpr std::array<std::string_view, 2> kBroken = {kFirst[0], "CREATE NONSENSE"};
