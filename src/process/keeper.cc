@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/memory_info.h"
 #include "net/socket.h"
 #include "process/control_group.h"
 #include "process/folder.h"
@@ -47,6 +48,7 @@ constexpr Duration kMemoryLook = milliseconds(50);
 constexpr Duration kStateRetry = seconds(1);
 constexpr Duration kSweepLook = milliseconds(20);
 constexpr Duration kSweepPatience = seconds(10);  // for processes that the kernel does not let go
+constexpr Duration kSettled = seconds(1);         // what a start has used is not needed any more
 constexpr uint64_t kDataSlack = uint64_t{1} << 30;
 constexpr int kReadsPerRound = 16;
 constexpr size_t kReadBytes = 16u << 10;
@@ -110,6 +112,7 @@ class Keeper {
   void sweep();
   void finish(ReplicaEnd end);
   ReplicaEnd judge() const;
+  std::string memory_judgement() const;
 
   const fs::path folder_;
   const net::Fd lock_;
@@ -130,10 +133,14 @@ class Keeper {
   bool asked_ = false;    // to end
   bool overran_ = false;  // its grace
   bool out_of_memory_ = false;
-  uint64_t seen_memory_ = 0;
+  ReplicaGroup surroundings_;  // the group that this process was started in
+  uint64_t kills_before_ = 0;  // of the kernel there
+  uint64_t memory_ = 0;        // at the last look
+  uint64_t memory_growth_ = 0;
   TimePoint kill_at_ = TimePoint::max();
   TimePoint memory_at_ = TimePoint::max();
   TimePoint state_at_ = TimePoint::max();
+  TimePoint settled_at_ = TimePoint::max();
 };
 
 int Keeper::run() {
@@ -190,9 +197,11 @@ Outcome Keeper::begin() {
       return fail(Code::kUnavailable, net::errno_text("cannot create " + working.string(), errno));
     }
   }
+  const ControlGroups groups = ControlGroups::of_this_process();
+  if (!groups.memory.empty()) surroundings_ = ReplicaGroup::of_folders({groups.memory.string()});
+  kills_before_ = surroundings_.out_of_memory_kills();
   if (order_.control_groups && (spec.memory_bytes > 0 || spec.cpus > 0)) {
-    group_ = ReplicaGroup::create(ControlGroups::of_this_process(), "sluice-" + order_.token,
-                                  spec.memory_bytes, spec.cpus);
+    group_ = ReplicaGroup::create(groups, "sluice-" + order_.token, spec.memory_bytes, spec.cpus);
   }
   ProgramStart start{.spec = spec,
                      .token = order_.token,
@@ -231,6 +240,7 @@ Outcome Keeper::launch(const ProgramStart& start) {
   state_.control_groups = group_.folders();
   write_state();
   if (state_.memory_limit == "watchdog") memory_at_ = system_clock().now();
+  settled_at_ = system_clock().now() + kSettled;
   return {};
 }
 
@@ -253,7 +263,7 @@ void Keeper::rewrite_files() {
 }
 
 int Keeper::wait_milliseconds() const {
-  const TimePoint next = std::min({kill_at_, memory_at_, state_at_});
+  const TimePoint next = std::min({kill_at_, memory_at_, state_at_, settled_at_});
   if (next == TimePoint::max()) return -1;
   const auto left = std::chrono::ceil<milliseconds>(next - system_clock().now()).count();
   return static_cast<int>(std::clamp<int64_t>(left, 0, 60'000));
@@ -279,7 +289,7 @@ void Keeper::on_signal(int signal) {
       take_end_order();
       if (std::exchange(asked_, true)) break;
       kill_at_ = system_clock().now() + end_order_.grace.value_or(order_.spec.grace);
-      ::kill(program_, SIGTERM);
+      if (!ended_) ::kill(program_, SIGTERM);  // reaped, its number may be another's
       break;
     case SIGUSR1:
       take_end_order();
@@ -321,6 +331,10 @@ void Keeper::look_at_time() {
   const TimePoint now = system_clock().now();
   if (now >= memory_at_) look_at_memory();
   if (now >= state_at_) write_state();
+  if (now >= settled_at_) {
+    settled_at_ = TimePoint::max();
+    give_back_start_pages();
+  }
   if (now < kill_at_ || ended_) return;
   kill_at_ = TimePoint::max();
   overran_ = true;
@@ -332,7 +346,10 @@ void Keeper::look_at_memory() {
   memory_at_ = system_clock().now() + kMemoryLook;
   uint64_t together = 0;
   for (const int64_t pid : process_tree(program_)) together += private_memory(pid);
-  seen_memory_ = std::max(seen_memory_, together);
+  if (together > 0) {  // nothing is told of a program that has ended just now
+    memory_growth_ = together - std::min(together, memory_);
+    memory_ = together;
+  }
   if (together <= order_.spec.memory_bytes || out_of_memory_) return;
   out_of_memory_ = true;
   log_->note(fmt::format("it has {} bytes of memory, {} were allowed: it is killed", together,
@@ -391,18 +408,34 @@ void Keeper::sweep() {
   }
 }
 
+// Why its end is one for want of memory; empty: it is not. The kernel may have been faster than the
+// next look, and tells nobody whom it killed and why.
+std::string Keeper::memory_judgement() const {
+  const uint64_t limit = order_.spec.memory_bytes;
+  const bool killed = WIFSIGNALED(how_) && WTERMSIG(how_) == SIGKILL;
+  if (out_of_memory_ || (killed && group_.out_of_memory_kills() > 0)) {
+    return fmt::format("it had more than its {} bytes of memory", limit);
+  }
+  if (!killed || asked_) return {};
+  if (surroundings_.out_of_memory_kills() > kills_before_) {
+    return "the kernel killed it for want of memory on this machine";
+  }
+  constexpr uint64_t kNear = 10;  // a tenth of the limit
+  const bool watched = state_.memory_limit == "watchdog";
+  if (!watched || memory_ + std::max(memory_growth_, limit / kNear) < limit) return {};
+  return fmt::format("it was killed from outside when it had {} of its {} bytes of memory", memory_,
+                     limit);
+}
+
 ReplicaEnd Keeper::judge() const {
   ReplicaEnd end;
   end.code = WIFEXITED(how_) ? WEXITSTATUS(how_) : 0;
   end.signal = WIFSIGNALED(how_) ? WTERMSIG(how_) : 0;
   const bool done = end.code == 0 && end.signal == 0;
   const bool as_told = asked_ && !overran_ && (end.signal == SIGTERM || end.code == 128 + SIGTERM);
-  const bool killed_for_memory =
-      out_of_memory_ || (end.signal == SIGKILL && group_.out_of_memory_kills() > 0);
-  std::string why;
-  if (killed_for_memory) {
+  std::string why = memory_judgement();
+  if (!why.empty()) {
     end.reason = kOutOfMemory;
-    why = fmt::format("it had more than its {} bytes of memory", order_.spec.memory_bytes);
   } else if (!end_order_.reason.empty()) {
     end.reason = end_order_.reason;
     why = end_order_.message;

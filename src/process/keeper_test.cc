@@ -1,6 +1,7 @@
 // Real keepers over real programs. This binary is the keeper, and some of the programs: see main().
 #include "process/keeper.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -266,6 +267,25 @@ TEST(Keeper, EndsWhoHasTooMuchMemory) {
   EXPECT_EQ(end.reason, kOutOfMemory);
   EXPECT_EQ(end.signal, SIGKILL);
   EXPECT_NE(end.message.find("67108864"), std::string::npos) << end.message;
+}
+
+// Kills itself as the kernel would, once it has so many MiB and the keeper has seen them.
+std::vector<std::string> killed_with(int mebibytes) {
+  return {"python3", "-c",
+          fmt::format("import os, time\nall = b'x' * ({} << 20)\ntime.sleep(1)\n"
+                      "os.kill(os.getpid(), 9)",
+                      mebibytes)};
+}
+
+TEST(Keeper, WhoIsKilledNearItsLimitWasFasterThanTheWatchdog) {
+  const auto limit = [](KeeperOrder& o) { o.spec.memory_bytes = 200u << 20; };
+  Kept near(killed_with(185), limit);
+  Kept far(killed_with(20), limit);
+  const ReplicaEnd end = near.end();
+  EXPECT_EQ(end.reason, kOutOfMemory);
+  EXPECT_EQ(end.signal, SIGKILL);
+  EXPECT_NE(end.message.find("of its 209715200 bytes"), std::string::npos) << end.message;
+  EXPECT_EQ(far.end().reason, kError);
 }
 
 TEST(Keeper, AControlGroupLimitsWhereItCanBeMade) {
