@@ -177,8 +177,12 @@ std::string repository_index_body(const std::vector<completion::ModelCard>& card
   for (size_t i = 0; i < cards.size(); ++i) {
     out += i > 0 ? R"(,{"name":)" : R"({"name":)";
     append_json_string(out, cards[i].id);
+    const bool here = ready && cards[i].loaded;
     fmt::format_to(std::back_inserter(out), R"(,"version":"{}","state":"{}","reason":"{}"}})",
-                   kModelVersion, ready ? "READY" : "UNAVAILABLE", ready ? "" : "draining");
+                   kModelVersion, here ? "READY" : "UNAVAILABLE",
+                   here    ? ""
+                   : ready ? "unloaded"
+                           : "draining");
   }
   out += ']';
   return out;
@@ -196,9 +200,13 @@ Result<std::string> change_model(const completion::Backend& backend, const std::
     return fail(Code::kUnimplemented,
                 "models cannot be loaded while the server runs: start it with this one too");
   }
+  return model_changed_body(card->id, true);
+}
+
+std::string model_changed_body(std::string_view model, bool load) {
   std::string out = R"({"name":)";
-  append_json_string(out, card->id);
-  out += R"(,"load":true})";
+  append_json_string(out, model);
+  out += load ? R"(,"load":true})" : R"(,"unload":true})";
   return out;
 }
 

@@ -37,10 +37,14 @@ std::string model_ready_body(const std::string& model, bool ready);
 std::string model_list_body(const std::vector<completion::ModelCard>& cards);
 std::string repository_index_body(const std::vector<completion::ModelCard>& cards, bool ready);
 
-// POST /v2/repository/models/{model}/load and /unload, as JSON. The models are those that the
-// process was started with: loading a served one succeeds, everything else is kUnimplemented.
+// POST /v2/repository/models/{model}/load and /unload, as JSON, for a backend whose models are
+// those that the process was started with: loading a served one succeeds, everything else is
+// kUnimplemented.
 Result<std::string> change_model(const completion::Backend& backend, const std::string& model,
                                  bool load);
+
+// The same where it was done.
+std::string model_changed_body(std::string_view model, bool load);
 
 // {"error":"…"}: KServe v1 has the same.
 std::string oip_error_body(std::string_view message);

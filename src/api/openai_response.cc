@@ -305,16 +305,29 @@ std::string answer_body(const AnswerHead& head, const GenerateCall& call,
   return out;
 }
 
+namespace {
+
+std::string chunk_head(const AnswerHead& head) {
+  return head_text(head,
+                   head.kind == OpenAiKind::kChat ? "chat.completion.chunk" : "text_completion");
+}
+
+}  // namespace
+
 ChunkWriter::ChunkWriter(AnswerHead head, const GenerateCall& call)
     : head_(std::move(head)),
-      prefix_(head_text(
-          head_, head_.kind == OpenAiKind::kChat ? "chat.completion.chunk" : "text_completion")),
+      prefix_(chunk_head(head_)),
       logprobs_(call.logprobs),
       token_ids_(call.return_token_ids),
       echo_(call.request.echo),
       choices_per_prompt_(call.request.choices_per_prompt),
       started_(call.request.prompts.size() * static_cast<size_t>(choices_per_prompt_)),
       text_offset_(started_.size()) {}
+
+void ChunkWriter::set_fingerprint(std::string fingerprint) {
+  head_.fingerprint = std::move(fingerprint);
+  prefix_ = chunk_head(head_);
+}
 
 std::string ChunkWriter::delta(const completion::Delta& delta, const Usage* usage) {
   const auto index = static_cast<size_t>(delta.choice);

@@ -54,6 +54,9 @@ class ChunkWriter {
   // What must be told of the prompt before its first delta (echo, prompt_token_ids).
   void set_prompts(std::vector<CollectedPrompt> prompts) { prompts_ = std::move(prompts); }
 
+  // Where it was not known before. Ahead of the first chunk.
+  void set_fingerprint(std::string fingerprint);
+
   // JSON of one chunk; `usage` is added when the caller wants it in every chunk.
   std::string delta(const completion::Delta& delta, const completion::Usage* usage);
   // The last chunk: no choices, only the usage.

@@ -22,8 +22,21 @@ namespace {
 
 void add_model_options(CLI::App& app, ServeOptions& o) {
   app.add_option("MODEL", o.models,
-                 "GGUF file, Hugging Face folder or cached name; MODEL=name names it")
-      ->required();
+                 "GGUF file, Hugging Face folder or cached name; MODEL=name names it");
+  app.add_option("--model-repository", o.model_repository,
+                 "Folder of further models (GGUF files, Hugging Face folders) by their names; all "
+                 "models are then loaded on demand")
+      ->envname("SLUICE_MODEL_REPOSITORY");
+  app.add_option("--model-memory-bytes", o.model_memory,
+                 "Load models when they are asked for, and keep so many bytes of them at most, "
+                 "weights and caches together, such as 16G: the least recently used ones make room "
+                 "(with --model-repository, default: three quarters of the memory at hand)")
+      ->envname("SLUICE_MODEL_MEMORY_BYTES");
+  app.add_option("--model-load-timeout", o.model_load_timeout_seconds,
+                 "Seconds that a request waits for a model that is loaded on demand")
+      ->envname("SLUICE_MODEL_LOAD_TIMEOUT")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
   app.add_option("--served-model-name", o.served_model_names, "Names of the first model")
       ->envname("SLUICE_SERVED_MODEL_NAME");
   app.add_option("--max-model-len", o.max_model_len,

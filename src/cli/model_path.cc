@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <string_view>
+#include <utility>
 
 #include "registry/model_cache.h"
 
@@ -14,6 +17,25 @@ namespace fs = std::filesystem;
 std::string name_of(const fs::path& path) {
   const fs::path last = path.has_filename() ? path : path.parent_path();
   return last.extension() == ".gguf" ? last.stem().string() : last.filename().string();
+}
+
+// "…-00002-of-00003.gguf": it comes with the first.
+bool is_further_part(std::string_view stem) {
+  constexpr std::string_view kForm = "-00000-of-00000";
+  if (stem.size() <= kForm.size()) return false;
+  const std::string_view end = stem.substr(stem.size() - kForm.size());
+  for (size_t i = 0; i < kForm.size(); ++i) {
+    const bool digit = end[i] >= '0' && end[i] <= '9';
+    if (kForm[i] == '0' ? !digit : end[i] != kForm[i]) return false;
+  }
+  return end.substr(1, 5) != "00001";
+}
+
+bool is_model(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return fs::exists(path / "config.json", error);
+  return path.extension() == ".gguf" && fs::is_regular_file(path, error) &&
+         !is_further_part(path.stem().string());
 }
 
 Result<fs::path> find_cached(const std::string& name) {
@@ -45,6 +67,35 @@ Result<serving::ModelPath> resolve_model(const std::string& given) {
   }
   if (name.empty()) name = name_of(fs::absolute(path, error));
   return serving::ModelPath{.path = path, .names = {name}};
+}
+
+Result<std::vector<serving::ModelPath>> models_in(const fs::path& folder) {
+  std::vector<serving::ModelPath> models;
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const fs::path& path = entries->path();
+    if (!is_model(path)) continue;
+    if (models.size() >= kMaxRepositoryModels) {
+      return invalid(
+          fmt::format("{} holds more than {} models", folder.string(), kMaxRepositoryModels),
+          "model-repository");
+    }
+    models.push_back({.path = path, .names = {name_of(path)}});
+  }
+  if (error) {
+    return fail(Code::kNotFound,
+                fmt::format("--model-repository {}: {}", folder.string(), error.message()));
+  }
+  if (models.empty()) {
+    return fail(Code::kNotFound,
+                fmt::format("--model-repository {} holds no model: a .gguf file, or a folder with "
+                            "a config.json",
+                            folder.string()));
+  }
+  std::ranges::sort(models, {},
+                    [](const serving::ModelPath& model) { return model.names.front(); });
+  return models;
 }
 
 }  // namespace sluice::cli

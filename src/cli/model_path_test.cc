@@ -84,5 +84,22 @@ TEST_F(ModelPath, WhatIsNeitherIsRefusedAndDamageIsNamed) {
   EXPECT_NE(damaged.error().message().find("damaged"), std::string::npos);
 }
 
+TEST_F(ModelPath, OfARepository) {
+  const fs::path repository = folder_ / "repository";
+  fs::create_directories(repository / "folder");
+  fs::create_directories(repository / "other");
+  EXPECT_FALSE(models_in(repository).has_value());
+  EXPECT_FALSE(models_in(repository / "none").has_value());
+  for (const char* name : {"b.gguf", "a.gguf", "part-00001-of-00002.gguf",
+                           "part-00002-of-00002.gguf", "notes.txt", "folder/config.json"}) {
+    ASSERT_TRUE(write_file_atomically(repository / name, "x"));
+  }
+  const auto models = models_in(repository);
+  ASSERT_TRUE(models) << models.error().message();
+  std::string names;
+  for (const auto& each : *models) names += each.names.front() + " ";
+  EXPECT_EQ(names, "a b folder part-00001-of-00002 ");
+}
+
 }  // namespace
 }  // namespace sluice::cli

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -26,6 +28,7 @@
 #include "net/server.h"
 #include "rpc/server.h"
 #include "serving/local_backend.h"
+#include "serving/on_demand_backend.h"
 #include "telemetry/metrics.h"
 
 namespace sluice::cli {
@@ -92,6 +95,9 @@ Result<serving::ModelSettings> model_settings(const ServeOptions& options) {
 
 Result<std::vector<serving::ModelPath>> model_paths(const ServeOptions& options) {
   std::vector<serving::ModelPath> paths;
+  if (options.models.empty() && options.model_repository.empty()) {
+    return invalid("give a MODEL, or a folder of models with --model-repository");
+  }
   for (const std::string& given : options.models) {
     SLUICE_ASSIGN_OR_RETURN(auto path, resolve_model(given));
     if (paths.empty() && !options.served_model_names.empty()) {
@@ -99,7 +105,29 @@ Result<std::vector<serving::ModelPath>> model_paths(const ServeOptions& options)
     }
     paths.push_back(std::move(path));
   }
+  if (options.model_repository.empty()) return paths;
+  SLUICE_ASSIGN_OR_RETURN(auto found, models_in(options.model_repository));
+  std::ranges::move(found, std::back_inserter(paths));
   return paths;
+}
+
+// Models on demand where there are more of them than memory, else as they are all loaded now.
+Result<std::unique_ptr<serving::ServingBackend>> make_backend(const ServeOptions& options,
+                                                              ThreadTeam& team,
+                                                              telemetry::Metrics& metrics) {
+  if (options.model_memory.empty() && options.model_repository.empty()) {
+    return std::make_unique<serving::LocalBackend>(team, metrics);
+  }
+  serving::OnDemandOptions on_demand;
+  if (!options.model_memory.empty()) {
+    SLUICE_ASSIGN_OR_RETURN(on_demand.memory_bytes, parse_size(options.model_memory));
+    if (on_demand.memory_bytes <= 0) return invalid("--model-memory-bytes must be above 0");
+  }
+  on_demand.load_patience = std::chrono::seconds(options.model_load_timeout_seconds);
+  on_demand.max_waiting = static_cast<size_t>(options.max_queued_requests);
+  auto backend = std::make_unique<serving::OnDemandBackend>(on_demand, team, metrics);
+  log_info("models are loaded on demand, {} at most", show_size(backend->memory_bytes()));
+  return backend;
 }
 
 // None: in the clear.
@@ -163,19 +191,22 @@ class Server {
     SLUICE_ASSIGN_OR_RETURN(const auto paths, model_paths(options));
     SLUICE_ASSIGN_OR_RETURN(auto tls, tls_source(options));
     std::unique_ptr<Server> server(new Server(options));
+    SLUICE_ASSIGN_OR_RETURN(server->backend_,
+                            make_backend(options, server->team_, server->metrics_));
+    server->add_endpoints(options);
     server->tls_ = std::move(tls);
     SLUICE_ASSIGN_OR_RETURN(server->tracing_,
                             open_tracing(options.otlp_traces_endpoint, "sluice", server->metrics_));
     if (server->tracing_) settings.tracer = &server->tracing_->tracer();
     for (const serving::ModelPath& path : paths) {
-      const Outcome added = server->backend_.add_model(path, settings);
+      const Outcome added = server->backend_->add_model(path, settings);
       if (!added) return std::unexpected(added.error().at(path.path.string()));
     }
     // Before HTTP, one of whose routes tells gRPC to leave.
     if (options.grpc_port >= 0) {
-      SLUICE_ASSIGN_OR_RETURN(
-          server->rpc_, rpc::RpcServer::start(server->backend_, server->metrics_, *server->workers_,
-                                              rpc_options(options)));
+      SLUICE_ASSIGN_OR_RETURN(server->rpc_,
+                              rpc::RpcServer::start(*server->backend_, server->metrics_,
+                                                    *server->workers_, rpc_options(options)));
     }
     net::ServerOptions http;
     http.host = options.host;
@@ -204,7 +235,7 @@ class Server {
   void refresh_tls() {
     if (tls_ && tls_->refresh()) http_->set_tls(tls_->context());
   }
-  std::vector<completion::ModelCard> models() const { return backend_.models(); }
+  std::vector<completion::ModelCard> models() const { return backend_->models(); }
 
   // New requests are refused from here on, as unavailable; true when all others were answered in
   // time.
@@ -219,28 +250,30 @@ class Server {
 
  private:
   void refuse() {
-    backend_.drain();
+    backend_->drain();
     if (rpc_) rpc_->leave();
   }
 
   explicit Server(const ServeOptions& options)
       : team_(options.threads > 0 ? options.threads : default_threads()),
-        backend_(team_, metrics_),
-        workers_(std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue)),
-        endpoints_(std::make_shared<endpoint::Endpoints>(
-            backend_, metrics_, *workers_,
-            endpoint::EndpointOptions{
-                .api_keys = options.api_keys,
-                .admin_keys = options.admin_keys,
-                .metrics_public = options.metrics_public,
-                .internal_token = options.internal_token,
-                .request_timeout = std::chrono::seconds(options.request_timeout_seconds),
-                .drain = [this] { refuse(); }})) {}
+        workers_(std::make_unique<WorkerPool>(kWorkerThreads, kWorkerQueue)) {}
+
+  void add_endpoints(const ServeOptions& options) {
+    endpoints_ = std::make_shared<endpoint::Endpoints>(
+        *backend_, metrics_, *workers_,
+        endpoint::EndpointOptions{
+            .api_keys = options.api_keys,
+            .admin_keys = options.admin_keys,
+            .metrics_public = options.metrics_public,
+            .internal_token = options.internal_token,
+            .request_timeout = std::chrono::seconds(options.request_timeout_seconds),
+            .drain = [this] { refuse(); }});
+  }
 
   ThreadTeam team_;
   telemetry::Metrics metrics_;
   std::unique_ptr<Tracing> tracing_;  // null: nothing is traced
-  serving::LocalBackend backend_;
+  std::unique_ptr<serving::ServingBackend> backend_;
   std::unique_ptr<WorkerPool> workers_;
   std::shared_ptr<endpoint::Endpoints> endpoints_;
   std::unique_ptr<TlsSource> tls_;

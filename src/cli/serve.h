@@ -9,6 +9,9 @@ namespace sluice::cli {
 
 struct ServeOptions {
   std::vector<std::string> models;  // MODEL or MODEL=name
+  std::string model_repository;     // folder of models that are loaded on demand
+  std::string model_memory;         // bytes, with K, M, G: models are loaded on demand
+  int model_load_timeout_seconds = 120;
   std::string host = "127.0.0.1";
   int port = 8000;
   int grpc_port = -1;                           // below 0: no gRPC

@@ -46,6 +46,7 @@ struct ModelCard {
   std::string fingerprint;  // numerics id: equal ids give equal tokens
   std::string primary{};    // the first name of the model that `id` names
   int block_size = 0;       // tokens of a block of its prefix cache; 0: not known
+  bool loaded = true;       // else a request has to wait for that
 };
 
 // Is told what a model's prefix cache holds. Calls come one at a time, from a thread of the
@@ -106,6 +107,16 @@ class Backend {
     static_cast<void>(model);
     static_cast<void>(watcher);
     return fail(Code::kUnimplemented, "there is no prefix cache here");
+  }
+  // Whether models come and go as they are told to.
+  virtual bool changes_models() const { return false; }
+  // Loads a model that is known, or unloads it. `done` is told how that went: at once, or later on
+  // a thread of the backend.
+  virtual void change_model(const std::string& model, bool load,
+                            std::function<void(Outcome)> done) {
+    static_cast<void>(model);
+    static_cast<void>(load);
+    done(fail(Code::kUnimplemented, "models stay as they are while the server runs"));
   }
   // Of all models together; zeros where it is not known.
   virtual Load load() const { return {}; }

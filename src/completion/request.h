@@ -140,6 +140,8 @@ struct Delta {
 struct PromptInfo {
   std::vector<std::vector<int32_t>> tokens;
   std::vector<std::string> text;  // filled when echo is asked for
+  // Numerics id of what answers; empty: as the model's card says. It may not have been known there.
+  std::string fingerprint{};
 };
 
 struct Usage {

@@ -46,6 +46,7 @@ void InternalStream::on_start(completion::PromptInfo info) {
   {
     const std::lock_guard lock(mutex_);
     start = std::move(start_);
+    if (!info.fingerprint.empty()) start.fingerprint = info.fingerprint;
     if (!resumed_) start.info = std::move(info);
   }
   send(start);

@@ -131,10 +131,18 @@ void generate(const RouteKit& kit, const HttpRequest& http, const PathParams& pa
   kit.generate(std::move(request), http, responder, sink);
 }
 
-// Loading what is loaded is no work. What is not, this process cannot load: its models are those
-// that it was started with.
+// Where models stay as they were at the start, loading what is loaded is no work, and nothing else
+// can be done.
 void change_repository(const RouteKit& kit, const HttpRequest& http, const PathParams& params,
                        const ResponderPtr& responder, bool load) {
+  if (kit.backend().changes_models()) {
+    const auto done = [responder, path = http.path, name = params.get("model"),
+                       load](const Outcome& outcome) {
+      responder->send(outcome ? json_response(api::model_changed_body(name, load))
+                              : shaped_error(path, outcome.error()));
+    };
+    return kit.backend().change_model(params.get("model"), load, done);
+  }
   const auto outcome = api::change_model(kit.backend(), params.get("model"), load);
   responder->send(outcome ? json_response(*outcome) : shaped_error(http.path, outcome.error()));
 }

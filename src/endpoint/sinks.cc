@@ -36,7 +36,10 @@ net::HttpResponse error_response(const Status& status) {
 
 StreamSink::StreamSink(std::shared_ptr<net::Responder> responder, api::AnswerHead head,
                        const api::GenerateCall& call)
-    : responder_(std::move(responder)), options_(call.stream), writer_(std::move(head), call) {}
+    : responder_(std::move(responder)),
+      options_(call.stream),
+      needs_fingerprint_(head.fingerprint.empty()),
+      writer_(std::move(head), call) {}
 
 void StreamSink::begin() {
   if (started_) return;
@@ -50,6 +53,7 @@ void StreamSink::send_event(const std::string& data) { responder_->write(net::ss
 
 void StreamSink::on_start(completion::PromptInfo info) {
   for (const auto& tokens : info.tokens) so_far_.prompt_tokens += static_cast<int>(tokens.size());
+  if (needs_fingerprint_) writer_.set_fingerprint(std::move(info.fingerprint));
   prompts_ = collect_prompts(std::move(info));
   writer_.set_prompts(prompts_);
 }
@@ -91,6 +95,7 @@ CollectSink::CollectSink(std::shared_ptr<net::Responder> responder, api::AnswerH
                static_cast<size_t>(call_.request.choices_per_prompt)) {}
 
 void CollectSink::on_start(completion::PromptInfo info) {
+  if (head_.fingerprint.empty()) head_.fingerprint = std::move(info.fingerprint);
   prompts_ = collect_prompts(std::move(info));
 }
 

@@ -29,6 +29,7 @@ class StreamSink : public completion::ResponseSink {
 
   const std::shared_ptr<net::Responder> responder_;
   const api::StreamOptions options_;
+  const bool needs_fingerprint_;
   api::ChunkWriter writer_;
   std::vector<api::CollectedPrompt> prompts_;
   completion::Usage so_far_;
@@ -49,7 +50,7 @@ class CollectSink : public completion::ResponseSink {
 
  private:
   const std::shared_ptr<net::Responder> responder_;
-  const api::AnswerHead head_;
+  api::AnswerHead head_;
   const api::GenerateCall call_;
   std::vector<api::CollectedPrompt> prompts_;
   std::vector<api::CollectedChoice> choices_;

@@ -36,11 +36,33 @@ Outcome OipService::check_model(const Caller& caller, const std::string& model,
   return api::check_model_version(version);
 }
 
-Outcome OipService::change(Context& context, const std::string& model, bool load) const {
-  SLUICE_RETURN_IF_ERROR(kit_->options.authorize_admin(headers_of(context)));
-  SLUICE_ASSIGN_OR_RETURN(const auto place, kit_->running.enter());
-  SLUICE_RETURN_IF_ERROR(api::change_model(kit_->backend, model, load));
-  return {};
+OipService::Unary* OipService::change(Context& context, const char* method,
+                                      const std::string& model, bool load,
+                                      std::function<void()> good) {
+  Unary* reactor = context.DefaultReactor();
+  const auto finish = [kit = kit_, method, reactor,
+                       good = std::move(good)](const Outcome& outcome) {
+    if (outcome) good();
+    const grpc::Status status = outcome ? grpc::Status::OK : to_grpc(outcome.error());
+    kit->count(method, status);
+    reactor->Finish(status);
+  };
+  const auto place = [&]() -> Result<std::shared_ptr<Running::Place>> {
+    SLUICE_RETURN_IF_ERROR(authorize(context));
+    SLUICE_RETURN_IF_ERROR(kit_->options.authorize_admin(headers_of(context)));
+    SLUICE_ASSIGN_OR_RETURN(auto entered, kit_->running.enter());
+    return std::make_shared<Running::Place>(std::move(entered));
+  }();
+  if (!place) {
+    finish(std::unexpected(place.error()));
+  } else if (!kit_->backend.changes_models()) {
+    const auto changed = api::change_model(kit_->backend, model, load);
+    finish(changed ? Outcome() : std::unexpected(changed.error()));
+  } else {
+    kit_->backend.change_model(
+        model, load, [finish, held = *place](const Outcome& outcome) { finish(outcome); });
+  }
+  return reactor;
 }
 
 OipService::Unary* OipService::ServerLive(Context* context, const inference::ServerLiveRequest*,
@@ -115,22 +137,20 @@ OipService::ModelStreamInfer(Context* context) {
 OipService::Unary* OipService::RepositoryModelLoad(
     Context* context, const inference::RepositoryModelLoadRequest* request,
     inference::RepositoryModelLoadResponse* response) {
-  return answer(*context, "RepositoryModelLoad", [&](const Caller&) -> Outcome {
-    SLUICE_RETURN_IF_ERROR(change(*context, request->model_name(), true));
-    response->set_model_name(request->model_name());
+  const std::string& model = request->model_name();
+  return change(*context, "RepositoryModelLoad", model, true, [model, response] {
+    response->set_model_name(model);
     response->set_isloaded(true);
-    return {};
   });
 }
 
 OipService::Unary* OipService::RepositoryModelUnload(
     Context* context, const inference::RepositoryModelUnloadRequest* request,
     inference::RepositoryModelUnloadResponse* response) {
-  return answer(*context, "RepositoryModelUnload", [&](const Caller&) -> Outcome {
-    SLUICE_RETURN_IF_ERROR(change(*context, request->model_name(), false));
-    response->set_model_name(request->model_name());
+  const std::string& model = request->model_name();
+  return change(*context, "RepositoryModelUnload", model, false, [model, response] {
+    response->set_model_name(model);
     response->set_isunloaded(true);
-    return {};
   });
 }
 

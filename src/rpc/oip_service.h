@@ -42,7 +42,9 @@ class OipService : public inference::GRPCInferenceService::CallbackService {
   bool ready() const;
   Outcome check_model(const Caller& caller, const std::string& model,
                       const std::string& version) const;
-  Outcome change(Context& context, const std::string& model, bool load) const;
+  // Answers once the model is loaded or unloaded; `good` fills the answer in.
+  Unary* change(Context& context, const char* method, const std::string& model, bool load,
+                std::function<void()> good);
 
   const KitPtr kit_;
 };

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/memory_info.h"
 #include "base/prefix_hash.h"
-#include "serving/kv_plan.h"
 #include "serving/tokenizer_setup.h"
 
 namespace sluice::serving {
@@ -68,6 +67,25 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(const ModelPath& path,
   loaded->start_digest();
   loaded->start_caching();
   return loaded;
+}
+
+Result<std::unique_ptr<LoadedModel>> LoadedModel::load_text(const ModelPath& path,
+                                                            const ModelSettings& settings) {
+  std::unique_ptr<LoadedModel> loaded(new LoadedModel());
+  SLUICE_ASSIGN_OR_RETURN(loaded->source_, formats::open_model(path.path));
+  SLUICE_RETURN_IF_ERROR(loaded->set_up_text(path, settings));
+  return loaded;
+}
+
+Result<LoadedModel::MemoryPlan> LoadedModel::plan_memory(const ModelPath& path,
+                                                         const ModelSettings& settings) {
+  SLUICE_ASSIGN_OR_RETURN(const auto source, formats::open_model(path.path));
+  MemoryPlan plan{.weights = model::weight_memory_bytes(*source, settings.isa), .kv = {}};
+  SLUICE_ASSIGN_OR_RETURN(plan.kv, plan_kv(source->config(), settings,
+                                           {.available = available_memory_bytes(),
+                                            .weights = plan.weights,
+                                            .promised = settings.promised_bytes}));
+  return plan;
 }
 
 Outcome LoadedModel::set_up_text(const ModelPath& path, const ModelSettings& settings) {

@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "model/weights_cache.h"
 #include "serving/draft_model.h"
+#include "serving/kv_plan.h"
 #include "serving/options.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -28,6 +29,15 @@ class LoadedModel {
   // `team` outlives the model. Errors name the file, what was expected and what was found.
   static Result<std::unique_ptr<LoadedModel>> load(const ModelPath& path,
                                                    const ModelSettings& settings, ThreadTeam& team);
+  // Without weights: source, tokenizer, text, end tokens.
+  static Result<std::unique_ptr<LoadedModel>> load_text(const ModelPath& path,
+                                                        const ModelSettings& settings);
+  // What load() would take of memory, without a draft model. Reads the file's head.
+  struct MemoryPlan {
+    int64_t weights = 0;
+    KvPlan kv;
+  };
+  static Result<MemoryPlan> plan_memory(const ModelPath& path, const ModelSettings& settings);
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;
 

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/limits.h"
-#include "completion/prompt_builder.h"
 #include "serving/served_model.h"
+#include "serving/text_calls.h"
 
 namespace sluice::serving {
 
@@ -17,7 +17,11 @@ using completion::TokenizeRequest;
 using completion::TokenizeResult;
 
 LocalBackend::LocalBackend(ThreadTeam& team, telemetry::Metrics& metrics, const Clock& clock)
-    : team_(team), metrics_(metrics), clock_(clock) {}
+    : team_(team), metrics_(metrics), clock_(clock) {
+  metrics_.before_scrape([this] {
+    for (const auto& served : models_) served->set_gauges();
+  });
+}
 
 LocalBackend::~LocalBackend() = default;
 
@@ -82,31 +86,13 @@ Result<std::shared_ptr<completion::Call>> LocalBackend::generate(
 
 Result<TokenizeResult> LocalBackend::tokenize(const TokenizeRequest& request) const {
   SLUICE_ASSIGN_OR_RETURN(const ServedModel* served, find(request.model));
-  const LoadedModel& loaded = served->loaded();
-  TokenizeResult result;
-  SLUICE_ASSIGN_OR_RETURN(result.tokens,
-                          completion::build_prompt(loaded.text(), request.prompt, served->clock()));
-  if (request.with_pieces) {
-    for (const int32_t id : result.tokens) {
-      result.pieces.emplace_back(loaded.tokenizer().token_piece(id));
-    }
-  }
-  result.max_model_len = loaded.max_model_len();
-  return result;
+  return tokenize_by(served->loaded(), request, served->clock());
 }
 
 Result<std::string> LocalBackend::detokenize(const std::string& model,
                                              const std::vector<int32_t>& tokens) const {
   SLUICE_ASSIGN_OR_RETURN(const ServedModel* served, find(model));
-  const text::Tokenizer& tokenizer = served->loaded().tokenizer();
-  for (const int32_t id : tokens) {
-    if (id < 0 || id >= tokenizer.vocab_size()) {
-      return invalid(fmt::format("'tokens' holds id {}; this model's ids end at {}", id,
-                                 tokenizer.vocab_size() - 1),
-                     "tokens");
-    }
-  }
-  return text::detokenize(tokenizer, tokens, {.skip_special = false});
+  return detokenize_by(served->loaded(), tokens);
 }
 
 bool LocalBackend::ready() const {
@@ -121,14 +107,7 @@ uint64_t LocalBackend::steps(const std::string& model) const {
 
 completion::Load LocalBackend::load() const {
   completion::Load load;
-  for (const auto& served : models_) {
-    const engine::EngineStats stats = served->stats();
-    load.running += stats.running;
-    load.waiting += stats.waiting;
-    load.waiting_tokens += stats.waiting_tokens;
-    load.kv_blocks_used += stats.kv_blocks_used;
-    load.kv_blocks_total += stats.kv_blocks_total;
-  }
+  for (const auto& served : models_) served->add_to(load);
   return load;
 }
 

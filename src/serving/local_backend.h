@@ -13,19 +13,20 @@
 #include "base/thread_team.h"
 #include "completion/backend.h"
 #include "serving/options.h"
+#include "serving/serving_backend.h"
 #include "telemetry/metrics.h"
 
 namespace sluice::serving {
 
 class ServedModel;
 
-class LocalBackend : public completion::Backend {
+class LocalBackend final : public ServingBackend {
  public:
   LocalBackend(ThreadTeam& team, telemetry::Metrics& metrics, const Clock& clock = system_clock());
   ~LocalBackend() override;  // cancels what runs
 
-  // Loads a model and starts its engine. Before any request; not thread-safe.
-  Outcome add_model(const ModelPath& path, const ModelSettings& settings);
+  // Loads a model and starts its engine.
+  Outcome add_model(const ModelPath& path, const ModelSettings& settings) override;
 
   std::vector<completion::ModelCard> models() const override;
   Result<completion::ModelCard> find_model(const std::string& name) const override;
@@ -41,10 +42,8 @@ class LocalBackend : public completion::Backend {
   Outcome watch_blocks(const std::string& model,
                        const std::shared_ptr<completion::BlockWatcher>& watcher) override;
 
-  // Refuses new requests from now on; running ones go on.
-  void drain();
-  // True when no request is left.
-  bool idle() const;
+  void drain() override;
+  bool idle() const override;
 
  private:
   Result<ServedModel*> find(const std::string& name) const;

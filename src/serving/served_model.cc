@@ -19,42 +19,44 @@ using completion::Call;
 using completion::Request;
 using completion::ResponseSink;
 
-// Cancels all choices of one request. Safe to call when the request has ended.
-class LocalCall : public Call {
+}  // namespace
+
+// Cancels all choices of one request. Safe to call when the request has ended, and the model with
+// it.
+class ServedModel::LocalCall final : public Call {
  public:
-  LocalCall(ServedModel& model, std::vector<engine::RequestId> ids)
-      : model_(model), ids_(std::move(ids)) {}
-  void cancel() override { model_.cancel(ids_); }
+  LocalCall(std::shared_ptr<Door> door, std::vector<engine::RequestId> ids)
+      : door_(std::move(door)), ids_(std::move(ids)) {}
+  void cancel() override {
+    const std::lock_guard lock(door_->mutex);
+    if (door_->model != nullptr) door_->model->cancel(ids_);
+  }
 
  private:
-  ServedModel& model_;
+  const std::shared_ptr<Door> door_;
   const std::vector<engine::RequestId> ids_;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<ServedModel>> ServedModel::start(const ModelPath& path,
-                                                        const ModelSettings& settings,
-                                                        ThreadTeam& team,
-                                                        telemetry::Metrics& metrics,
-                                                        const Clock& clock) {
+Result<std::unique_ptr<ServedModel>> ServedModel::start(
+    const ModelPath& path, const ModelSettings& settings, ThreadTeam& team,
+    telemetry::Metrics& metrics, const Clock& clock, std::function<void()> on_idle) {
   SLUICE_ASSIGN_OR_RETURN(auto loaded, LoadedModel::load(path, settings, team));
   std::unique_ptr<ServedModel> served(
-      new ServedModel(path, settings, std::move(loaded), metrics, clock));
+      new ServedModel(path, settings, std::move(loaded), metrics, clock, std::move(on_idle)));
   served->start_engine(team);
-  ServedModel* self = served.get();
-  metrics.before_scrape([self] { self->set_gauges(); });
+  served->door_->model = served.get();
   return served;
 }
 
 ServedModel::ServedModel(const ModelPath& path, const ModelSettings& settings,
                          std::unique_ptr<LoadedModel> loaded, telemetry::Metrics& metrics,
-                         const Clock& clock)
+                         const Clock& clock, std::function<void()> on_idle)
     : settings_(settings),
       names_(path.names),
       root_(path.path.filename().string()),
       clock_(clock),
       created_(clock.unix_seconds()),
+      on_idle_(std::move(on_idle)),
       loaded_(std::move(loaded)),
       metrics_(metrics, path.names.front(), loaded_->max_model_len(),
                {.block_size = settings.block_size,
@@ -103,6 +105,16 @@ void ServedModel::start_engine(ThreadTeam& team) {
 }
 
 ServedModel::~ServedModel() {
+  {
+    const std::lock_guard lock(door_->mutex);
+    door_->model = nullptr;
+  }
+  // The counts stay, whether or not the model comes back.
+  set_gauges();
+  metrics_.running.set(0);
+  metrics_.waiting.set(0);
+  metrics_.kv_usage.set(0);
+  metrics_.kv_usage_old->Set(0);
   engine_.reset();  // its last outputs say how every request ended
   {
     const std::lock_guard lock(outputs_mutex_);
@@ -203,7 +215,8 @@ Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
     count_rejection(requests.error());
     return std::unexpected(std::move(requests).error());
   }
-  completion::PromptInfo info{.tokens = *prompts, .text = {}};
+  completion::PromptInfo info{
+      .tokens = *prompts, .text = {}, .fingerprint = loaded_->fingerprint()};
   if (request.echo) {
     for (const auto& tokens : *prompts) {
       info.text.push_back(text::detokenize(loaded_->tokenizer(), tokens,
@@ -227,7 +240,7 @@ Result<std::shared_ptr<Call>> ServedModel::generate(Request request,
   SLUICE_RETURN_IF_ERROR(active->replay());
   told.on_start(std::move(info));
   SLUICE_RETURN_IF_ERROR(submit_all(*std::move(requests), active));
-  return std::make_shared<LocalCall>(*this, std::move(ids));
+  return std::make_shared<LocalCall>(door_, std::move(ids));
 }
 
 Outcome ServedModel::submit_all(std::vector<engine::Request> requests,
@@ -309,8 +322,21 @@ void ServedModel::publish(const engine::StepOutput& output) {
     active = at->second;
   }
   if (!active->publish(output)) return;
-  const std::lock_guard lock(active_mutex_);
-  active_.erase(output.id);
+  {
+    const std::lock_guard lock(active_mutex_);
+    active_.erase(output.id);
+    if (!active_.empty()) return;
+  }
+  if (on_idle_) on_idle_();
+}
+
+void ServedModel::add_to(completion::Load& load) const {
+  const engine::EngineStats now = stats();
+  load.running += now.running;
+  load.waiting += now.waiting;
+  load.waiting_tokens += now.waiting_tokens;
+  load.kv_blocks_used += now.kv_blocks_used;
+  load.kv_blocks_total += now.kv_blocks_total;
 }
 
 void ServedModel::set_gauges() {

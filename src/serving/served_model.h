@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,10 +24,12 @@ namespace sluice::serving {
 // Callable from any thread.
 class ServedModel {
  public:
+  // `on_idle`, if there is one, is called whenever the last request under way has ended, on the
+  // publisher's thread.
   static Result<std::unique_ptr<ServedModel>> start(const ModelPath& path,
                                                     const ModelSettings& settings, ThreadTeam& team,
-                                                    telemetry::Metrics& metrics,
-                                                    const Clock& clock);
+                                                    telemetry::Metrics& metrics, const Clock& clock,
+                                                    std::function<void()> on_idle = {});
   ~ServedModel();
   ServedModel(const ServedModel&) = delete;
   ServedModel& operator=(const ServedModel&) = delete;
@@ -44,12 +47,24 @@ class ServedModel {
   bool draining() const { return draining_; }
   bool idle() const;
   engine::EngineStats stats() const { return engine_->stats(); }
+  void add_to(completion::Load& load) const;
+  // Before each look at the metrics.
+  void set_gauges();
   // What the prefix cache holds.
   BlockFeed& block_feed() { return block_feed_; }
 
  private:
+  // By which calls find the model that they belong to, as long as there is one: a client's
+  // connection may end long after its model left.
+  struct Door {
+    std::mutex mutex;
+    ServedModel* model = nullptr;
+  };
+  class LocalCall;
+
   ServedModel(const ModelPath& path, const ModelSettings& settings,
-              std::unique_ptr<LoadedModel> loaded, telemetry::Metrics& metrics, const Clock& clock);
+              std::unique_ptr<LoadedModel> loaded, telemetry::Metrics& metrics, const Clock& clock,
+              std::function<void()> on_idle);
   void start_engine(ThreadTeam& team);
   Result<std::vector<std::vector<int32_t>>> build_prompts(completion::Request& request) const;
   Result<std::vector<engine::Request>> engine_requests(
@@ -59,13 +74,14 @@ class ServedModel {
   void count_rejection(const Status& status) const;
   void publish_loop();
   void publish(const engine::StepOutput& output);
-  void set_gauges();
 
   const ModelSettings settings_;
   const std::vector<std::string> names_;
   const std::string root_;
   const Clock& clock_;
   const double created_;
+  const std::function<void()> on_idle_;
+  const std::shared_ptr<Door> door_ = std::make_shared<Door>();
   std::unique_ptr<LoadedModel> loaded_;
   telemetry::ServingMetrics metrics_;
   std::atomic<engine::RequestId> next_id_{1};
