@@ -18,21 +18,29 @@ bool worth_retrying(int status) { return status >= 500 || status == 429; }
 
 }  // namespace
 
+// What was begun for the sake of one thing: nothing in it is heard once that is over.
+struct GraphRun::Scope {
+  std::shared_ptr<Scope> above;  // null: the whole run's
+  std::weak_ptr<Try> of;         // a try of a step that is a node; empty: none
+  bool over = false;
+
+  bool gone() const { return over || (above && above->gone()); }
+};
+
 struct GraphRun::Sequence {
   const Graph::Node& node;
   GraphBody input;
-  bool last;
-  Done done;
+  Course course;
   size_t next = 0;
   Answer before{};
 };
 
 struct GraphRun::Ensemble {
   const Graph::Node& node;
-  Done done;
+  Course course;
+  std::shared_ptr<Scope> scope;  // of its steps
   std::vector<Answer> answers{};
   size_t missing = 0;
-  bool over = false;
 };
 
 // One step, with its tries.
@@ -46,22 +54,24 @@ struct GraphRun::Try {
   const Graph::Node& node;
   const Graph::Step& step;
   GraphInput input;
-  bool last = false;
-  Done done;
+  Course course;
   StepQuestion question;
   std::shared_ptr<StepResponder> responder;
   std::shared_ptr<UrlCall> call;
+  std::shared_ptr<Scope> below;  // of a try by a node
   int tried = 0;
   bool passed = false;
   std::function<void()> on_time;
   net::EventLoop::Timer timer;
 
-  void stop() {
+  // Whether the client has got a part of its answer.
+  bool stop() {
     timer.clear();
-    if (responder) responder->leave();
+    passed = (responder && responder->leave()) || passed;
     if (call) call->cancel();
     responder.reset();
     call.reset();
+    return passed;
   }
 };
 
@@ -75,9 +85,12 @@ void GraphRun::begin(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::
     });
   });
   run->deadline_.set(net::EventLoop::now() + graph.settings().timeout);
-  run->run_node(graph.entry(), run->body_, true, [weak = std::weak_ptr(run)](Answer answer) {
-    if (const auto alive = weak.lock()) alive->finish(std::move(answer));
-  });
+  run->run_node(graph.entry(), run->body_,
+                {.scope = std::make_shared<Scope>(),
+                 .last = true,
+                 .done = [weak = std::weak_ptr(run)](Answer answer) {
+                   if (const auto alive = weak.lock()) alive->finish(std::move(answer));
+                 }});
 }
 
 GraphRun::GraphRun(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::HttpClient& client,
@@ -105,15 +118,13 @@ GraphRun::GraphRun(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::Ht
 }
 
 template <typename Compute, typename Then>
-void GraphRun::work(Compute compute, Then then, const Done& done) {
-  const Outcome queued = host_.workers.submit(
-      [self = shared_from_this(), compute = std::move(compute), then = std::move(then)]() mutable {
-        auto result = std::make_shared<decltype(compute())>(compute());
-        self->loop_.post([self, then = std::move(then), result]() mutable {
-          if (!self->over_) then(std::move(*result));
-        });
-      });
-  if (!queued) done({.error = queued.error()});
+void GraphRun::work(Compute compute, Then then, const Course& course) {
+  const Outcome queued = host_.work(loop_, std::move(compute),
+                                    [self = shared_from_this(), then = std::move(then),
+                                     scope = course.scope](auto result) mutable {
+                                      if (!self->over_ && !scope->gone()) then(std::move(result));
+                                    });
+  if (!queued) course.done({.error = queued.error()});
 }
 
 Status GraphRun::error_at(const Graph::Node& node, std::string_view step, const Status& why) const {
@@ -133,44 +144,45 @@ GraphInput GraphRun::input_of(const GraphBody& input, GraphBody response) const 
           .path = request_.http.path};
 }
 
-void GraphRun::run_node(const Graph::Node& node, const GraphBody& input, bool last, Done done) {
+void GraphRun::run_node(const Graph::Node& node, const GraphBody& input, Course course) {
   if (over_) return;
   switch (node.settings->type) {
-    case plan::GraphNodeType::kSequence: {
-      const auto sequence = std::make_shared<Sequence>(node, input, last, std::move(done));
-      return next_of(sequence);
-    }
+    case plan::GraphNodeType::kSequence:
+      return next_of(std::make_shared<Sequence>(node, input, std::move(course)));
     case plan::GraphNodeType::kSplitter:
-      return run_step(node, graph_.draw(node), input_of(input, nullptr), last, std::move(done));
+      return run_step(node, graph_.draw(node), input_of(input, nullptr), std::move(course));
     case plan::GraphNodeType::kSwitch:
-      return run_switch(node, input, last, std::move(done));
+      return run_switch(node, input, std::move(course));
     case plan::GraphNodeType::kEnsemble:
-      return run_ensemble(node, input, std::move(done));
+      return run_ensemble(node, input, std::move(course));
   }
 }
 
 void GraphRun::next_of(const std::shared_ptr<Sequence>& sequence) {
   if (over_) return;
   const Graph::Node& node = sequence->node;
+  const Course& course = sequence->course;
   const size_t at = sequence->next++;
-  if (at == node.steps.size()) return sequence->done(std::move(sequence->before));
+  if (at == node.steps.size()) return course.done(std::move(sequence->before));
   const Graph::Step& step = node.steps[at];
-  const bool last = sequence->last && at + 1 == node.steps.size();
-  const auto go = [this, sequence, &node, &step, last] {
-    run_step(node, step, input_of(sequence->input, sequence->before.body), last,
-             [this, sequence, &step](Answer answer) {
-               const bool ends =
-                   answer.error || answer.passed || (step.settings->hard && !answer.good());
-               sequence->before = std::move(answer);
-               if (ends) return sequence->done(std::move(sequence->before));
-               next_of(sequence);
-             });
+  const auto go = [this, sequence, &node, &step, last = at + 1 == node.steps.size()] {
+    Course of_step{.scope = sequence->course.scope,
+                   .last = sequence->course.last && last,
+                   .done = [this, sequence, &step](Answer answer) {
+                     const bool ends =
+                         answer.error || answer.passed || (step.settings->hard && !answer.good());
+                     sequence->before = std::move(answer);
+                     if (ends) return sequence->course.done(std::move(sequence->before));
+                     next_of(sequence);
+                   }};
+    run_step(node, step, input_of(sequence->input, sequence->before.body), std::move(of_step));
   };
   if (!step.condition) return go();
   const GraphBody looked_at = at == 0 ? sequence->input : sequence->before.body;
   work([&step, looked_at] { return condition_holds(step, looked_at); },
        [this, sequence, &node, &step, go](Result<bool> holds) {
-         if (!holds) return sequence->done({.error = error_at(node, step.label, holds.error())});
+         const Done& done = sequence->course.done;
+         if (!holds) return done({.error = error_at(node, step.label, holds.error())});
          if (*holds) return go();
          // It ends here, with what there is.
          Answer answer = std::move(sequence->before);
@@ -178,12 +190,12 @@ void GraphRun::next_of(const std::shared_ptr<Sequence>& sequence) {
            answer = {.status = 200, .content_type = "application/json", .body = sequence->input};
          }
          answer.status = 200;
-         sequence->done(std::move(answer));
+         done(std::move(answer));
        },
-       sequence->done);
+       course);
 }
 
-void GraphRun::run_switch(const Graph::Node& node, const GraphBody& input, bool last, Done done) {
+void GraphRun::run_switch(const Graph::Node& node, const GraphBody& input, Course course) {
   work(
       [&node, input]() -> Result<const Graph::Step*> {
         for (const Graph::Step& step : node.steps) {
@@ -192,37 +204,38 @@ void GraphRun::run_switch(const Graph::Node& node, const GraphBody& input, bool 
         }
         return nullptr;
       },
-      [this, &node, input, last, done](Result<const Graph::Step*> chosen) {
-        if (!chosen) return done({.error = error_at(node, "(choice)", chosen.error())});
+      [this, &node, input, course](Result<const Graph::Step*> chosen) {
+        if (!chosen) return course.done({.error = error_at(node, "(choice)", chosen.error())});
         if (*chosen == nullptr) {
-          return done(
+          return course.done(
               {.status = kNotFound,
                .error = error_at(node, "(choice)",
                                  {Code::kNotFound, "no condition holds", {}, "no_branch"})});
         }
-        run_step(node, **chosen, input_of(input, nullptr), last, done);
+        run_step(node, **chosen, input_of(input, nullptr), course);
       },
-      done);
+      course);
 }
 
-void GraphRun::run_ensemble(const Graph::Node& node, const GraphBody& input, Done done) {
-  const auto ensemble = std::make_shared<Ensemble>(node, std::move(done));
+void GraphRun::run_ensemble(const Graph::Node& node, const GraphBody& input, Course course) {
+  const auto scope = std::make_shared<Scope>(course.scope);
+  const auto ensemble = std::make_shared<Ensemble>(node, std::move(course), scope);
   ensemble->answers.resize(node.steps.size());
   ensemble->missing = node.steps.size();
   for (size_t i = 0; i < node.steps.size(); ++i) {
-    run_step(node, node.steps[i], input_of(input, nullptr), false,
-             [this, ensemble, i](Answer answer) {
-               if (ensemble->over) return;
-               const bool ends =
-                   answer.error || (ensemble->node.steps[i].settings->hard && !answer.good());
-               if (ends) {
-                 ensemble->over = true;
-                 return ensemble->done(std::move(answer));
-               }
-               ensemble->answers[i] = std::move(answer);
-               if (--ensemble->missing == 0) join(ensemble);
-             });
-    if (over_) return;
+    run_step(node, node.steps[i], input_of(input, nullptr),
+             {.scope = scope, .done = [this, ensemble, i](Answer answer) {
+                if (ensemble->scope->gone()) return;
+                const bool ends =
+                    answer.error || (ensemble->node.steps[i].settings->hard && !answer.good());
+                if (ends) {
+                  give_up(*ensemble->scope);
+                  return ensemble->course.done(std::move(answer));
+                }
+                ensemble->answers[i] = std::move(answer);
+                if (--ensemble->missing == 0) join(ensemble);
+              }});
+    if (over_ || scope->gone()) return;
   }
 }
 
@@ -233,42 +246,41 @@ void GraphRun::join(const std::shared_ptr<Ensemble>& ensemble) {
   }
   work([parts = std::move(parts)] { return joined_answers(parts); },
        [this, ensemble](Result<std::string> joined) {
-         if (!joined) {
-           return ensemble->done({.error = error_at(ensemble->node, "(all)", joined.error())});
-         }
-         ensemble->done({.status = 200,
-                         .content_type = "application/json",
-                         .body = std::make_shared<const std::string>(*std::move(joined))});
+         const Done& done = ensemble->course.done;
+         if (!joined) return done({.error = error_at(ensemble->node, "(all)", joined.error())});
+         done({.status = 200,
+               .content_type = "application/json",
+               .body = std::make_shared<const std::string>(*std::move(joined))});
        },
-       ensemble->done);
+       ensemble->course);
 }
 
 void GraphRun::run_step(const Graph::Node& node, const Graph::Step& step, GraphInput input,
-                        bool last, Done done) {
+                        Course course) {
   if (over_) return;
   if (++steps_ > kMaxSteps) {
-    return done(
+    return course.done(
         {.error = error_at(node, step.label,
                            {Code::kInternal, fmt::format("more than {} steps", kMaxSteps)})});
   }
   auto tried = std::make_shared<Try>(loop_, node, step);
   tried->input = std::move(input);
-  tried->last = last;
-  tried->done = std::move(done);
+  tried->course = std::move(course);
   const Route* route =
       step.settings->route.empty() ? nullptr : request_.snapshot->find_route(step.settings->route);
   work(
       [tried, route, now = host_.clock.unix_seconds()] {
-        return step_question(tried->step, tried->input, route, tried->last, now);
+        return step_question(tried->step, tried->input, route, tried->course.last, now);
       },
       [this, tried](Result<StepQuestion> question) {
         if (!question) {
-          return tried->done({.error = error_at(tried->node, tried->step.label, question.error())});
+          return tried->course.done(
+              {.error = error_at(tried->node, tried->step.label, question.error())});
         }
         tried->question = *std::move(question);
         attempt(tried);
       },
-      tried->done);
+      tried->course);
 }
 
 void GraphRun::attempt(const std::shared_ptr<Try>& step) {
@@ -286,10 +298,17 @@ void GraphRun::attempt(const std::shared_ptr<Try>& step) {
   }
   if (!settings.route.empty()) return ask_route(step);
   if (!settings.url.empty()) return ask_url(step);
+  ask_node(step);
+}
+
+void GraphRun::ask_node(const std::shared_ptr<Try>& step) {
+  const auto scope = std::make_shared<Scope>(step->course.scope, step);
+  step->below = scope;
   const auto input = std::make_shared<const std::string>(step->question.body);
-  run_node(*graph_.find(settings.node), input, step->last, [this, step](Answer answer) {
-    if (tries_.contains(step)) decide(step, std::move(answer));
-  });
+  run_node(*graph_.find(step->step.settings->node), input,
+           {.scope = scope, .last = step->course.last, .done = [this, step, scope](Answer answer) {
+              if (!scope->gone()) decide(step, std::move(answer));
+            }});
 }
 
 void GraphRun::ask_route(const std::shared_ptr<Try>& step) {
@@ -304,20 +323,27 @@ void GraphRun::ask_route(const std::shared_ptr<Try>& step) {
   own.caller = request_.caller;
   own.traceparent = request_.traceparent;
   step->responder = std::make_shared<StepResponder>(
-      loop_, step->last ? request_.responder : nullptr, request_.record.id,
+      loop_, step->course.last ? request_.responder : nullptr, request_.record.id,
       StepResponder::Callbacks{
-          .on_passed =
-              [this, self = shared_from_this(), step] {
-                step->passed = true;
-                step->timer.clear();
-                deadline_.clear();
-                request_.record.stream = true;
-                request_.record.first_byte = host_.clock.now() - request_.record.began;
-              },
+          .on_passed = [this, self = shared_from_this(), step] { on_passed(step); },
           .on_answer = [this, self = shared_from_this(), step](
                            Result<net::HttpResponse> answer) { heard(step, std::move(answer)); }});
   own.responder = step->responder;
   host_.ask(std::move(own));
+}
+
+void GraphRun::on_passed(const std::shared_ptr<Try>& step) {
+  const auto note = [](Try& each) {
+    each.passed = true;
+    each.timer.clear();
+  };
+  note(*step);
+  for (const Scope* at = step->course.scope.get(); at != nullptr; at = at->above.get()) {
+    if (const auto of = at->of.lock()) note(*of);
+  }
+  deadline_.clear();
+  request_.record.stream = true;
+  request_.record.first_byte = host_.clock.now() - request_.record.began;
 }
 
 void GraphRun::ask_url(const std::shared_ptr<Try>& step) {
@@ -343,25 +369,38 @@ void GraphRun::ask_url(const std::shared_ptr<Try>& step) {
 void GraphRun::heard(const std::shared_ptr<Try>& step, Result<net::HttpResponse> answer) {
   if (over_ || !tries_.contains(step)) return;
   if (!answer) {
-    Answer none{.error = error_at(step->node, step->step.label, answer.error())};
-    none.passed = step->passed;
-    return decide(step, std::move(none));
+    return decide(step, {.error = error_at(step->node, step->step.label, answer.error())});
   }
   decide(step, {.status = answer->status,
                 .content_type = std::string(net::find_header(answer->headers, "content-type")),
-                .body = std::make_shared<const std::string>(std::move(answer->body)),
-                .passed = step->passed});
+                .body = std::make_shared<const std::string>(std::move(answer->body))});
+}
+
+bool GraphRun::end_try(const std::shared_ptr<Try>& step) {
+  const bool passed = step->stop();
+  tries_.erase(step);
+  loop_.post([step] {});  // it must not end inside its own timer
+  const auto below = std::exchange(step->below, nullptr);
+  return (below && give_up(*below)) || passed;
+}
+
+bool GraphRun::give_up(Scope& scope) {
+  scope.over = true;
+  bool passed = false;
+  for (const auto& each : std::set(tries_)) {
+    if (each->course.scope->gone()) passed = end_try(each) || passed;
+  }
+  return passed;
 }
 
 // What comes of a try: its answer, another try, or the fallback.
 void GraphRun::decide(const std::shared_ptr<Try>& step, Answer answer) {
-  step->stop();
-  tries_.erase(step);
-  loop_.post([step] {});  // it must not end inside its own timer
+  answer.passed = end_try(step) || answer.passed;
   const plan::GraphStep& settings = *step->step.settings;
+  const Course& course = step->course;
   if (answer.good() || answer.passed) {
     if (answer.body) answers_[step->step.label] = answer.body;
-    return step->done(std::move(answer));
+    return course.done(std::move(answer));
   }
   const bool again = answer.error ? answer.error->code() != Code::kPermissionDenied
                                   : worth_retrying(answer.status);
@@ -375,10 +414,10 @@ void GraphRun::decide(const std::shared_ptr<Try>& step, Answer answer) {
   }
   if (!settings.fallback.empty()) {
     const auto input = std::make_shared<const std::string>(step->question.body);
-    return run_node(*graph_.find(settings.fallback), input, step->last, step->done);
+    return run_node(*graph_.find(settings.fallback), input, course);
   }
   if (answer.body) answers_[step->step.label] = answer.body;
-  step->done(std::move(answer));
+  course.done(std::move(answer));
 }
 
 void GraphRun::finish(Answer answer) {

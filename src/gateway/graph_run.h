@@ -9,7 +9,9 @@
 //
 // A hard step's answer outside of 2xx is its node's answer; a soft one's goes on. No answer at all
 // ends the node either way. What is the graph's last word may be a stream, which passes through as
-// it comes; a step's and the graph's time are over with its first byte.
+// it comes; the time of all steps that lead to it, and the graph's, are over with its first byte.
+// What is given up (a try that took too long, an ensemble that has failed) takes along all that it
+// had begun.
 //
 // On the loop that the request came in on; bodies are read and made on the workers. Keeps itself
 // alive until it is over.
@@ -22,6 +24,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -43,6 +46,16 @@ struct StepHost {
   // A request of the gateway's own to `request.route`, on a loop's thread. Its record is made.
   std::function<void(RelayRequest request)> ask;
   std::function<void(RequestRecord& record)> on_over;
+
+  // `compute` on a worker, then `then` with what it gave on the loop's thread. Fails when too much
+  // waits for the workers.
+  template <typename Compute, typename Then>
+  Outcome work(net::EventLoop& loop, Compute compute, Then then) {
+    return workers.submit([&loop, compute = std::move(compute), then = std::move(then)]() mutable {
+      auto result = std::make_shared<decltype(compute())>(compute());
+      loop.post([then = std::move(then), result]() mutable { then(std::move(*result)); });
+    });
+  }
 };
 
 class GraphRun : public std::enable_shared_from_this<GraphRun> {
@@ -66,29 +79,40 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
     bool good() const { return !error && status >= 200 && status < 300; }
   };
   using Done = std::function<void(Answer answer)>;
+  struct Scope;
   struct Sequence;
   struct Ensemble;
   struct Try;
+  // Of a node or a step that is run.
+  struct Course {
+    std::shared_ptr<Scope> scope;  // that it is given up with
+    bool last = false;             // its answer is the graph's
+    Done done;
+  };
 
-  void run_node(const Graph::Node& node, const GraphBody& input, bool last, Done done);
-  void run_switch(const Graph::Node& node, const GraphBody& input, bool last, Done done);
-  void run_ensemble(const Graph::Node& node, const GraphBody& input, Done done);
+  void run_node(const Graph::Node& node, const GraphBody& input, Course course);
+  void run_switch(const Graph::Node& node, const GraphBody& input, Course course);
+  void run_ensemble(const Graph::Node& node, const GraphBody& input, Course course);
   void next_of(const std::shared_ptr<Sequence>& sequence);
   void join(const std::shared_ptr<Ensemble>& ensemble);
 
-  void run_step(const Graph::Node& node, const Graph::Step& step, GraphInput input, bool last,
-                Done done);
+  void run_step(const Graph::Node& node, const Graph::Step& step, GraphInput input, Course course);
   void attempt(const std::shared_ptr<Try>& step);
+  void ask_node(const std::shared_ptr<Try>& step);
   void ask_route(const std::shared_ptr<Try>& step);
   void ask_url(const std::shared_ptr<Try>& step);
   void heard(const std::shared_ptr<Try>& step, Result<net::HttpResponse> answer);
   void decide(const std::shared_ptr<Try>& step, Answer answer);
+  void on_passed(const std::shared_ptr<Try>& step);
+  // Both: whether the client has got a part of an answer by what ends here.
+  bool end_try(const std::shared_ptr<Try>& step);
+  bool give_up(Scope& scope);
   GraphInput input_of(const GraphBody& input, GraphBody response) const;
   Status error_at(const Graph::Node& node, std::string_view step, const Status& why) const;
 
-  // `compute` on a worker, `then` with what it gave on the loop, unless all is over by then.
+  // `compute` on a worker, `then` with what it gave on the loop, unless it was given up by then.
   template <typename Compute, typename Then>
-  void work(Compute compute, Then then, const Done& done);
+  void work(Compute compute, Then then, const Course& course);
 
   void finish(Answer answer);
   void on_client_gone();

@@ -288,6 +288,87 @@ TEST(Graph, TheLastStepStreamsAndOthersDoNot) {
   EXPECT_FALSE(a.handler->seen().front().body.contains("stream"));
 }
 
+TEST(Graph, ANodeThatIsGivenUpIsHeardNoMore) {
+  Responder kept;
+  Signal gone;
+  RunningUpstream slow([&](const HttpRequest&, const Responder& responder) {
+    kept = responder;
+    kept->on_close([&] { gone.set(); });
+  });
+  RunningUpstream b(says("b"));
+  RunningGateway gateway(graph_plan({slow.url(), b.url()}, R"(
+      - {name: inner, type: sequence, steps: [{route: a}, {route: b}]}
+      - {name: spare, type: sequence, steps: [{route: b}]}
+      - {name: root, type: sequence, steps: [{node: inner, timeout: 100ms, fallback: spare}]}
+)"));
+  EXPECT_EQ(body_of(gateway.post(kAsk)).at("by").as_string(), "b");
+  EXPECT_TRUE(gone.wait()) << "its request goes with it";
+  EXPECT_EQ(b.handler->count(), 1) << "and no other step of it follows";
+}
+
+TEST(Graph, AnEnsembleThatHasFailedEndsItsOtherSteps) {
+  Responder kept;
+  Signal arrived;
+  Signal gone;
+  RunningUpstream slow([&](const HttpRequest&, const Responder& responder) {
+    kept = responder;
+    kept->on_close([&] { gone.set(); });
+    arrived.set();
+  });
+  RunningUpstream bad([&](const HttpRequest& request, const Responder& responder) {
+    EXPECT_TRUE(arrived.wait());
+    fails(418)(request, responder);
+  });
+  RunningUpstream c([&](const HttpRequest& request, const Responder& responder) {
+    EXPECT_TRUE(gone.wait()) << "they have ended when the next step begins";
+    says("c")(request, responder);
+  });
+  RunningGateway gateway(graph_plan({slow.url(), bad.url(), c.url()}, R"(
+      - {name: both, type: ensemble, steps: [{route: a}, {route: b, dependency: hard}]}
+      - {name: root, type: sequence, steps: [{node: both}, {route: c}]}
+)"));
+  EXPECT_EQ(body_of(gateway.post(kAsk)).at("by").as_string(), "c");
+}
+
+TEST(Graph, ANodesTimeIsOverWithTheFirstByteOfItsStream) {
+  Responder stream;
+  RunningUpstream a([&](const HttpRequest&, const Responder& responder) {
+    responder->start(200, {{"Content-Type", "text/event-stream"}});
+    responder->write("data: 1\n\n");
+    stream = responder;
+  });
+  Responder kept;
+  RunningUpstream never([&](const HttpRequest&, const Responder& responder) { kept = responder; });
+  RunningGateway gateway(graph_plan({a.url(), never.url()}, R"(
+      - {name: inner, type: sequence, steps: [{route: a}]}
+      - name: root
+        type: switch
+        steps:
+          - {node: inner, timeout: 50ms, condition: '[@this].#(lang==de)'}
+          - {route: b, condition: '@this'}
+)",
+                                    "    timeout: 100ms\n"));
+  std::string got;
+  Signal some;
+  Signal ended;
+  gateway.client.request({.method = "POST",
+                          .url = gateway.url("/v1/completions"),
+                          .body = R"({"model":"g","prompt":"hi","stream":true,"lang":"de"})"},
+                         {.on_data =
+                              [&](std::string_view bytes) {
+                                got += bytes;
+                                some.set();
+                              },
+                          .on_end = [&](const Outcome&) { ended.set(); }});
+  ASSERT_TRUE(some.wait());
+  EXPECT_EQ(gateway.post(kAsk).status, 504) << "it began later, and its time is over";
+  EXPECT_EQ(ended.count(), 0);
+  stream->write("data: 2\n\n");
+  stream->finish();
+  ASSERT_TRUE(ended.wait());
+  EXPECT_EQ(got, "data: 1\n\ndata: 2\n\n");
+}
+
 TEST(Graph, AClientThatLeavesEndsItsSteps) {
   Signal gone;
   Responder kept;

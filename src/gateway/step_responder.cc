@@ -18,16 +18,19 @@ StepResponder::~StepResponder() {
   tell(fail(Code::kUnavailable, "the answer was cut off", {}, "upstream_lost"));
 }
 
-void StepResponder::leave() {
+bool StepResponder::leave() {
   std::function<void()> gone;
+  bool passes = false;
   {
     const std::lock_guard lock(mutex_);
-    if (std::exchange(closed_, true)) return;
+    passes = passes_;
+    if (std::exchange(closed_, true)) return passes;
     told_ = true;
     callbacks_ = {};
     gone.swap(on_close_);
   }
   if (gone) gone();
+  return passes;
 }
 
 void StepResponder::send(net::HttpResponse response) { tell(std::move(response)); }

@@ -32,8 +32,9 @@ class StepResponder final : public net::Responder {
                 Callbacks callbacks);
   ~StepResponder() override;
 
-  // Nobody wants the answer: to who gives it the client has left.
-  void leave();
+  // Nobody wants the answer: to who gives it the client has left. True: a part of it is with the
+  // client already.
+  bool leave();
 
   void send(net::HttpResponse response) override;
   void start(int status, net::Headers headers) override;
