@@ -14,6 +14,7 @@ using Segments = plan::ExplainPlan::Segments;
 
 constexpr size_t kMaxBodyBytes = 1u << 20;
 constexpr size_t kMaxMessages = 256;
+constexpr size_t kMaxSearched = 1024;  // parts among which the shortest pair is looked for
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
@@ -51,6 +52,19 @@ void add_parts(std::string_view text, size_t message, Segments by, std::vector<P
     }
     begin = at + 1;
   }
+}
+
+// Each with its neighbour of the same message. False: none had one.
+bool join_pairs(std::vector<PromptPart>& parts) {
+  size_t kept = 0;
+  for (size_t i = 0; i < parts.size(); ++i, ++kept) {
+    parts[kept] = parts[i];
+    const bool pair = i + 1 < parts.size() && parts[i + 1].message == parts[i].message;
+    if (pair) parts[kept].end = parts[++i].end;
+  }
+  const bool fewer = kept < parts.size();
+  parts.resize(kept);
+  return fewer;
 }
 
 std::string_view text_of(const ExplainQuestion& question, size_t message) {
@@ -188,6 +202,9 @@ std::vector<PromptPart> prompt_parts(const ExplainQuestion& question) {
     add_parts(text_of(question, i), i, question.segments, parts);
   }
   const auto most = static_cast<size_t>(question.max_segments);
+  // The search below looks at all of them for each that it joins.
+  while (parts.size() > kMaxSearched && join_pairs(parts)) {
+  }
   while (parts.size() > most) {
     // The two neighbours that are the shortest together; those of one message only.
     size_t best = parts.size();
@@ -203,7 +220,6 @@ std::vector<PromptPart> prompt_parts(const ExplainQuestion& question) {
     parts[best].end = parts[best + 1].end;
     parts.erase(parts.begin() + static_cast<ptrdiff_t>(best) + 1);
   }
-  if (parts.size() > most) parts.resize(most);
   return parts;
 }
 

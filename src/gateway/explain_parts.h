@@ -38,8 +38,9 @@ struct ExplainQuestion {
 Result<ExplainQuestion> read_question(std::string_view body, std::string_view model,
                                       const plan::ExplainPlan& plan);
 
-// In their order, all of the text in some part, none of blanks alone, at most `max_segments`: more
-// are joined with their neighbours.
+// In their order, all of the text in some part, none of blanks alone. More than `max_segments` are
+// joined with their neighbours of the same message; there are more all the same where there are
+// more messages.
 std::vector<PromptPart> prompt_parts(const ExplainQuestion& question);
 
 // The fields "prompt" or "messages" of a request, without the part (null: whole).

@@ -68,32 +68,63 @@ ExplainRun::ExplainRun(StepHost& host, net::EventLoop& loop, RelayRequest reques
                    "explain_timeout"});
       }) {}
 
+template <typename Compute, typename Next>
+void ExplainRun::work(Compute compute, Next next) {
+  const Outcome queued =
+      host_.work(loop_, std::move(compute),
+                 [self = shared_from_this(), next = std::move(next)](auto result) mutable {
+                   if (!self->over_) next(std::move(result));
+                 });
+  if (!queued) fail_with(queued.error());
+}
+
 void ExplainRun::start() {
-  auto question = read_question(request_.http.body, request_.fields.model.value_or(""),
-                                *request_.route->settings().explain);
-  if (!question) return fail_with(question.error());
-  question_ = *std::move(question);
+  work([this] { return read(); },
+       [this](const Outcome& read) { read ? ask_for_answer() : fail_with(read.error()); });
+}
+
+Outcome ExplainRun::read() {
+  SLUICE_ASSIGN_OR_RETURN(question_,
+                          read_question(request_.http.body, request_.fields.model.value_or(""),
+                                        *request_.route->settings().explain));
   parts_ = prompt_parts(question_);
-  if (parts_.empty()) return fail_with({Code::kInvalidArgument, "the prompt has no text"});
-  if (!question_.answer.empty()) {
-    return ask("/tokenize",
-               {{"model", question_.model},
-                {"prompt", question_.answer},
-                {"add_special_tokens", false},
-                {"return_token_strs", true}},
-               [this](const json::value& told) {
-                 answer_ = question_.answer;
-                 answer_ids_ = ids_of(find(told, {"tokens"}));
-                 if (answer_ids_.empty()) return fail_with(not_told("an answer's tokens"));
-                 next_tokens();
-               });
+  if (parts_.empty()) return invalid("the prompt has no text");
+  if (parts_.size() > static_cast<size_t>(question_.max_segments)) {
+    return invalid(fmt::format("{} messages have a text, and {} segments may be told apart: send "
+                               "fewer messages, or raise max_segments",
+                               parts_.size(), question_.max_segments),
+                   "messages");
   }
-  json::object body = prompt_without(question_, nullptr);
-  body["model"] = question_.model;
-  body["max_tokens"] = question_.max_tokens;
-  body["temperature"] = 0;
-  body["return_token_ids"] = true;
-  ask(question_.chat() ? "/v1/chat/completions" : "/v1/completions", body,
+  return {};
+}
+
+void ExplainRun::ask_for_answer() {
+  if (!question_.answer.empty()) {
+    return ask(
+        "/tokenize",
+        [this] {
+          return json::object{{"model", question_.model},
+                              {"prompt", question_.answer},
+                              {"add_special_tokens", false},
+                              {"return_token_strs", true}};
+        },
+        [this](const json::value& told) {
+          answer_ = question_.answer;
+          answer_ids_ = ids_of(find(told, {"tokens"}));
+          if (answer_ids_.empty()) return fail_with(not_told("an answer's tokens"));
+          next_tokens();
+        });
+  }
+  ask(
+      question_.chat() ? "/v1/chat/completions" : "/v1/completions",
+      [this] {
+        json::object body = prompt_without(question_, nullptr);
+        body["model"] = question_.model;
+        body["max_tokens"] = question_.max_tokens;
+        body["temperature"] = 0;
+        body["return_token_ids"] = true;
+        return body;
+      },
       [this](const json::value& answer) { take_answer(answer); });
 }
 
@@ -113,34 +144,42 @@ void ExplainRun::take_answer(const json::value& answer) {
 void ExplainRun::next_tokens() {
   const size_t done = prompts_.size();
   if (done == parts_.size() + 1) return next_scores();
-  json::object body = prompt_without(question_, done == 0 ? nullptr : &parts_[done - 1]);
-  body["model"] = question_.model;
-  ask("/tokenize", body, [this](const json::value& told) {
-    auto tokens = ids_of(find(told, {"tokens"}));
-    // A prompt of one part is nothing without it: some token must stand before the answer.
-    if (tokens.empty() && !prompts_.empty()) tokens.push_back(prompts_.front().front());
-    if (tokens.empty()) return fail_with(not_told("a prompt's tokens"));
-    prompts_.push_back(std::move(tokens));
-    next_tokens();
-  });
+  ask(
+      "/tokenize",
+      [this, done] {
+        json::object body = prompt_without(question_, done == 0 ? nullptr : &parts_[done - 1]);
+        body["model"] = question_.model;
+        return body;
+      },
+      [this](const json::value& told) {
+        auto tokens = ids_of(find(told, {"tokens"}));
+        // A prompt of one part is nothing without it: some token must stand before the answer.
+        if (tokens.empty() && !prompts_.empty()) tokens.push_back(prompts_.front().front());
+        if (tokens.empty()) return fail_with(not_told("a prompt's tokens"));
+        prompts_.push_back(std::move(tokens));
+        next_tokens();
+      });
 }
 
 void ExplainRun::next_scores() {
   if (asked_scores_ == prompts_.size()) return finish();
   const size_t count = std::min(kPromptsAtOnce, prompts_.size() - asked_scores_);
-  json::array prompts;
-  for (size_t i = asked_scores_; i < asked_scores_ + count; ++i) {
-    json::array tokens(prompts_[i].begin(), prompts_[i].end());
-    for (const int64_t id : answer_ids_) tokens.push_back(id);
-    prompts.push_back(std::move(tokens));
-  }
-  asked_scores_ += count;
-  ask("/v1/completions",
-      {{"model", question_.model},
-       {"prompt", std::move(prompts)},
-       {"max_tokens", 1},
-       {"temperature", 0},
-       {"prompt_logprobs", 0}},
+  const size_t from = std::exchange(asked_scores_, asked_scores_ + count);
+  ask(
+      "/v1/completions",
+      [this, from, count] {
+        json::array prompts;
+        for (size_t i = from; i < from + count; ++i) {
+          json::array tokens(prompts_[i].begin(), prompts_[i].end());
+          tokens.insert(tokens.end(), answer_ids_.begin(), answer_ids_.end());
+          prompts.push_back(std::move(tokens));
+        }
+        return json::object{{"model", question_.model},
+                            {"prompt", std::move(prompts)},
+                            {"max_tokens", 1},
+                            {"temperature", 0},
+                            {"prompt_logprobs", 0}};
+      },
       [this](const json::value& answer) { take_scores(answer); });
 }
 
@@ -186,8 +225,14 @@ void ExplainRun::take_scores(const json::value& answer) {
   next_scores();
 }
 
-void ExplainRun::ask(std::string path, const json::object& body, Then then) {
-  if (over_) return;
+void ExplainRun::ask(std::string path, Make make, Then then) {
+  work([make = std::move(make)] { return to_json(make()); },
+       [this, path = std::move(path), then = std::move(then)](std::string body) {
+         send_own(path, std::move(body), then);
+       });
+}
+
+void ExplainRun::send_own(std::string path, std::string body, Then then) {
   RelayRequest own;
   own.http.method = "POST";
   own.http.target = own.http.path = std::move(path);
@@ -199,10 +244,11 @@ void ExplainRun::ask(std::string path, const json::object& body, Then then) {
   }
   own.http.headers.emplace_back("content-type", "application/json");
   own.http.headers.emplace_back("traceparent", request_.traceparent);
-  own.http.body = to_json(body);
+  own.http.body = std::move(body);
   own.http.peer = request_.http.peer;
   own.snapshot = request_.snapshot;
-  own.route = request_.route;
+  const std::string& route = request_.route->settings().explain->route;
+  own.route = route.empty() ? request_.route : request_.snapshot->find_route(route);
   own.caller = request_.caller;
   own.transformed = true;
   const auto self = shared_from_this();
@@ -214,35 +260,34 @@ void ExplainRun::ask(std::string path, const json::object& body, Then then) {
             if (self->over_) return;
             if (!answer) return self->fail_with(answer.error());
             if (answer->status != 200) return self->send(*std::move(answer));
-            auto text = std::make_shared<std::string>(std::move(answer->body));
-            const Outcome queued = self->host_.workers.submit([self, text, then] {
-              auto value = std::make_shared<Result<json::value>>(parse_json(*text, kAnswerLimits));
-              self->loop_.post([self, value, then] {
-                if (self->over_) return;
-                if (!*value) return self->fail_with(value->error());
-                then(std::move(**value));
-              });
-            });
-            if (!queued) self->fail_with(queued.error());
+            self->work([text = std::move(answer->body)] { return parse_json(text, kAnswerLimits); },
+                       [self, then](Result<json::value> value) {
+                         value ? then(*std::move(value)) : self->fail_with(value.error());
+                       });
           }});
   own.responder = under_way_;
   host_.ask(std::move(own));
 }
 
 void ExplainRun::finish() {
-  Explanation explanation{.question = question_,
-                          .parts = parts_,
-                          .answer = answer_,
-                          .tokens = std::move(answer_tokens_),
-                          .whole = std::move(scores_.front()),
-                          .without = {std::make_move_iterator(scores_.begin() + 1),
-                                      std::make_move_iterator(scores_.end())}};
   const bool page = request_.http.header("accept").contains("text/html");
-  send({.status = 200,
-        .headers = {{"Content-Type", page ? "text/html; charset=utf-8" : "application/json"},
-                    // What stands in a prompt or an answer is shown, never run.
-                    {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"}},
-        .body = page ? explanation_page(explanation) : explanation_json(explanation)});
+  const auto make = [this, page] {
+    const Explanation explanation{.question = question_,
+                                  .parts = parts_,
+                                  .answer = answer_,
+                                  .tokens = std::move(answer_tokens_),
+                                  .whole = std::move(scores_.front()),
+                                  .without = {std::make_move_iterator(scores_.begin() + 1),
+                                              std::make_move_iterator(scores_.end())}};
+    return page ? explanation_page(explanation) : explanation_json(explanation);
+  };
+  work(make, [this, page](std::string body) {
+    send({.status = 200,
+          .headers = {{"Content-Type", page ? "text/html; charset=utf-8" : "application/json"},
+                      // What stands in a prompt or an answer is shown, never run.
+                      {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"}},
+          .body = std::move(body)});
+  });
 }
 
 void ExplainRun::fail_with(const Status& status) {

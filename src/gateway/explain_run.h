@@ -2,13 +2,13 @@
 // answer: the answer's tokens are scored behind the prompt, and behind the prompt without each of
 // its parts; what their log-probability loses is the part's.
 //
-// It asks its own route, as any client could: the answer (temperature 0), the tokens of each
-// prompt, then all prompts with the answer behind them, many in one request, for the
-// log-probabilities of given tokens (prompt_logprobs, which a runtime computes without its prefix
-// cache). So keys, limits and queues hold for each of these requests.
+// It asks its own route, or the one that the plan names, as any client could: the answer
+// (temperature 0), the tokens of each prompt, then all prompts with the answer behind them, many in
+// one request, for the log-probabilities of given tokens (prompt_logprobs, which a runtime computes
+// without its prefix cache). So keys, limits and queues hold for each of these requests.
 //
-// On the loop that the request came in on; answers are read on the workers. Keeps itself alive
-// until it is over.
+// On the loop that the request came in on; what is asked is made, and answers are read, on the
+// workers. Keeps itself alive until it is over.
 #pragma once
 
 #include <cstdint>
@@ -34,10 +34,17 @@ class ExplainRun : public std::enable_shared_from_this<ExplainRun> {
   ExplainRun(StepHost& host, net::EventLoop& loop, RelayRequest request);
 
  private:
+  using Make = std::function<json::object()>;  // of a request's body, on a worker
   using Then = std::function<void(json::value answer)>;
 
   void start();
-  void ask(std::string path, const json::object& body, Then then);
+  Outcome read();
+  void ask_for_answer();
+  void ask(std::string path, Make make, Then then);
+  void send_own(std::string path, std::string body, Then then);
+  // `compute` on a worker, `then` with what it gave on the loop, unless all is over by then.
+  template <typename Compute, typename Next>
+  void work(Compute compute, Next next);
   void take_answer(const json::value& answer);
   void next_tokens();
   void next_scores();

@@ -572,6 +572,28 @@ TEST(Explain, APartThatTheAnswerRestsOnHasTheHighestScore) {
   const auto page = gateway.post(R"({"instances":["tell me why now"]})", {{"Accept", "text/html"}},
                                  "/v1/models/m:explain");
   EXPECT_TRUE(page.body.starts_with("<!doctype html>"));
+TEST(Explain, VeryManyPartsAreJoinedInNoTime) {
+  std::string text;
+  while (text.size() < 900'000) text += "a ";
+  const auto parts = texts_of(question_of("{\"prompt\":" + to_json(json::value(text)) +
+                                          R"(,"parameters":{"segments":"word"}})"));
+  EXPECT_EQ(parts.size(), 64u);
+  std::string all;
+  for (const std::string& part : parts) all += part;
+  EXPECT_EQ(all, text);
+}
+
+TEST(Explain, MoreMessagesThanSegmentsAreRefused) {
+  RunningUpstream upstream(rule_model());
+  RunningGateway gateway(testing::plan_text({upstream.url()}, "    explain: {max_segments: 2}\n"));
+  const auto response = gateway.post(
+      R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},
+          {"role":"user","content":"c"}]})",
+      {}, "/v1/models/m:explain");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_TRUE(response.body.contains("3 messages have a text, and 2 segments")) << response.body;
+}
+
   EXPECT_TRUE(net::find_header(page.headers, "content-type").starts_with("text/html"));
 }
 
