@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/rng.h"
+#include "net/address.h"
 
 namespace sluice::gateway {
 namespace {
@@ -74,13 +75,16 @@ bool is_traceparent(std::string_view text) {
 net::Headers onward_headers(const net::HttpRequest& request, const plan::Upstream& upstream,
                             std::string_view id, std::string_view traceparent) {
   net::Headers out;
-  out.reserve(request.headers.size() + 4);
+  out.reserve(request.headers.size() + upstream.headers.size() + 4);
   const std::string_view connection = request.header("connection");
   for (const auto& [name, value] : request.headers) {
     if (is_one_of(name, kHopByHop) || is_one_of(name, kNotOnward)) continue;
     if (!connection.empty() && named_in(connection, name)) continue;
+    const auto same = [&](const auto& own) { return net::equals_ignoring_case(own.first, name); };
+    if (std::ranges::any_of(upstream.headers, same)) continue;
     out.emplace_back(name, value);
   }
+  out.insert(out.end(), upstream.headers.begin(), upstream.headers.end());
   if (!upstream.api_key.empty()) out.emplace_back("Authorization", "Bearer " + upstream.api_key);
   out.emplace_back("X-Request-Id", id);
   out.emplace_back("traceparent", traceparent);
@@ -102,7 +106,7 @@ net::Headers answer_headers(const net::Headers& headers, std::string_view id) {
 
 net::ClientOptions client_options(const plan::Plan& plan) {
   constexpr size_t kOwnQuestions = 1024;
-  net::ClientOptions options;
+  net::ClientOptions options{.may_connect = net::is_service_address};
   options.max_connections = plan.server.max_connections * 2 + kOwnQuestions;
   for (const plan::Route& route : plan.routes) {
     if (route.mirror) options.max_connections += static_cast<size_t>(route.mirror->max_in_flight);

@@ -12,7 +12,7 @@
 namespace sluice::gateway {
 
 // Hop-by-hop fields, credentials and what the client library adds itself are left out; the
-// upstream's own key, the request's id and the trace go along.
+// upstream's own key and headers, the request's id and the trace go along.
 net::Headers onward_headers(const net::HttpRequest& request, const plan::Upstream& upstream,
                             std::string_view id, std::string_view traceparent);
 
@@ -20,7 +20,8 @@ net::Headers onward_headers(const net::HttpRequest& request, const plan::Upstrea
 net::Headers answer_headers(const net::Headers& headers, std::string_view id);
 
 // Of a client for all of a plan's requests: an attempt and a second one beside it for each
-// connection that the server takes, the copies, and the gateway's own questions.
+// connection that the server takes, the copies, and the gateway's own questions. Names and URLs may
+// be users' own: it connects to services' addresses only.
 net::ClientOptions client_options(const plan::Plan& plan);
 
 // The caller's traceparent when it is one, else a new one (W3C Trace Context, version 00).

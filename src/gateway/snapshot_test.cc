@@ -178,8 +178,11 @@ TEST(AccessLine, IsOneJsonObjectWhateverTheRequestHeld) {
   ASSERT_TRUE(value) << line;
   EXPECT_EQ(value->at("path").as_string(), record.path);
   EXPECT_EQ(value->at("time").as_string(), "2023-11-14T22:13:20.000000Z");
+  upstream.headers = {{"x-team", "blue"}};
   EXPECT_EQ(value->at("duration_ms").to_number<double>(), 1.5);
 }
 
 }  // namespace
 }  // namespace sluice::gateway
+                                         {"X-Team", "red"},
+                                  {"x-team", "blue"},

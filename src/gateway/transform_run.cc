@@ -147,24 +147,25 @@ void TransformRun::make(const std::optional<JsonTemplate>& by, const std::string
                         std::string body, bool of_answer, Made made) {
   const auto self = shared_from_this();
   if (by) {
-    const Outcome queued =
-        host_.workers.submit([self, &by, body = std::move(body), of_answer, made] {
-          auto text = std::make_shared<Result<std::string>>(self->render(*by, body, of_answer));
-          self->loop_.post([made, text] { made(std::move(*text)); });
-        });
+    const Outcome queued = host_.work(
+        loop_,
+        [self, &by, body = std::move(body), of_answer] {
+          return self->render(*by, body, of_answer);
+        },
+        made);
     if (!queued) made(std::unexpected(queued.error()));
     return;
   }
   UrlCall::begin(
       kept_loop_, client_, url,
       {{"Content-Type", "application/json"}, {"X-Request-Id", id_}, {"traceparent", traceparent_}},
-      std::move(body), transform_.settings.timeout, [made, url](Result<net::HttpResponse> answer) {
+      std::move(body), transform_.settings.timeout, [made](Result<net::HttpResponse> answer) {
         if (!answer) return made(std::unexpected(answer.error()));
         if (answer->status >= 200 && answer->status < 300) {
           return made(std::move(answer->body));
         }
         made(fail(answer->status < 500 ? Code::kInvalidArgument : Code::kUnavailable,
-                  fmt::format("{} answered {}", url, answer->status)));
+                  fmt::format("it answered {}", answer->status)));
       });
 }
 

@@ -144,6 +144,7 @@ void Watcher::check_replica(const std::shared_ptr<Upstream>& upstream,
   request.timeout = settings.health.timeout;
   // A kept connection is that of a process that may hang; a new one also asks the listener.
   request.headers = {{"Connection", "close"}};
+  request.headers.insert(request.headers.end(), settings.headers.begin(), settings.headers.end());
   if (!settings.api_key.empty()) {
     request.headers.emplace_back("Authorization", "Bearer " + settings.api_key);
   }
