@@ -36,6 +36,14 @@ bool is_own_path(std::string_view path) {
 }
 
 json::object model_card(std::string_view id) {
+// The route that it leads to is known; what stands behind it is the request's.
+void take_prefix(HttpRequest& request, std::string_view prefix) {
+  for (std::string* text : {&request.path, &request.target}) {
+    text->erase(0, prefix.size());
+    if (!text->starts_with('/')) text->insert(0, "/");
+  }
+}
+
   return {{"id", id}, {"object", "model"}, {"created", 0}, {"owned_by", "sluice"}};
 }
 
@@ -208,6 +216,10 @@ std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
   } else if (caller->tenant != nullptr || current->has_public_route() ||
              current->plan().tenants.empty() ||
              (head.path == "/metrics" && current->plan().server.metrics_public)) {
+  if (current->match_prefix(head) != nullptr) {
+    head.context = std::make_shared<const Known>(Known{current, {}});
+    return std::nullopt;
+  }
     head.context = std::make_shared<const Known>(Known{current, *caller});
     return std::nullopt;
   }
@@ -302,11 +314,14 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
   relay.responder = std::move(responder);
   if (known) {
     relay.caller = known->caller;
-  } else if (relay.http.path != "/health" && relay.http.path != "/ready") {
+  } else if (relay.route == nullptr && relay.http.path != "/health" &&
+             relay.http.path != "/ready") {
     const auto caller = identify(*relay.snapshot, relay.http);
     if (!caller) return refused(relay, caller.error());
     relay.caller = *caller;
   }
+  relay.route = relay.snapshot->match_prefix(request);
+  if (relay.route != nullptr) take_prefix(request, relay.route->settings().match.prefix);
   relay.record.tenant = relay.caller.tenant_name();
   relay.record.key = relay.caller.key_name();
   if (relay.http.path == "/usage" && relay.http.method == "GET")
@@ -319,6 +334,7 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
     // Probes and scrapes would only bury the requests that matter.
     if (is_own_path(relay.http.path) && relay.record.status < 400) return;
     return over(relay.record);
+  if (relay.route != nullptr) return route(std::move(relay));
   }
   route(std::move(relay));
 }

@@ -38,14 +38,9 @@ void Gateway::route(RelayRequest request) {
     if (!fields) return refused(request, fields.error());
     request.fields = *std::move(fields);
   }
-  // Where the path names the model, the body's word does not count.
-  if (std::string named = endpoint::model_of_path(request.http.path); !named.empty()) {
-    request.fields.model = std::move(named);
-  }
-  request.traceparent = begin_trace(request.http, relay_host_.tracer, request.record);
-  const std::string model = request.fields.model.value_or("");
-  request.record.model = model;
-  request.record.model_label = request.snapshot->model_label(model);
+  describe(request);
+  const std::string model = request.record.model;
+  if (request.route != nullptr) return enter(std::move(request));  // by its prefix
   if (const Graph* graph = request.snapshot->match_graph(request.http, request.fields.model)) {
     if (!Snapshot::allowed(request.caller, graph->settings(), model)) {
       return refuse_unknown(request);
@@ -84,9 +79,17 @@ void Gateway::run_graph(const Graph& graph, RelayRequest request) {
   GraphRun::begin(step_host_, parts->loop, *parts->client, graph, std::move(request));
 }
 
+// What this gateway explains itself is paid for by its requests to the route.
 void Gateway::explain(RelayRequest request, LoopParts& parts) {
+  if (request.route->settings().explain->url.empty()) {
+    return ExplainRun::begin(step_host_, *parts.loop, std::move(request));
+  }
+  reserve(std::move(request), {}, parts.loop,
+          [this, &parts](RelayRequest paid) { ask_explainer(std::move(paid), parts); });
+}
+
+void Gateway::ask_explainer(RelayRequest request, LoopParts& parts) {
   const plan::ExplainPlan& settings = *request.route->settings().explain;
-  if (settings.url.empty()) return ExplainRun::begin(step_host_, *parts.loop, std::move(request));
   const auto held = std::make_shared<RelayRequest>(std::move(request));
   const auto call = UrlCall::begin(
       parts.loop, *parts.client, settings.url,
@@ -97,6 +100,7 @@ void Gateway::explain(RelayRequest request, LoopParts& parts) {
       std::move(held->http.body), settings.timeout, [this, held](Result<HttpResponse> answer) {
         if (!answer) return refused(*held, answer.error().at("the explainer"));
         answer->headers = answer_headers(answer->headers, held->record.id);
+        take_headers(answer->headers, std::move(held->limit_headers));
         held->record.status = answer->status;
         held->record.bytes_out = answer->body.size();
         held->responder->send(*std::move(answer));
@@ -119,13 +123,18 @@ void Gateway::ask_itself(RelayRequest request) {
   auto fields = scan_body(request.http.body);
   if (!fields) return refused(request, fields.error());
   request.fields = *std::move(fields);
+  describe(request);
+  enter(std::move(request));
+}
+
+void Gateway::describe(RelayRequest& request) {
+  // Where the path names the model, the body's word does not count.
   if (std::string named = endpoint::model_of_path(request.http.path); !named.empty()) {
     request.fields.model = std::move(named);
   }
   request.traceparent = begin_trace(request.http, relay_host_.tracer, request.record);
   request.record.model = request.fields.model.value_or("");
   request.record.model_label = request.snapshot->model_label(request.record.model);
-  enter(std::move(request));
 }
 
 Gateway::LoopParts* Gateway::parts_here() {
@@ -239,11 +248,7 @@ bool Gateway::answer_again(RelayRequest& request, const std::shared_ptr<net::Eve
     over(hit.record);
   };
   // A request like any other, but of no tokens.
-  if (quota_ && request.caller.tenant != nullptr) {
-    reserve(std::move(request), {}, loop, std::move(replay));
-  } else {
-    replay(std::move(request));
-  }
+  reserve(std::move(request), {}, loop, std::move(replay));
   return true;
 }
 
@@ -259,6 +264,7 @@ void Gateway::reserve(RelayRequest request, const TokenUse& most,
     if (!grant) return refused(*held, grant.error().status, std::move(grant.error().headers));
     held->grant = *std::move(grant);
     held->limit_headers = held->grant->take_headers();
+  if (!quota_ || request.caller.tenant == nullptr) return then(std::move(request));
     then(std::move(*held));
   });
 }

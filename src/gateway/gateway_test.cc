@@ -214,5 +214,33 @@ TEST(Watcher, ChecksAndDiscoversReplicas) {
   std::filesystem::remove(path);
 }
 
+TEST(Gateway, APrefixLeadsToItsRouteWhoeverAsks) {
+  RunningUpstream inner(answers("inner"));
+  RunningUpstream outer(answers("outer"));
+  RunningGateway gateway(
+      "upstreams:\n  - {name: i, health: {active: false}, endpoints: [{url: \"" + inner.url() +
+      "\"}]}\n  - {name: o, health: {active: false}, endpoints: [{url: \"" + outer.url() +
+      "\"}]}\nroutes:\n"
+      "  - {name: inner, public: true, match: {prefix: /predictors/x1}, targets: [{upstream: i}]}\n"
+      "  - {name: outer, match: {models: [m]}, targets: [{upstream: o}]}\n"
+      "tenants: [{name: t, keys: [{name: k, key: {env: KEY}}]}]\n");
+  const auto ask = [&](const std::string& path, net::Headers headers = {}) {
+    return gateway.post(kBody, std::move(headers), path);
+  };
+  const auto found = ask("/predictors/x1/v1/models/m:predict?a=b");
+  EXPECT_EQ(found.status, 200);
+  EXPECT_TRUE(found.body.contains("\"inner\""));
+  EXPECT_EQ(inner.handler->seen()[0].target, "/v1/models/m:predict?a=b");
+  // Keys that the server before it passes on are not looked at, nor paid with.
+  EXPECT_EQ(ask("/predictors/x1/v1/completions", {{"Authorization", "Bearer wrong"}}).status, 200);
+  EXPECT_EQ(ask("/predictors/x1/metrics").body.substr(0, 7), "{\"who\":") << "no page of ours";
+  for (const char* other : {"/predictors/x2/v1/completions", "/predictors/x1%2Fv1/completions",
+                            "/predictors/%781/v1/completions", "/predictors/x11/v1/completions"}) {
+    EXPECT_EQ(ask(other).status, 401) << other;
+  }
+  const std::string key = "Bearer secret";
+  EXPECT_TRUE(ask("/v1/completions", {{"Authorization", key}}).body.contains("\"outer\""));
+}
+
 }  // namespace
 }  // namespace sluice::gateway

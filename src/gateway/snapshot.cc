@@ -101,6 +101,10 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
       keys_.emplace(key.digest.hex(), KeyEntry{key.digest, {&tenant, &key}});
     }
   }
+  if (const std::string& prefix = settings.match.prefix; !prefix.empty()) {
+    by_prefix_.emplace(prefix, routes_[route].get());
+    return;
+  }
 }
 
 // What the replicas' caches hold is asked for where some route goes by it.
@@ -120,6 +124,16 @@ void Snapshot::want_blocks() {
 void Snapshot::index(size_t route) {
   const plan::Route& settings = routes_[route]->settings();
   by_name_.emplace(settings.name, routes_[route].get());
+Route* Snapshot::match_prefix(const net::HttpRequest& request) const {
+  const std::string_view path = request.path;
+  const size_t second = by_prefix_.empty() ? std::string_view::npos : path.find('/', 1);
+  if (second == std::string_view::npos) return nullptr;
+  const std::string_view prefix = path.substr(0, path.find('/', second + 1));
+  const auto found = by_prefix_.find(prefix);
+  // One that is spelled in another way in the target could not be taken off there.
+  return found != by_prefix_.end() && request.target.starts_with(prefix) ? found->second : nullptr;
+}
+
   const auto& models = settings.match.models;
   const bool exact =
       std::ranges::none_of(models, [](const std::string& model) { return model.ends_with('*'); });

@@ -45,6 +45,8 @@ class Snapshot {
   const std::map<std::string, std::shared_ptr<Upstream>>& upstreams() const { return upstreams_; }
 
   // The first route, in the plan's order, that takes the request; null when none does.
+  // The route of the prefix that path and target begin with; null: they begin with none.
+  Route* match_prefix(const net::HttpRequest& request) const;
   Route* match(const net::HttpRequest& request, const std::optional<std::string>& model) const;
   // The graph that a request asks for; null when it asks for none.
   const Graph* match_graph(const net::HttpRequest& request,
@@ -80,7 +82,9 @@ class Snapshot {
   std::unordered_map<std::string_view, const Graph*> graphs_by_name_;
   std::unordered_map<std::string_view, const Graph*> graphs_by_model_;
   std::unordered_map<std::string_view, Route*> by_name_;
-  // Where routes stand that take a model by its name alone; and all others. In the plan's order.
+  std::unordered_map<std::string_view, Route*> by_prefix_;
+  // Where routes stand that take a model by its name alone; of the others those of some hosts
+  // only; and the rest. In the plan's order.
   std::unordered_map<std::string_view, std::vector<size_t>> by_model_;
   std::vector<size_t> others_;
   std::unordered_map<std::string, KeyEntry> keys_;  // by the digest's hex
