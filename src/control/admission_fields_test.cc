@@ -99,7 +99,11 @@ TEST_F(FieldsTest, OfAGraphAndAProvider) {
   };
   EXPECT_EQ(provider(R"(,"protocol":"openai")"), "");
   EXPECT_TRUE(provider(R"(,"protocol":"anthropic")").starts_with("refused: spec.protocol: "));
-  EXPECT_TRUE(provider(R"(,"headers":{"a":"b"})").starts_with("refused: spec.headers: "));
+  EXPECT_EQ(provider(R"(,"headers":[{"name":"x-team","value":"b"}])"), "");
+  EXPECT_EQ(provider(R"(,"headers":[{"name":"a"}])"),
+            "refused: spec.headers[0]: Invalid value: exactly one of value and secret");
+  EXPECT_TRUE(provider(R"(,"headers":[{"name":"a","secret":{"secretName":"s","key":"k"}}])")
+                  .contains("spec.headers[0].secret: there is no Secret"));
 }
 
 }  // namespace

@@ -18,6 +18,10 @@ namespace {
 constexpr std::string_view kRoot = "root";
 constexpr int64_t kWhole = 100;
 
+const ResourceType& inference_services() {
+  return *find_kind("serving.kserve.io/v1beta1", "InferenceService");
+}
+
 using Edges = std::map<std::string, std::vector<std::string>, std::less<>>;
 
 class GraphCheck {
@@ -119,12 +123,11 @@ class GraphCheck {
     if (const std::string target(text_at(step, "sluice.fallbackNode")); !target.empty()) {
       edges_[node].push_back(target);
     }
-    const std::string_view service = text_at(step, "serviceName");
-    static const ResourceType* const services =
-        find_kind("serving.kserve.io/v1beta1", "InferenceService");
-    if (!service.empty() && !admission_.exists(*services, admission_.ns(), service)) {
+    if (const std::string_view service = text_at(step, "serviceName");
+        !service.empty() && !admission_.exists(inference_services(), admission_.ns(), service)) {
       admission_.warn(
-          fmt::format("{}.serviceName: there is no InferenceService \"{}\" in this namespace yet",
+          fmt::format("{}.serviceName: there is no InferenceService \"{}\" in this "
+                      "namespace yet; only a Provider's model may have that name",
                       at, service));
     }
     const std::string_view url = text_at(step, "serviceUrl");

@@ -14,8 +14,8 @@ namespace {
 const ResourceType& secrets() { return *find_kind("v1", "Secret"); }
 const ResourceType& tenants() { return *find_kind("sluice.dev/v1alpha1", "Tenant"); }
 
-void warn_missing_secret(Admission& admission, std::string_view path) {
-  const auto* reference = object_at(admission.object, path);
+void warn_missing_secret(Admission& admission, const json::object* reference,
+                         std::string_view path) {
   if (reference == nullptr) return;
   const std::string_view name = text_at(*reference, "secretName");
   if (!name.empty() && !admission.exists(secrets(), admission.ns(), name)) {
@@ -36,8 +36,10 @@ void admit_provider(Admission& admission) {
   }
   if (text_at(admission.object, "spec.protocol") == "anthropic") {
     admission.refuse("FieldValueNotSupported", "spec.protocol",
-                     "\"anthropic\" is not supported yet: its key goes into a header of its own; "
-                     "supported values: \"openai\"");
+                     "\"anthropic\" is not supported: requests are not translated into it. For "
+                     "clients that ask /v1/messages themselves leave the field out, and give the "
+                     "key as spec.headers: name x-api-key with a secret; supported values: "
+                     "\"openai\"");
   }
   if (url.contains('@')) {
     admission.refuse("FieldValueInvalid", "spec.url",
@@ -47,7 +49,17 @@ void admit_provider(Admission& admission) {
   if (url.starts_with("http://") && object_at(admission.object, "spec.apiKey") != nullptr) {
     admission.warn("spec.apiKey is sent in the clear: spec.url is http");
   }
-  warn_missing_secret(admission, "spec.apiKey");
+  warn_missing_secret(admission, object_at(admission.object, "spec.apiKey"), "spec.apiKey");
+  const auto* headers = array_at(admission.object, "spec.headers");
+  for (size_t i = 0; headers != nullptr && i < headers->size(); ++i) {
+    const auto* header = (*headers)[i].if_object();
+    if (header == nullptr) continue;
+    const std::string field = fmt::format("spec.headers[{}]", i);
+    if (header->contains("value") == header->contains("secret")) {
+      admission.refuse("FieldValueInvalid", field, "exactly one of value and secret");
+    }
+    warn_missing_secret(admission, object_at(*header, "secret"), field + ".secret");
+  }
 }
 
 void admit_tenant(Admission& admission) {
@@ -74,7 +86,7 @@ void admit_api_key(Admission& admission) {
     admission.refuse("FieldValueInvalid", "spec.sha256",
                      "expected the 64 hex digits of: printf %s KEY | sha256sum");
   }
-  warn_missing_secret(admission, "spec.secret");
+  warn_missing_secret(admission, object_at(admission.object, "spec.secret"), "spec.secret");
   const std::string_view tenant = text_at(admission.object, "spec.tenant");
   if (!tenant.empty() && !admission.exists(tenants(), admission.ns(), tenant)) {
     admission.warn(

@@ -16,8 +16,8 @@ url string! -- https://host[:port][/path], or http for one in the own network.
 protocol string enum=openai|anthropic default="openai" -- Protocol that it speaks.
 apiKey SecretKeyReference -- Key to send to it.
 models []ProviderModel key=name -- Models that it serves, and what they are called here.
-headers map<string> refused=(only the key is sent: leave them out) -- Headers to send with each
-    request.
+headers []ProviderHeader key=name -- Headers to send with each request, instead of the client's of
+    these names.
 maxOutstanding int32 min=0 -- Requests under way at a time; 0 is no limit.
 timeoutSeconds number min=0.1 -- How long a request may take.
 weight number min=0 -- Part of the traffic beside others that serve the same model.
@@ -25,6 +25,11 @@ weight number min=0 -- Part of the traffic beside others that serve the same mod
 = ProviderModel -- A model of a provider.
 name string! -- What clients ask for.
 remoteName string -- What the provider calls it.
+
+= ProviderHeader -- A header of the requests to a provider: a value or a secret.
+name string! -- Name.
+value string -- What it says.
+secret SecretKeyReference -- The secret that it says.
 
 = SecretKeyReference -- A key of a Secret of the same namespace.
 secretName string! -- Name of the Secret.
