@@ -1,5 +1,6 @@
 #include "platform/object_status.h"
 
+#include <chrono>
 #include <utility>
 
 #include "control/json_util.h"
@@ -11,6 +12,12 @@ namespace sluice::platform {
 using control::ObjectPtr;
 using control::text_at;
 
+namespace {
+
+constexpr Duration kPlanLook = std::chrono::milliseconds(20);
+
+}  // namespace
+
 bool ObjectStatus::covers(const control::ResourceType& type) {
   return type.kind == "InferenceGraph" || type.kind == "Provider" || type.kind == "Tenant" ||
          type.kind == "ApiKey";
@@ -19,10 +26,14 @@ bool ObjectStatus::covers(const control::ResourceType& type) {
 WorkDone ObjectStatus::reconcile(const control::ObjectKey& key) {
   const ObjectPtr object = context_.store().get(key);
   if (!object || object->deleting()) return WorkDone::done();
+  const int64_t generation = control::integer_at(object->body, "metadata.generation").value_or(1);
+  // Whether the gateway can serve it is known when a plan was made with it.
+  const bool seen =
+      control::integer_at(object->body, "status.observedGeneration").value_or(0) == generation;
+  if (!seen && context_.plan_version() < object->version) return WorkDone::after(kPlanLook);
   json::object status;
   if (const auto* present = control::object_at(object->body, "status")) status = *present;
-  status["observedGeneration"] =
-      control::integer_at(object->body, "metadata.generation").value_or(1);
+  status["observedGeneration"] = generation;
   const std::string problem = problem_ ? problem_(key) : std::string();
   Condition ready{.type = "Ready", .status = "True", .reason = "InPlan"};
   if (!problem.empty()) {

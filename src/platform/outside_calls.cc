@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "control/scalars.h"
+#include "net/address.h"
 #include "net/client.h"
 
 namespace sluice::platform {
@@ -135,7 +136,10 @@ std::optional<RolloutInput::Check> RolloutChecks::answer(const control::ObjectKe
     Asked& asked = asked_[service];
     if (asked.look == due.look) return asked.answer;
     asked = {.look = due.look, .answer = {}};
-    if (!client_) client_ = std::make_unique<net::HttpClient>();
+    if (!client_) {
+      client_ = std::make_unique<net::HttpClient>(
+          net::ClientOptions{.may_connect = net::is_service_address});
+    }
     client = client_.get();
   }
   auto answer = std::make_shared<Answer>(kMaxAnswer);

@@ -9,6 +9,19 @@
 namespace sluice::platform {
 namespace {
 
+constexpr size_t kMaxVariableBytes = 1024;  // of $(NAME)
+
+Outcome append(std::string& out, std::string_view part, size_t& room) {
+  if (part.size() > room) {
+    return fail(Code::kTooLarge,
+                fmt::format("with what the placeholders stand for there are more than {} bytes",
+                            kMaxTextBytes));
+  }
+  room -= part.size();
+  out.append(part);
+  return {};
+}
+
 std::string_view trimmed(std::string_view text) {
   while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
   while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
@@ -65,61 +78,73 @@ bool is_variable_name(std::string_view name) {
   return !name.empty() && name.find_first_of(" \t()$") == std::string_view::npos;
 }
 
-}  // namespace
-
-Result<std::string> fill_placeholders(std::string_view text, const json::object& metadata) {
+Result<std::string> fill(std::string_view text, const json::object& metadata, size_t& room) {
   std::string out;
   while (true) {
     const size_t begin = text.find("{{");
     const size_t end = begin == std::string_view::npos ? begin : text.find("}}", begin);
-    if (end == std::string_view::npos) return out.append(text);
+    if (end == std::string_view::npos) {
+      SLUICE_RETURN_IF_ERROR(append(out, text, room));
+      return out;
+    }
     const std::string_view inside = trimmed(text.substr(begin + 2, end - begin - 2));
     SLUICE_ASSIGN_OR_RETURN(const auto value, filled(inside, metadata));
-    if (value) {
-      out.append(text.substr(0, begin)).append(*value);
-    } else {
-      out.append(text.substr(0, end + 2));
-    }
+    SLUICE_RETURN_IF_ERROR(append(out, text.substr(0, value ? begin : end + 2), room));
+    if (value) SLUICE_RETURN_IF_ERROR(append(out, *value, room));
     text.remove_prefix(end + 2);
   }
 }
 
-Outcome fill_placeholders(json::value& value, const json::object& metadata) {
+Outcome fill(json::value& value, const json::object& metadata, size_t& room) {
   if (auto* text = value.if_string()) {
     SLUICE_ASSIGN_OR_RETURN(const std::string filled_text,
-                            fill_placeholders(std::string_view(*text), metadata));
+                            fill(std::string_view(*text), metadata, room));
     *text = filled_text;
   } else if (auto* list = value.if_array()) {
-    for (json::value& each : *list) SLUICE_RETURN_IF_ERROR(fill_placeholders(each, metadata));
+    for (json::value& each : *list) SLUICE_RETURN_IF_ERROR(fill(each, metadata, room));
   } else if (auto* object = value.if_object()) {
-    for (auto& each : *object) SLUICE_RETURN_IF_ERROR(fill_placeholders(each.value(), metadata));
+    for (auto& each : *object) SLUICE_RETURN_IF_ERROR(fill(each.value(), metadata, room));
   }
   return {};
 }
 
-std::string expand_variables(
+}  // namespace
+
+Result<std::string> fill_placeholders(std::string_view text, const json::object& metadata) {
+  size_t room = kMaxTextBytes;
+  return fill(text, metadata, room);
+}
+
+Outcome fill_placeholders(json::value& value, const json::object& metadata) {
+  size_t room = kMaxTextBytes;
+  return fill(value, metadata, room);
+}
+
+Result<std::string> expand_variables(
     std::string_view text,
-    const std::function<std::optional<std::string>(std::string_view name)>& value_of) {
+    const std::function<std::optional<std::string>(std::string_view name)>& value_of,
+    size_t& room) {
   std::string out;
   while (true) {
     const size_t dollar = text.find('$');
-    out.append(text.substr(0, dollar));
+    SLUICE_RETURN_IF_ERROR(append(out, text.substr(0, dollar), room));
     if (dollar == std::string_view::npos) return out;
     text.remove_prefix(dollar);
     if (text.starts_with("$$")) {
-      out.push_back('$');
+      SLUICE_RETURN_IF_ERROR(append(out, "$", room));
       text.remove_prefix(2);
       continue;
     }
-    const size_t end = text.starts_with("$(") ? text.find(')') : std::string_view::npos;
+    const size_t end = text.starts_with("$(") ? text.substr(0, kMaxVariableBytes).find(')')
+                                              : std::string_view::npos;
     const std::string_view name =
         end == std::string_view::npos ? std::string_view() : text.substr(2, end - 2);
     const auto value = is_variable_name(name) ? value_of(name) : std::nullopt;
     if (value) {
-      out.append(*value);
+      SLUICE_RETURN_IF_ERROR(append(out, *value, room));
       text.remove_prefix(end + 1);
     } else {
-      out.push_back('$');
+      SLUICE_RETURN_IF_ERROR(append(out, "$", room));
       text.remove_prefix(1);
     }
   }

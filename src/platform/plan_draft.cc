@@ -124,6 +124,16 @@ bool PlanDraft::has_room(const control::StoredObject& object, size_t more_upstre
   problem(object, fmt::format("the gateway takes at most {} upstreams and {} routes", kMaxUpstreams,
                               kMaxRoutes));
   return false;
+std::string model_route_name(std::string_view ns, std::string_view model) {
+  std::string name = route_name(ns, model);
+  for (char& c : name) {
+    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      std::string_view("-_./:").contains(c);
+    if (!good) c = '-';
+  }
+  return name;
+}
+
 }
 
 bool is_plain(std::string_view text) {

@@ -1,6 +1,6 @@
 // PlanDraft: the plan as it is being put together by write_plan(). Internal to the plan writer:
 // plan_services.cc, plan_providers.cc, plan_graphs.cc and plan_tenants.cc each add their part, in
-// this order.
+// this order: graphs name routes.
 #pragma once
 
 #include <map>
@@ -80,6 +80,10 @@ class PlanDraft {
 };
 
 // A text that the plan takes: of 1 to 256 bytes without control characters.
+// The name of the route of a provider's model: its characters are the provider's, a route's are
+// not.
+std::string model_route_name(std::string_view ns, std::string_view model);
+
 bool is_plain(std::string_view text);
 
 // A secret's value as it may go into a header field: without the line's end. Nothing where it may

@@ -51,9 +51,10 @@ class GraphWriter {
     if (draft_.is_public) graph["public"] = true;
     graph["nodes"] = nodes();
     if (!missing_.empty()) {
-      draft_.problem(object_, fmt::format("there is no InferenceService \"{}\" with a revision in "
-                                          "this namespace yet",
-                                          *missing_.begin()));
+      draft_.problem(object_,
+                     fmt::format("there is no InferenceService \"{}\" with a revision, nor "
+                                 "a Provider's model of that name, in this namespace yet",
+                                 *missing_.begin()));
       return;
     }
     json::array upstreams{json::object{{"name", "probe"}, {"endpoints", json::array()}}};
@@ -114,9 +115,12 @@ class GraphWriter {
     copy("sluice.fallbackNode", "fallback");
     copy("sluice.body", "body");
     if (const std::string_view service = text_at(given, "serviceName"); !service.empty()) {
-      const std::string route = route_name(object_.ns, service);
-      (draft_.route_names.contains(route) ? used_ : missing_)
-          .insert(draft_.route_names.contains(route) ? route : std::string(service));
+      const std::string route = model_route_name(object_.ns, service);
+      if (draft_.route_names.contains(route)) {
+        used_.insert(route);
+      } else {
+        missing_.emplace(service);
+      }
       out["route"] = route;
     }
     // Elsewhere these have no effect, in KServe either, and the plan refuses them.
@@ -152,6 +156,7 @@ void claim_graphs(PlanDraft& draft) {
 
 void add_graphs(PlanDraft& draft) {
   for (const auto* graph : sorted(draft)) {
+    // A Provider's model gives way to it.
     if (draft.route_names.contains(route_name(graph->ns, graph->name))) {
       draft.problem(*graph,
                     "an InferenceService of this namespace has the same name, and takes "

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "control/json_util.h"
 #include "platform/names.h"
 #include "platform/plan_draft.h"
 #include "platform/replica_environment.h"
+#include "platform/views.h"
 
 namespace sluice::platform {
 namespace {
@@ -20,22 +22,6 @@ using control::text_at;
 constexpr double kMaxTimeout = 86'400;
 constexpr int64_t kMaxOutstanding = 1'000'000;
 constexpr std::string_view kVersionPath = "/v1";
-
-const json::object& spec_of(const control::StoredObject& object) {
-  static const json::object kNone;
-  const auto* spec = object_at(object.body, "spec");
-  return spec == nullptr ? kNone : *spec;
-}
-
-// A name that the plan takes, of one that a provider chose.
-std::string plain_name(std::string name) {
-  for (char& c : name) {
-    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      std::string_view("-_./:").contains(c);
-    if (!good) c = '-';
-  }
-  return name;
-}
 
 std::string upstream_of(const control::StoredObject& provider) {
   return fmt::format("provider:{}/{}", provider.ns, provider.name);
@@ -80,6 +66,40 @@ void split_url(std::string_view url, std::string& base, std::string& prefix) {
   while (prefix.ends_with('/')) prefix.pop_back();
 }
 
+// {"file": …} of what the reference names; nothing, with a problem told, where that is no secret
+// for a header.
+std::optional<json::object> secret_of(PlanDraft& draft, const control::StoredObject& provider,
+                                      const json::object& reference, std::string_view field) {
+  const std::string_view name = text_at(reference, "secretName");
+  const std::string_view key = text_at(reference, "key");
+  const auto secret =
+      draft.input.find_secret ? draft.input.find_secret(provider.ns, name) : nullptr;
+  const auto value = secret == nullptr ? std::nullopt : value_of_key(secret->body, key);
+  if (const auto good = value ? header_secret(*value) : std::nullopt) return draft.secret(*good);
+  draft.problem(provider, fmt::format("spec.{}: the key \"{}\" of the Secret \"{}\" {}", field, key,
+                                      name, value ? "holds no plain text" : "is not there"));
+  return std::nullopt;
+}
+
+// False, with a problem told, when one cannot be sent.
+bool add_headers(PlanDraft& draft, const control::StoredObject& provider, json::object& upstream) {
+  const auto* list = control::array_at(spec_of(provider), "headers");
+  json::object headers;
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const auto* header = (*list)[i].if_object();
+    if (header == nullptr) continue;
+    json::value& value = headers[text_at(*header, "name")];
+    value = text_at(*header, "value");
+    const auto* reference = object_at(*header, "secret");
+    if (reference == nullptr) continue;
+    auto secret = secret_of(draft, provider, *reference, fmt::format("headers[{}].secret", i));
+    if (!secret) return false;
+    value = *std::move(secret);
+  }
+  if (!headers.empty()) upstream["headers"] = std::move(headers);
+  return true;
+}
+
 // Nothing, with a problem told, when it cannot be asked.
 std::optional<json::object> upstream(PlanDraft& draft, const control::StoredObject& provider) {
   const json::object& spec = spec_of(provider);
@@ -94,21 +114,12 @@ std::optional<json::object> upstream(PlanDraft& draft, const control::StoredObje
   if (const auto most = control::integer_at(spec, "maxOutstanding"); most && *most > 0) {
     out["max_outstanding"] = std::min(*most, kMaxOutstanding);
   }
+  if (!add_headers(draft, provider, out)) return std::nullopt;
   const auto* key = object_at(spec, "apiKey");
   if (key == nullptr) return out;
-  const std::string_view name = text_at(*key, "secretName");
-  const auto secret =
-      draft.input.find_secret ? draft.input.find_secret(provider.ns, name) : nullptr;
-  const auto value =
-      secret == nullptr ? std::nullopt : value_of_key(secret->body, text_at(*key, "key"));
-  const auto good = value ? header_secret(*value) : std::nullopt;
-  if (!good) {
-    draft.problem(provider, fmt::format("spec.apiKey: the key \"{}\" of the Secret \"{}\" {}",
-                                        text_at(*key, "key"), name,
-                                        value ? "holds no plain text" : "is not there"));
-    return std::nullopt;
-  }
-  out["api_key"] = draft.secret(*good);
+  auto secret = secret_of(draft, provider, *key, "apiKey");
+  if (!secret) return std::nullopt;
+  out["api_key"] = *std::move(secret);
   return out;
 }
 
@@ -133,7 +144,7 @@ json::object model_route(PlanDraft& draft, const std::string& ns, const std::str
     target["model"] = each.remote.empty() ? model : each.remote;
     targets.push_back(std::move(target));
   }
-  json::object route{{"name", plain_name(route_name(ns, model))},
+  json::object route{{"name", model_route_name(ns, model)},
                      {"match", json::object{{"models", draft.names.of(ns, model)}}},
                      {"targets", std::move(targets)}};
   if (const auto ms = timeout_ms(offers); ms && *ms > 0) {
@@ -154,6 +165,10 @@ void claim_providers(PlanDraft& draft) {
 }
 
 void add_providers(PlanDraft& draft) {
+  std::set<std::string, std::less<>> graphs;
+  for (const control::ObjectPtr& each : draft.input.graphs) {
+    graphs.insert(route_name(each->ns, each->name));
+  }
   Offers offers;
   for (const auto* provider : sorted(draft)) {
     const auto made = upstream(draft, *provider);
@@ -177,7 +192,7 @@ void add_providers(PlanDraft& draft) {
     const auto& [ns, model] = key;
     json::object route = model_route(draft, ns, model, offered);
     const std::string name(route["name"].get_string());
-    if (draft.route_names.contains(name) || draft.graph_names.contains(name)) {
+    if (draft.route_names.contains(name) || graphs.contains(name)) {
       draft.problem(*offered.front().provider,
                     fmt::format("spec.models: \"{}\" is another object's name already, which "
                                 "takes its requests",

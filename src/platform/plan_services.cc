@@ -10,6 +10,7 @@
 #include "platform/plan_draft.h"
 #include "platform/replica_template.h"
 #include "platform/revision_spec.h"
+#include "platform/views.h"
 
 namespace sluice::platform {
 namespace {
@@ -27,12 +28,6 @@ constexpr int64_t kMaxHeld = 100'000;
 constexpr int64_t kMaxOutstanding = 1'000'000;
 constexpr int64_t kMaxSegments = 200;
 constexpr size_t kMaxTargets = 64;
-
-const json::object& spec_of(const control::StoredObject& object) {
-  static const json::object kNone;
-  const auto* spec = object_at(object.body, "spec");
-  return spec == nullptr ? kNone : *spec;
-}
 
 class ServiceWriter {
  public:

@@ -14,6 +14,7 @@
 #include "platform/names.h"
 #include "platform/plan_draft.h"
 #include "platform/replica_environment.h"
+#include "platform/views.h"
 
 namespace sluice::platform {
 namespace {
@@ -33,12 +34,6 @@ constexpr std::array kCounts = {LimitField{"requestsPerMinute", "requests_per_mi
                                 LimitField{"concurrency", "concurrency"}};
 constexpr std::array kMoney = {LimitField{"moneyPerDay", "money_per_day"},
                                LimitField{"moneyPerMonth", "money_per_month"}};
-
-const json::object& spec_of(const control::StoredObject& object) {
-  static const json::object kNone;
-  const auto* spec = object_at(object.body, "spec");
-  return spec == nullptr ? kNone : *spec;
-}
 
 void add_limits(const json::object& spec, json::object& out) {
   const auto* given = object_at(spec, "limits");

@@ -122,8 +122,8 @@ PlanText write_plan(const PlanInput& input, const PlanSettings& settings) {
   claim_graphs(draft);
   claim_providers(draft);
   add_services(draft);
-  add_graphs(draft);
   add_providers(draft);
+  add_graphs(draft);
   add_tenants(draft);
 
   json::object plan = settings.base;

@@ -265,7 +265,9 @@ TEST_F(PlanWriterTest, Providers) {
       provider("default", "b",
                R"({"url":"https://b.example/openai/v1/","apiKey":{"secretName":"keys",
           "key":"k"},"models":[{"name":"gpt","remoteName":"gpt-4o"},{"name":"big model!"}],
-          "maxOutstanding":9,"timeoutSeconds":20,"weight":3})"),
+          "maxOutstanding":9,"timeoutSeconds":20,"weight":3,
+          "headers":[{"name":"X-Team","value":"blue"},
+                     {"name":"x-api-key","secret":{"secretName":"keys","key":"k"}}]})"),
       provider("default", "a", R"({"url":"https://a.example:8443","models":[{"name":"gpt"}],
           "timeoutSeconds":30})"),
       provider("default", "nokey", R"({"url":"https://c.example","apiKey":{"secretName":"keys",
@@ -292,6 +294,8 @@ TEST_F(PlanWriterTest, Providers) {
   EXPECT_EQ(route(*plan, "default/big-model-")->match.models.front(), "big model!");
   EXPECT_EQ(route(*plan, "default/lost"), nullptr);
   for (const std::string_view part :
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
        {"Provider nokey: spec.apiKey: the key \"none\" of the Secret \"keys\" is not there",
         "Provider badkey: spec.apiKey: the key \"bad\" of the Secret \"keys\" holds no plain text",
         "Provider badurl: spec: "}) {
@@ -305,6 +309,10 @@ TEST_F(PlanWriterTest, AServiceGoesBeforeAProvidersModelOfItsName) {
   input_.providers = {
       provider("default", "p", R"({"url":"https://a.example","models":[{"name":"gpt"}]})")};
   const auto plan = write();
+      provider("default", "badheader", R"({"url":"https://c.example","headers":[{"name":"host",
+          "value":"x"}],"models":[{"name":"lost"}]})"),
+      provider("default", "noheader", R"({"url":"https://c.example","headers":[{"name":"x-a",
+          "secret":{"secretName":"keys","key":"none"}}],"models":[{"name":"lost"}]})"),
   ASSERT_NE(plan, nullptr);
   EXPECT_EQ(targets(*plan, "default/gpt"), "default/gpt-predictor-00001:10000");
   EXPECT_TRUE(problems_.contains("Provider p: spec.models: \"gpt\"")) << problems_;
@@ -318,6 +326,7 @@ TEST_F(PlanWriterTest, TenantsAndKeys) {
       sluice_object("Tenant", "team", "crew", parsed(R"({"models":["s","gpt-*"],"priority":2,
           "weight":3,"limits":{"requestsPerMinute":5,"moneyPerDay":1.5,"tokensPerDay":0}})")),
       sluice_object("Tenant", "team", "narrow", parsed(R"({"routes":["gone"]})"))};
+  EXPECT_EQ(b->headers, (Headers{{"x-team", "blue"}, {"x-api-key", "sk-123"}}));
   const std::string digest = SecretDigest("sk-1").hex();
   const auto key = [](std::string_view name, std::string_view spec) {
     return sluice_object("ApiKey", "team", name, parsed(spec));
@@ -331,6 +340,7 @@ TEST_F(PlanWriterTest, TenantsAndKeys) {
       key("of-secret", R"({"tenant":"crew","secret":{"secretName":"k","key":"key"}})"),
       key("lost", R"({"tenant":"crew","secret":{"secretName":"none","key":"key"}})"),
       key("nobody", R"({"tenant":"gone",)" + with_digest),
+        "Provider badheader: spec: ", "Provider noheader: spec.headers[0].secret: the key \"none\"",
       key("shut",
           R"({"tenant":"crew","routes":["gone"],"sha256":")" + SecretDigest("sk-2").hex() + "\"}"),
       key("closed", R"({"tenant":"narrow","sha256":")" + SecretDigest("sk-3").hex() + "\"}")};
@@ -452,6 +462,23 @@ TEST_F(PlanWriterTest, TransformersAndExplainers) {
   EXPECT_EQ(route(*plan, "default/s")->transform->response_url,
             input_.revisions[1].replicas[0].url + "/v1/models/s:postprocess");
   EXPECT_EQ(route(*plan, "default/s")->explain->url,
+TEST_F(PlanWriterTest, AGraphsStepMayBeAProvidersModel) {
+  input_.providers = {provider("default", "p", R"({"url":"https://a.example",
+      "models":[{"name":"gpt 4.1"},{"name":"g"}]})")};
+  input_.graphs = {
+      graph("g", R"({"nodes":{"root":{"routerType":"Sequence",
+                     "steps":[{"serviceName":"gpt 4.1"}]}}})"),
+      graph("h", R"({"nodes":{"root":{"routerType":"Sequence","steps":[{"serviceName":"g"}]}}})")};
+  const auto plan = write();
+  ASSERT_NE(plan, nullptr);
+  ASSERT_EQ(plan->graphs.size(), 1u) << problems_;
+  EXPECT_EQ(plan->graphs[0].name, "default/g");
+  EXPECT_EQ(plan->graphs[0].entry().steps[0].route, "default/gpt-4.1");
+  EXPECT_EQ(route(*plan, "default/g"), nullptr) << "the graph goes before the provider's model";
+  EXPECT_TRUE(problems_.contains("InferenceGraph h: there is no InferenceService \"g\""));
+  EXPECT_TRUE(problems_.contains("Provider p: spec.models: \"g\" is another object's name"));
+}
+
             input_.revisions[2].replicas[0].url + "/v1/models/s:explain");
   EXPECT_EQ(plan->upstreams[0].endpoints.size(), 1u);
   input_.revisions[1].replicas.clear();

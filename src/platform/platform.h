@@ -40,6 +40,7 @@ struct PlatformOptions {
   // Where clients reach the gateway; services have names below its host.
   std::string gateway_host = "localhost";
   uint16_t gateway_port = 8000;
+  std::string gateway_address = "127.0.0.1";       // where replicas of this machine reach it
   uint16_t internal_port = 0;                      // of load reports, on 127.0.0.1; 0: any free one
   json::object plan_base = {};                     // further fields of the plan
   std::vector<std::string> domains = {};           // of host names, besides the usual ones

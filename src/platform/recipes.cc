@@ -5,6 +5,7 @@
 #include "control/json_util.h"
 #include "platform/revision_spec.h"
 #include "platform/runtime_choice.h"
+#include "platform/views.h"
 
 namespace sluice::platform {
 
@@ -14,12 +15,6 @@ using control::StoredObject;
 namespace {
 
 constexpr std::string_view kServingVersion = "serving.kserve.io/v1alpha1";
-
-const json::object& spec_of(const StoredObject& object) {
-  static const json::object empty;
-  const auto* spec = control::object_at(object.body, "spec");
-  return spec == nullptr ? empty : *spec;
-}
 
 }  // namespace
 
@@ -54,13 +49,16 @@ ModelView Recipes::model(const StoredObject& revision) const {
 
 Result<process::ReplicaSpec> Recipes::replica(const StoredObject& revision, std::string id,
                                               std::string model_path) const {
-  return replica_template(spec_of(revision), {.id = std::move(id),
-                                              .ns = revision.ns,
-                                              .model_path = std::move(model_path),
-                                              .sluice_program = options_.sluice_program,
-                                              .secrets = deployment_secrets(
-                                                  options_.master, revision.ns, revision.name),
-                                              .find = finder(revision.ns)});
+  const json::object& spec = spec_of(revision);
+  return replica_template(
+      spec, {.id = std::move(id),
+             .ns = revision.ns,
+             .model_path = std::move(model_path),
+             .sluice_program = options_.sluice_program,
+             .secrets = deployment_secrets(options_.master, revision.ns, revision.name),
+             .predictor_host = options_.gateway + predictor_path(options_.master, revision.ns,
+                                                                 control::text_at(spec, "service")),
+             .find = finder(revision.ns)});
 }
 
 }  // namespace sluice::platform

@@ -22,6 +22,7 @@ namespace sluice::platform {
 struct RecipeOptions {
   std::string sluice_program;  // what "sluice" means in a command
   std::string master;          // of deployment_secrets()
+  std::string gateway = {};    // host:port where replicas reach it
 };
 
 // Where a model lies; see ModelStore::want().

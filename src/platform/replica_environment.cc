@@ -63,8 +63,14 @@ class Resolver {
     if (!is_variable(name)) return {};
     const auto* from = object_at(variable, "valueFrom");
     if (from == nullptr) {
-      out_[name] = expand_variables(text_at(variable, "value"),
-                                    [&](std::string_view other) { return known(other); });
+      auto value = expand_variables(
+          text_at(variable, "value"), [&](std::string_view other) { return known(other); }, room_);
+      if (!value) {
+        return fail(Code::kInvalidArgument,
+                    fmt::format("env {}: {}", name, value.error().message()), {},
+                    "InvalidPredictorSpec");
+      }
+      out_[name] = *std::move(value);
       return {};
     }
     for (const auto& [field, kind] : kFromKeys) {
@@ -100,6 +106,7 @@ class Resolver {
 
   const FindCore& find_;
   Environment& out_;
+  size_t room_ = kMaxTextBytes;
 };
 
 }  // namespace

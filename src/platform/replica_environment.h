@@ -15,7 +15,8 @@ namespace sluice::platform {
 using Environment = std::map<std::string, std::string, std::less<>>;
 
 // Values hold $(VAR) of variables before them resolved; $(PORT) stays, whoever starts the replica
-// knows it. Failures: kFailedPrecondition, CreateContainerConfigError, for what is missing.
+// knows it. Failures: kFailedPrecondition, CreateContainerConfigError, for what is missing;
+// kInvalidArgument, InvalidPredictorSpec, for values that grow too long.
 Result<Environment> replica_environment(const json::object& container, const FindCore& find);
 
 // A value of a Secret (base64 undone) or ConfigMap (of binaryData too). Nothing when it is not

@@ -99,6 +99,15 @@ void free_port(std::vector<std::string>& command, Environment& environment, int6
   }
 }
 
+// Hashed twice with the master on both levels, as HMAC does: no value can be lengthened into
+// another's.
+std::string derived(std::string_view master, std::string_view purpose, std::string_view ns,
+                    std::string_view name) {
+  const std::string inner =
+      SecretDigest(fmt::format("{}\n{}\n{}\n{}", master, purpose, ns, name)).hex();
+  return SecretDigest(fmt::format("{}\n{}", master, inner)).hex();
+}
+
 class TemplateMaker {
  public:
   TemplateMaker(const json::object& revision, const json::object& container,
@@ -134,11 +143,15 @@ class TemplateMaker {
     if (words.empty()) return never("the revision has no command");
     const auto value_of = [&](std::string_view name) -> std::optional<std::string> {
       if (name == "PORT") return std::string(kPort);
+      if (name == "PREDICTOR_HOST") return place_.predictor_host;
       const auto found = environment_.find(name);
       return found == environment_.end() ? std::nullopt : std::optional(found->second);
     };
+    size_t room = kMaxTextBytes;
     for (std::string& word : words) {
-      word = with_model_path(expand_variables(word, value_of), place_.model_path);
+      auto expanded = expand_variables(word, value_of, room);
+      if (!expanded) return never(expanded.error().message());
+      word = with_model_path(*std::move(expanded), place_.model_path);
       if (word.contains('\0')) return never("an argument holds a NUL byte");
     }
     if (words.front() == "sluice") words.front() = place_.sluice_program;
@@ -189,14 +202,13 @@ class TemplateMaker {
 
 DeploymentSecrets deployment_secrets(std::string_view master, std::string_view ns,
                                      std::string_view revision) {
-  // Hashed twice with the master on both levels, as HMAC does: no value can be lengthened into
-  // another's.
-  const auto derived = [&](std::string_view purpose) {
-    const std::string inner =
-        SecretDigest(fmt::format("{}\n{}\n{}\n{}", master, purpose, ns, revision)).hex();
-    return SecretDigest(fmt::format("{}\n{}", master, inner)).hex();
-  };
-  return {.internal_token = derived("internal-token"), .api_key = derived("api-key")};
+  return {.internal_token = derived(master, "internal-token", ns, revision),
+          .api_key = derived(master, "api-key", ns, revision)};
+}
+
+std::string predictor_path(std::string_view master, std::string_view ns, std::string_view service) {
+  constexpr size_t kDigits = 32;
+  return "/predictors/" + derived(master, "predictor", ns, service).substr(0, kDigits);
 }
 
 Result<process::ReplicaSpec> replica_template(const json::object& revision_spec,

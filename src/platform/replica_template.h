@@ -30,12 +30,17 @@ struct DeploymentSecrets {
 DeploymentSecrets deployment_secrets(std::string_view master, std::string_view ns,
                                      std::string_view revision);
 
+// The path below which a service's predictor answers the service's own transformer and explainer:
+// as good as a key.
+std::string predictor_path(std::string_view master, std::string_view ns, std::string_view service);
+
 struct ReplicaPlace {
-  std::string id;                  // ReplicaSpec::id
-  std::string ns;                  // of the revision
-  std::string model_path = {};     // where storageUri lies here; empty without one
-  std::string sluice_program;      // what "sluice" means: this very binary
-  DeploymentSecrets secrets = {};  // of a `sluice serve`
+  std::string id;                   // ReplicaSpec::id
+  std::string ns;                   // of the revision
+  std::string model_path = {};      // where storageUri lies here; empty without one
+  std::string sluice_program;       // what "sluice" means: this very binary
+  DeploymentSecrets secrets = {};   // of a `sluice serve`
+  std::string predictor_host = {};  // what $(PREDICTOR_HOST) stands for: host:port and a path
   FindCore find;
 };
 

@@ -11,6 +11,7 @@
 #include "platform/names.h"
 #include "platform/parts_test_support.h"
 #include "platform/placeholders.h"
+#include "platform/replica_environment.h"
 #include "platform/replica_probes.h"
 #include "platform/replica_template.h"
 #include "platform/revision_spec.h"
@@ -165,9 +166,62 @@ TEST(Variables, ExpandAsInKubernetes) {
     if (name == "B") return "$(A)";
     return std::nullopt;
   };
-  EXPECT_EQ(expand_variables("$(A)-$(B)-$(C)", value_of), "1-$(A)-$(C)");
-  EXPECT_EQ(expand_variables("$$(A) $ $( $A $(A", value_of), "$(A) $ $( $A $(A");
-  EXPECT_EQ(expand_variables("", value_of), "");
+  size_t room = 100;
+  EXPECT_EQ(*expand_variables("$(A)-$(B)-$(C)", value_of, room), "1-$(A)-$(C)");
+  EXPECT_EQ(room, 100u - 11);
+  EXPECT_EQ(*expand_variables("$$(A) $ $( $A $(A", value_of, room), "$(A) $ $( $A $(A");
+  EXPECT_EQ(*expand_variables("", value_of, room), "");
+}
+
+TEST(Variables, WhatTheyStandForIsBounded) {
+  const json::object metadata{{"name", "x"},
+                              {"annotations", json::object{{"long", std::string(100'000, 'a')}}}};
+  std::string text;
+  for (int i = 0; i < 11; ++i) text += "{{.Annotations.long}}";
+  const auto filled = fill_placeholders(text, metadata);
+  ASSERT_FALSE(filled);
+  EXPECT_TRUE(filled.error().message().contains("more than 1048576 bytes"));
+  // Each is ten times the one before.
+  json::array variables{json::object{{"name", "V0"}, {"value", "0123456789"}}};
+  for (int i = 1; i < 9; ++i) {
+    std::string value;
+    for (int k = 0; k < 10; ++k) value += "$(V" + std::to_string(i - 1) + ")";
+    variables.push_back(json::object{{"name", "V" + std::to_string(i)}, {"value", value}});
+  }
+  const auto environment = replica_environment({{"env", std::move(variables)}}, {});
+  ASSERT_FALSE(environment);
+  EXPECT_EQ(environment.error().reason(), "InvalidPredictorSpec");
+  EXPECT_TRUE(environment.error().message().contains("env V5: "));
+}
+
+TEST(RevisionSpec, ServersBeforeAPredictorAreToldWhereItIs) {
+  const ObjectPtr service = service_object("team", "story", R"({"predictor":{}})");
+  const auto arguments = [&](std::string_view container, Component kind) {
+    const json::object component{{"containers", json::array{parsed(container)}}};
+    const auto spec =
+        revision_spec({.service = service->body, .component = component, .kind = kind});
+    EXPECT_TRUE(spec) << spec.error().message();
+    const auto made = replica_template(*spec, {.id = "r",
+                                               .ns = "team",
+                                               .sluice_program = "/bin/sluice",
+                                               .predictor_host = "127.0.0.1:8000/predictors/x",
+                                               .find = {}});
+    EXPECT_TRUE(made) << made.error().message();
+    return made ? made->command : std::vector<std::string>();
+  };
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(arguments(R"({"command":["t"],"args":["-v"]})", Component::kTransformer),
+            (Words{"t", "-v", "--model_name", "story", "--predictor_host",
+                   "127.0.0.1:8000/predictors/x", "--http_port", "$(PORT)"}));
+  EXPECT_EQ(arguments(R"x({"command":["t","--model_name=m","--port","$(PORT)"]})x",
+                      Component::kExplainer),
+            (Words{"t", "--model_name=m", "--port", "$(PORT)", "--predictor_host",
+                   "127.0.0.1:8000/predictors/x"}));
+  EXPECT_EQ(arguments(R"({"command":["t","8080"],"ports":[{"containerPort":8080}]})",
+                      Component::kTransformer),
+            (Words{"t", "$(PORT)", "--model_name", "story", "--predictor_host",
+                   "127.0.0.1:8000/predictors/x"}));
+  EXPECT_EQ(arguments(R"({"command":["t"]})", Component::kPredictor), (Words{"t"}));
 }
 
 // The spec of a service's predictor over a runtime.

@@ -11,6 +11,8 @@
 #include "control/json_util.h"
 #include "platform/revision_spec.h"
 #include "platform/rollout_analysis.h"
+#include "platform/room.h"
+#include "platform/views.h"
 
 namespace sluice::platform {
 
@@ -24,12 +26,6 @@ namespace {
 
 constexpr int kWhole = 100;
 constexpr int kMaxReplicas = 1000;
-
-const json::object& spec_of(const StoredObject& object) {
-  static const json::object empty;
-  const auto* spec = object_at(object.body, "spec");
-  return spec == nullptr ? empty : *spec;
-}
 
 std::string_view annotation(const StoredObject& object, std::string_view key) {
   const auto* annotations = object_at(object.body, "metadata.annotations");

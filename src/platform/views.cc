@@ -38,6 +38,12 @@ double time_at(const json::object& root, std::string_view path) {
 
 }  // namespace
 
+const json::object& spec_of(const control::StoredObject& object) {
+  static const json::object kNone;
+  const auto* spec = control::object_at(object.body, "spec");
+  return spec == nullptr ? kNone : *spec;
+}
+
 const control::ResourceType& service_type() {
   static const auto& type = *control::find_kind("serving.kserve.io/v1beta1", "InferenceService");
   return type;

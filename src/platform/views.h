@@ -21,6 +21,9 @@ const control::ResourceType& service_type();
 const control::ResourceType& revision_type();
 const control::ResourceType& replica_type();
 
+// Its "spec"; empty where it has none.
+const json::object& spec_of(const control::StoredObject& object);
+
 // Keeps a Replica until its process has drained.
 inline constexpr std::string_view kDrainFinalizer = "sluice.dev/drain";
 inline constexpr std::string_view kServiceLabel = "serving.kserve.io/inferenceservice";
