@@ -22,6 +22,7 @@ using net::HttpRequest;
 using net::HttpResponse;
 
 constexpr std::string_view kModels = "/v1/models";
+constexpr Duration kLogPatience = std::chrono::milliseconds(1500);
 
 HttpResponse text_page(int status, std::string body,
                        std::string type = "text/plain; charset=utf-8") {
@@ -106,12 +107,16 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
                  .ask = [this](RelayRequest request) { ask_itself(std::move(request)); },
                  .on_over = [this](RequestRecord& record) { over(record); }},
       cache_(std::make_shared<ResponseCache>(clock)),
+      payload_log_(std::make_shared<PayloadLog>(gateway_metrics_, clock)),
       balancer_([this] { return snapshot(); }),
       snapshot_(std::make_shared<const Snapshot>(std::move(plan), nullptr, clock)) {
   cache_->set_max_bytes(snapshot_->plan().cache.max_bytes);
   const net::ClientOptions options = client_options(snapshot_->plan());
   for (const auto& loop : loops) {
-    loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop)});
+    loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop),
+                      std::make_unique<PredictBatcher>(
+                          step_host_, gateway_metrics_, loop,
+                          [this](RelayRequest request) { enter(std::move(request)); })});
   }
   metrics_.before_scrape([this] { set_gauges(); });
   reporter_ = std::make_unique<LoadReporter>([this] { return snapshot(); }, clock_,
@@ -120,7 +125,7 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
   relay_host_.tells_load = snapshot_->plan().control.has_value();
 }
 
-Gateway::~Gateway() = default;
+Gateway::~Gateway() { payload_log_->stop(); }
 
 Outcome Gateway::open() {
   const plan::Plan& plan = snapshot()->plan();
@@ -152,6 +157,11 @@ void Gateway::end() {
     done.count_down();
   });
   done.wait();
+}
+
+void Gateway::end_reports() {
+  reporter_->end();
+  payload_log_->flush(kLogPatience);
 }
 
 std::shared_ptr<const Snapshot> Gateway::snapshot() const {

@@ -22,6 +22,8 @@
 #include "gateway/gateway_metrics.h"
 #include "gateway/graph_run.h"
 #include "gateway/load_reporter.h"
+#include "gateway/payload_log.h"
+#include "gateway/predict_batch.h"
 #include "gateway/quota.h"
 #include "gateway/relay.h"
 #include "gateway/response_cache.h"
@@ -61,8 +63,9 @@ class Gateway : public net::HttpHandler {
   // A plan was refused.
   void note_bad_reload() { gateway_metrics_.reload(false); }
   void drain() { draining_ = true; }
-  // No request is under way any more: the control plane is told. Blocks for half a second at most.
-  void end_reports() { reporter_->end(); }
+  // No request is under way any more: the control plane is told, and sinks of payloads get what is
+  // left for them. Blocks for two seconds at most.
+  void end_reports();
   // Some route has a usable replica, and it is not draining.
   bool ready() const { return is_ready(*snapshot()); }
 
@@ -84,6 +87,7 @@ class Gateway : public net::HttpHandler {
   struct LoopParts {
     std::shared_ptr<net::EventLoop> loop;
     std::unique_ptr<net::HttpClient> client;
+    std::unique_ptr<PredictBatcher> batcher;
   };
 
   // What refuse() found out for handle(), so that a request is judged once, and by one plan.
@@ -119,6 +123,8 @@ class Gateway : public net::HttpHandler {
   // when those that are shared have answered. Whom they do not let in is told so.
   void reserve(RelayRequest request, const TokenUse& most,
                const std::shared_ptr<net::EventLoop>& loop, std::function<void(RelayRequest)> then);
+  // The route's payload log is told of the request, and will be of its answer.
+  void log_payload(RelayRequest& request);
   // True: answered from the cache, or refused, now or soon. Else the answer may be recorded for it.
   bool answer_again(RelayRequest& request, const std::shared_ptr<net::EventLoop>& loop);
   void over(RequestRecord& record);
@@ -136,7 +142,8 @@ class Gateway : public net::HttpHandler {
   std::unique_ptr<Quota> quota_;
   RelayHost relay_host_;
   StepHost step_host_;
-  const std::shared_ptr<ResponseCache> cache_;  // answers under way may outlive this
+  const std::shared_ptr<ResponseCache> cache_;     // answers under way may outlive this
+  const std::shared_ptr<PayloadLog> payload_log_;  // likewise
   Balancer balancer_;
   std::vector<LoopParts> loops_;
   std::shared_ptr<Watcher> watcher_;

@@ -151,6 +151,22 @@ void GatewayMetrics::mirror(const std::string& route, std::string_view outcome) 
       .Increment();
 }
 
+void GatewayMetrics::joined(const std::string& route, size_t requests) {
+  counter("sluice_gateway_joined_requests_total", "Predictions that went to servers joined.",
+          {{"route", route}})
+      .Increment(static_cast<double>(requests));
+  counter("sluice_gateway_batches_total", "Requests that predictions were joined into.",
+          {{"route", route}})
+      .Increment();
+}
+
+void GatewayMetrics::payload_event(const std::string& route, std::string_view result) {
+  counter("sluice_gateway_payload_events_total",
+          "Events of requests and answers for payload logs, by what became of them.",
+          {{"route", route}, {"result", result}})
+      .Increment();
+}
+
 void GatewayMetrics::mirror_compared(const std::string& route, std::string_view outcome) {
   counter("sluice_gateway_mirror_compared_total",
           "Copies compared with the answers that clients got.",

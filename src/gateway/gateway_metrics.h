@@ -28,6 +28,10 @@ class GatewayMetrics {
   // "ok", "error", "dropped" of the copy; and how it compares.
   void mirror(const std::string& route, std::string_view outcome);
   void mirror_compared(const std::string& route, std::string_view outcome);
+  // So many predictions were joined into one request.
+  void joined(const std::string& route, size_t requests);
+  // "sent", "failed", "dropped" of an event of the payload log.
+  void payload_event(const std::string& route, std::string_view result);
   // A tenant's request was refused by one of its limits.
   void limited(const std::string& tenant, std::string_view limit);
   // "hit", "miss", or "bypass": the request is none whose answer could be kept.

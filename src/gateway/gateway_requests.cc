@@ -165,6 +165,8 @@ void Gateway::enter(RelayRequest request) {
                                                       request.http.path, request.record.id);
     request.responder = request.company;
   }
+  if (!request.batched) log_payload(request);
+  if (PredictBatcher::takes(request)) return parts->batcher->take(std::move(request));
   if (answer_again(request, parts->loop)) return;
   const bool by_replicas = request.route->sluice() && sluice_handler_;
   if (by_replicas || !quota_ || request.caller.tenant == nullptr) {
@@ -174,6 +176,13 @@ void Gateway::enter(RelayRequest request) {
   if (!most) return refused(request, most.error());
   reserve(std::move(request), *most, parts->loop,
           [this, &parts = *parts](RelayRequest paid) { send(std::move(paid), parts); });
+}
+
+void Gateway::log_payload(RelayRequest& request) {
+  const auto& plan = request.route->settings().log;
+  if (!plan) return;
+  request.responder = payload_log_->watch(*plan, request.record.route, request.http,
+                                          request.record.id, std::move(request.responder));
 }
 
 void Gateway::send(RelayRequest request, LoopParts& parts) {

@@ -72,6 +72,7 @@ struct RelayRequest {
   TimePoint hold_until{};  // for so long it may wait for one
   LoadVisit visit;
   bool transformed = false;                // by its route
+  bool batched = false;                    // joined with others, or not to be
   std::shared_ptr<HeldResponder> company;  // the responder, where comments may stand in the answer
 };
 
