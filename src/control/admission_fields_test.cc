@@ -39,9 +39,13 @@ class FieldsTest : public ObjectsTest {
 TEST_F(FieldsTest, OfAnInferenceService) {
   EXPECT_EQ(of_predictor(R"("containerConcurrency":3,"timeout":5)"), "");
   EXPECT_TRUE(of_predictor(R"("logger":{"mode":"all"})")
-                  .contains("spec.predictor.logger has no effect: requests and answers are not"));
-  EXPECT_TRUE(of_predictor(R"("batcher":{"maxBatchSize":3})")
-                  .contains("spec.predictor.batcher has no effect"));
+                  .contains("spec.predictor.logger has no effect: it names no url"));
+  EXPECT_EQ(of_predictor(R"("logger":{"mode":"all","url":"http://sink:8080"})"), "");
+  EXPECT_TRUE(of_predictor(R"("logger":{"url":"s3://bucket/log"})")
+                  .starts_with("refused: spec.predictor.logger.url: "));
+  EXPECT_EQ(of_predictor(R"("batcher":{"maxBatchSize":3})"), "");
+  EXPECT_TRUE(of_spec(R"({"transformer":{"sluice":{"url":"http://x"},"batcher":{}}})")
+                  .contains("spec.transformer.batcher has no effect"));
   EXPECT_TRUE(of_spec(R"({"sluice":{"shareProcess":true}})")
                   .contains("spec.sluice.shareProcess has no effect"));
   const std::string transformer = of_spec(

@@ -77,7 +77,8 @@ ApiOutcome check_component(Admission& admission, const json::object& component,
 // What only a predictor has a use for.
 void warn_predictors_fields(Admission& admission, const json::object& component,
                             const std::string& field) {
-  for (const std::string_view name : {"containerConcurrency", "timeout", "canaryTrafficPercent"}) {
+  for (const std::string_view name :
+       {"containerConcurrency", "timeout", "canaryTrafficPercent", "logger", "batcher"}) {
     if (!component.contains(name)) continue;
     admission.warn(fmt::format("{}.{} has no effect: only the predictor's counts", field, name));
   }
@@ -114,6 +115,20 @@ ApiOutcome check_predictor(Admission& admission, const json::object& predictor,
   return {};
 }
 
+void check_logger(Admission& admission, const json::object& predictor) {
+  const auto* logger = object_at(predictor, "logger");
+  if (logger == nullptr) return;
+  const std::string_view url = text_at(*logger, "url");
+  if (url.empty()) {
+    return admission.warn("spec.predictor.logger has no effect: it names no url");
+  }
+  if (url.starts_with("http://") || url.starts_with("https://")) return;
+  admission.refuse("FieldValueInvalid", "spec.predictor.logger.url",
+                   fmt::format("\"{}\": expected the http:// or https:// URL of a service that "
+                               "takes CloudEvents",
+                               url));
+}
+
 ApiOutcome check_canaries(Admission& admission, const json::object& spec) {
   const auto* canaries = array_at(spec, "canary");
   if (canaries == nullptr) return {};
@@ -142,6 +157,12 @@ ApiOutcome check_canaries(Admission& admission, const json::object& spec) {
                          "a canary has a fixed number of replicas: minReplicas, or its part of the "
                          "stable one's");
       }
+    }
+    for (const std::string_view shared : {"logger", "batcher"}) {
+      if (!predictor->contains(shared)) continue;
+      admission.warn(fmt::format(
+          "{}.predictor.{} has no effect: that of spec.predictor counts for all branches", field,
+          shared));
     }
     SLUICE_RETURN_IF_ERROR(check_predictor(admission, *predictor, field + ".predictor"));
   }
@@ -211,6 +232,7 @@ ApiOutcome admit_inference_service(Admission& admission) {
   if (spec == nullptr) return {};
   if (const auto* predictor = object_at(*spec, "predictor"); predictor != nullptr) {
     SLUICE_RETURN_IF_ERROR(check_predictor(admission, *predictor, "spec.predictor"));
+    check_logger(admission, *predictor);
   }
   for (const std::string name : {"transformer", "explainer"}) {
     const auto* component = object_at(*spec, name);

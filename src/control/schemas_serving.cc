@@ -34,26 +34,24 @@ autoScaling object refused=(use scaleMetric and scaleTarget, or spec.sluice.scal
 containerConcurrency int64 min=0 -- Requests that one replica handles at a time; 0 is no limit.
 timeout int64 min=1 -- Seconds that a request may take.
 canaryTrafficPercent int64 min=0 max=100 -- Part of the traffic for the latest revision.
-logger LoggerSpec ignored=(requests and answers are not logged yet) -- Where requests and answers
-    are logged.
-batcher BatcherSpec ignored=(a replica batches what it runs by itself, step by step) -- How
-    :predict requests are batched.
+logger LoggerSpec -- Where requests and answers are logged.
+batcher BatcherSpec -- How :predict requests are joined.
 labels map<string> -- Labels of its replicas.
 annotations map<string> -- Annotations of its replicas.
 deploymentStrategy object ignored=(capacity is constant in an upgrade: see spec.sluice.rollout)
     -- Not used.
 
 = LoggerSpec -- Where requests and answers are logged.
-url string -- An HTTP sink of CloudEvents; without one, the prediction log.
+url string -- An HTTP sink of CloudEvents.
 mode string enum=all|request|response -- What is logged.
 metadataHeaders []string -- Request headers that are logged too.
 metadataAnnotations []string -- Annotations that are logged too.
-storage object refused=(log to a url, or to the prediction log) -- Not supported.
+storage object refused=(log to a url) -- Not supported.
 
-= BatcherSpec -- How :predict requests are batched.
-maxBatchSize int32 min=1 -- Most instances in one batch.
-maxLatency int32 min=0 -- Milliseconds that a request waits for others.
-timeout int32 min=1 -- Seconds that a batch may take.
+= BatcherSpec -- How :predict requests are joined.
+maxBatchSize int32 min=1 max=1024 -- Most instances in one request (32).
+maxLatency int32 min=0 max=60000 -- Milliseconds that a request waits for others (5000).
+timeout int32 min=1 max=3600 -- Seconds that a joined request may take (60).
 
 = PredictorSpec -- The model and the server that runs it.
 name string -- Name of this predictor, for the canary that is to take its place.
@@ -126,8 +124,8 @@ maxSegments int32 min=2 max=200 -- Most parts.
 rollout RolloutPolicy -- How a new revision takes over.
 scaling ScalingPolicy -- How replicas are counted.
 wake WakePolicy -- What requests to a service at zero do.
-shareProcess bool ignored=(each model has a process of its own) -- Several models in one process,
-    loaded on demand.
+shareProcess bool ignored=(each service has processes of its own; several models in one process are
+    had by a model repository) -- Several models in one process, loaded on demand.
 
 = RolloutPolicy -- How a new revision takes over.
 strategy string enum=Progressive|BlueGreen|Manual -- Step by step, all at once, or by hand.

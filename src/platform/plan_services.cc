@@ -27,6 +27,9 @@ constexpr int64_t kMaxHold = 600'000;  // ms
 constexpr int64_t kMaxHeld = 100'000;
 constexpr int64_t kMaxOutstanding = 1'000'000;
 constexpr int64_t kMaxSegments = 200;
+constexpr int64_t kMaxBatch = 1024;
+constexpr int64_t kMaxBatchWait = 60'000;  // ms
+constexpr int64_t kMaxBatchTimeout = 3600;
 constexpr size_t kMaxTargets = 64;
 
 class ServiceWriter {
@@ -54,6 +57,8 @@ class ServiceWriter {
     if (!transform.empty()) route["transform"] = std::move(transform);
     if (!checked(route, "spec.transformer")) return;
     add_explainer(route);
+    add_log(route);
+    add_batcher(route);
     draft_.add_route(std::move(route), draft_.hosts(object_.ns, object_.name));
   }
 
@@ -240,9 +245,58 @@ class ServiceWriter {
     if (!checked(route, "spec.explainer")) route.erase("explain");
   }
 
+  // KServe's attributes of its events.
+  json::object log_attributes(const json::object& logger) const {
+    json::object out{{"inferenceservicename", object_.name},
+                     {"namespace", object_.ns},
+                     {"component", "predictor"},
+                     {"endpoint", "default"}};
+    json::object told;
+    const auto* names = control::array_at(logger, "metadataAnnotations");
+    for (size_t i = 0; names != nullptr && i < names->size(); ++i) {
+      const auto* name = (*names)[i].if_string();
+      const auto* annotations = object_at(object_.body, "metadata.annotations");
+      const auto* value =
+          name == nullptr || annotations == nullptr ? nullptr : annotations->if_contains(*name);
+      if (value != nullptr) told[*name] = *value;
+    }
+    if (!told.empty()) out["annotations"] = sluice::to_json(told);
+    return out;
+  }
+
+  void add_log(json::object& route) const {
+    const auto* logger = object_at(spec_, "predictor.logger");
+    if (logger == nullptr || text_at(*logger, "url").empty()) return;
+    json::object log{{"url", text_at(*logger, "url")}, {"attributes", log_attributes(*logger)}};
+    if (const auto mode = text_at(*logger, "mode"); !mode.empty()) log["mode"] = mode;
+    if (const auto* headers = control::array_at(*logger, "metadataHeaders")) {
+      log["headers"] = *headers;
+    }
+    route["log"] = std::move(log);
+    if (!checked(route, "spec.predictor.logger")) route.erase("log");
+  }
+
+  void add_batcher(json::object& route) const {
+    const auto* batcher = object_at(spec_, "predictor.batcher");
+    if (batcher == nullptr) return;
+    json::object batch;
+    if (const auto most = integer_at(*batcher, "maxBatchSize")) {
+      batch["max_instances"] = std::clamp<int64_t>(*most, 1, kMaxBatch);
+    }
+    if (const auto wait = integer_at(*batcher, "maxLatency")) {
+      batch["max_latency"] = fmt::format("{}ms", std::clamp<int64_t>(*wait, 1, kMaxBatchWait));
+    }
+    if (const auto timeout = integer_at(*batcher, "timeout")) {
+      batch["timeout"] = fmt::format("{}s", std::clamp<int64_t>(*timeout, 1, kMaxBatchTimeout));
+    }
+    route["batch"] = std::move(batch);
+  }
+
   // What users write into templates and urls is read by the plan's own parser.
   bool checked(const json::object& route, std::string_view field) const {
-    if (!route.contains("transform") && !route.contains("explain")) return true;
+    const bool theirs =
+        route.contains("transform") || route.contains("explain") || route.contains("log");
+    if (!theirs) return true;
     json::array used;
     used.reserve(targets_.size());
     for (const Branch& each : targets_) used.push_back(upstream(*each.revision));

@@ -492,6 +492,34 @@ TEST_F(PlanWriterTest, AGraphsStepMayBeAProvidersModel) {
   EXPECT_TRUE(problems_.contains("InferenceService s: spec.transformer: ")) << problems_;
 }
 
+TEST_F(PlanWriterTest, LoggersAndBatchers) {
+  revision("default", "s-predictor-00001");
+  service(
+      "default", "s", {{"s-predictor-00001", 100}},
+      R"({"predictor":{"batcher":{"maxBatchSize":8,"maxLatency":50},"logger":{"url":"http://sink:8080/in","mode":"response",
+              "metadataHeaders":["X-User"],"metadataAnnotations":["none"]}}})");
+  auto plan = write();
+  ASSERT_NE(plan, nullptr);
+  const auto& log = route(*plan, "default/s")->log;
+  ASSERT_TRUE(log.has_value()) << problems_;
+  EXPECT_EQ(log->url, "http://sink:8080/in");
+  EXPECT_EQ(log->mode, plan::PayloadLogPlan::Mode::kResponse);
+  EXPECT_EQ(log->headers, Names{"x-user"});
+  EXPECT_EQ(log->attributes.front().second, "s");
+  EXPECT_TRUE(route(*plan, "default/s@host")->log.has_value());
+  ASSERT_TRUE(route(*plan, "default/s")->batch.has_value());
+  EXPECT_EQ(route(*plan, "default/s")->batch->max_instances, 8);
+  EXPECT_EQ(route(*plan, "default/s")->batch->max_latency, std::chrono::milliseconds(50));
+
+  input_.services.clear();
+  service("default", "s", {{"s-predictor-00001", 100}},
+          R"({"predictor":{"logger":{"url":"http://x","metadataHeaders":["Authorization"]}}})");
+  plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_FALSE(route(*plan, "default/s")->log.has_value()) << "served, but not logged";
+  EXPECT_TRUE(problems_.contains("InferenceService s: spec.predictor.logger: ")) << problems_;
+}
+
 TEST_F(PlanWriterTest, OneBadObjectTakesNothingFromTheOthers) {
   const std::string big(200, 'x');
   revision("default", "s-predictor-00001",
