@@ -1,6 +1,7 @@
 #include "gateway/snapshot.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace sluice::gateway {
@@ -16,28 +17,6 @@ bool matches_pattern(std::string_view pattern, std::string_view text) {
 bool any_matches(const std::vector<std::string>& patterns, std::string_view text) {
   return std::ranges::any_of(patterns,
                              [&](const auto& pattern) { return matches_pattern(pattern, text); });
-}
-
-// The name of a Host field: no port, no trailing dot, lower case.
-std::string host_name(std::string_view host) {
-  if (const size_t colon = host.rfind(':');
-      colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
-    host = host.substr(0, colon);
-  }
-  if (host.ends_with('.')) host.remove_suffix(1);
-  std::string name(host);
-  for (char& c : name) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return name;
-}
-
-bool host_matches(const std::vector<std::string>& hosts, std::string_view host) {
-  return std::ranges::any_of(hosts, [&](const std::string& pattern) {
-    if (!pattern.starts_with("*.")) return pattern == host;
-    const std::string_view suffix = std::string_view(pattern).substr(1);
-    return host.size() > suffix.size() && host.ends_with(suffix);
-  });
 }
 
 bool headers_match(const std::vector<plan::HeaderMatch>& wanted, const net::Headers& headers) {
@@ -75,6 +54,7 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
     upstreams_.emplace(settings.name, std::move(upstream));
   }
   const auto find = [this](const std::string& name) { return upstreams_.at(name); };
+  routes_.reserve(plan_->routes.size());
   for (const plan::Route& settings : plan_->routes) {
     const Route* old = before == nullptr ? nullptr : before->find_route(settings.name);
     auto memory = old != nullptr ? old->memory() : std::make_shared<RouteMemory>(settings);
@@ -90,6 +70,7 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
     graphs_.push_back(std::make_unique<Graph>(plan_, settings));
     graphs_by_name_.emplace(settings.name, graphs_.back().get());
     has_public_route_ = has_public_route_ || settings.is_public;
+    for (const std::string& host : settings.hosts) graphs_by_host_.add(host, graphs_.size() - 1);
     for (const std::string& model : settings.models) {
       graphs_by_model_.emplace(model, graphs_.back().get());
       models_[model] = true;
@@ -100,10 +81,6 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
     for (const plan::ApiKey& key : tenant.keys) {
       keys_.emplace(key.digest.hex(), KeyEntry{key.digest, {&tenant, &key}});
     }
-  }
-  if (const std::string& prefix = settings.match.prefix; !prefix.empty()) {
-    by_prefix_.emplace(prefix, routes_[route].get());
-    return;
   }
 }
 
@@ -124,21 +101,16 @@ void Snapshot::want_blocks() {
 void Snapshot::index(size_t route) {
   const plan::Route& settings = routes_[route]->settings();
   by_name_.emplace(settings.name, routes_[route].get());
-Route* Snapshot::match_prefix(const net::HttpRequest& request) const {
-  const std::string_view path = request.path;
-  const size_t second = by_prefix_.empty() ? std::string_view::npos : path.find('/', 1);
-  if (second == std::string_view::npos) return nullptr;
-  const std::string_view prefix = path.substr(0, path.find('/', second + 1));
-  const auto found = by_prefix_.find(prefix);
-  // One that is spelled in another way in the target could not be taken off there.
-  return found != by_prefix_.end() && request.target.starts_with(prefix) ? found->second : nullptr;
-}
-
+  if (const std::string& prefix = settings.match.prefix; !prefix.empty()) {
+    by_prefix_.emplace(prefix, routes_[route].get());
+    return;
+  }
   const auto& models = settings.match.models;
   const bool exact =
       std::ranges::none_of(models, [](const std::string& model) { return model.ends_with('*'); });
   if (models.empty() || !exact) {
-    others_.push_back(route);
+    if (settings.match.hosts.empty()) others_.push_back(route);
+    for (const std::string& host : settings.match.hosts) by_host_.add(host, route);
     return;
   }
   for (const std::string& model : models) {
@@ -152,25 +124,42 @@ Route* Snapshot::find_route(std::string_view name) const {
   return found == by_name_.end() ? nullptr : found->second;
 }
 
+Route* Snapshot::match_prefix(const net::HttpRequest& request) const {
+  const std::string_view path = request.path;
+  const size_t second = by_prefix_.empty() ? std::string_view::npos : path.find('/', 1);
+  if (second == std::string_view::npos) return nullptr;
+  const std::string_view prefix = path.substr(0, path.find('/', second + 1));
+  const auto found = by_prefix_.find(prefix);
+  // One that is spelled in another way in the target could not be taken off there.
+  return found != by_prefix_.end() && request.target.starts_with(prefix) ? found->second : nullptr;
+}
+
 Route* Snapshot::match(const net::HttpRequest& request,
                        const std::optional<std::string>& model) const {
-  std::optional<std::string> host;
-  static const std::vector<size_t> kNone;
-  const auto named = model ? by_model_.find(*model) : by_model_.end();
-  const std::vector<size_t>& exact = named == by_model_.end() ? kNone : named->second;
-  for (size_t e = 0, o = 0; e < exact.size() || o < others_.size();) {
-    const bool take_exact = o == others_.size() || (e < exact.size() && exact[e] < others_[o]);
-    const auto& route = routes_[take_exact ? exact[e++] : others_[o++]];
+  HostIndex::Lists candidates{std::span<const size_t>(others_)};
+  if (model) {
+    const auto named = by_model_.find(*model);
+    if (named != by_model_.end()) candidates.emplace_back(named->second);
+  }
+  const std::string host = host_name(request.header("host"));
+  by_host_.find(host, candidates);
+  while (true) {
+    // Each list is in the plan's order: the next is the least of their first ones.
+    size_t next = routes_.size();
+    for (const auto& list : candidates) {
+      if (!list.empty()) next = std::min(next, list.front());
+    }
+    if (next == routes_.size()) return nullptr;
+    for (auto& list : candidates) {
+      if (!list.empty() && list.front() == next) list = list.subspan(1);
+    }
+    const auto& route = routes_[next];
     const plan::RouteMatch& match = route->settings().match;
     if (!match.models.empty() && (!model || !takes_model(match, *model))) continue;
     if (!match.paths.empty() && !any_matches(match.paths, request.path)) continue;
-    if (!match.hosts.empty()) {
-      if (!host) host = host_name(request.header("host"));
-      if (!host_matches(match.hosts, *host)) continue;
-    }
+    if (!match.hosts.empty() && !host_matches(match.hosts, host)) continue;
     if (headers_match(match.headers, request.headers)) return route.get();
   }
-  return nullptr;
 }
 
 bool Snapshot::takes_model(const plan::RouteMatch& match, std::string_view model) {
@@ -198,11 +187,12 @@ const Graph* Snapshot::match_graph(const net::HttpRequest& request,
     const auto found = graphs_by_model_.find(*model);
     if (found != graphs_by_model_.end()) return found->second;
   }
-  const auto at = std::ranges::find_if(graphs_, [&](const auto& graph) {
-    const auto& hosts = graph->settings().hosts;
-    return !hosts.empty() && host_matches(hosts, host_name(request.header("host")));
-  });
-  return at == graphs_.end() ? nullptr : at->get();
+  if (graphs_by_host_.empty()) return nullptr;
+  HostIndex::Lists found;
+  graphs_by_host_.find(host_name(request.header("host")), found);
+  size_t first = graphs_.size();
+  for (const auto& list : found) first = std::min(first, list.front());
+  return first == graphs_.size() ? nullptr : graphs_[first].get();
 }
 
 namespace {

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "gateway/graph.h"
+#include "gateway/host_index.h"
 #include "gateway/route.h"
 #include "gateway/upstream.h"
 #include "gateway/upstream_tls.h"
@@ -44,9 +45,9 @@ class Snapshot {
   const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }
   const std::map<std::string, std::shared_ptr<Upstream>>& upstreams() const { return upstreams_; }
 
-  // The first route, in the plan's order, that takes the request; null when none does.
   // The route of the prefix that path and target begin with; null: they begin with none.
   Route* match_prefix(const net::HttpRequest& request) const;
+  // The first route, in the plan's order, that takes the request; null when none does.
   Route* match(const net::HttpRequest& request, const std::optional<std::string>& model) const;
   // The graph that a request asks for; null when it asks for none.
   const Graph* match_graph(const net::HttpRequest& request,
@@ -81,11 +82,13 @@ class Snapshot {
   std::vector<std::unique_ptr<Graph>> graphs_;
   std::unordered_map<std::string_view, const Graph*> graphs_by_name_;
   std::unordered_map<std::string_view, const Graph*> graphs_by_model_;
+  HostIndex graphs_by_host_;
   std::unordered_map<std::string_view, Route*> by_name_;
   std::unordered_map<std::string_view, Route*> by_prefix_;
   // Where routes stand that take a model by its name alone; of the others those of some hosts
   // only; and the rest. In the plan's order.
   std::unordered_map<std::string_view, std::vector<size_t>> by_model_;
+  HostIndex by_host_;
   std::vector<size_t> others_;
   std::unordered_map<std::string, KeyEntry> keys_;  // by the digest's hex
   std::map<std::string, bool, std::less<>> models_;

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "gateway/balancer.h"
 #include "gateway/errors.h"
 #include "gateway/forward.h"
@@ -60,6 +63,68 @@ TEST(Snapshot, TheFirstRouteThatMatchesTakesTheRequest) {
   EXPECT_EQ(f.route(request_of("/v1/files/7")), "files");
 }
 
+TEST(HostIndex, FindsWhatOneByOneWouldFind) {
+  const std::vector<std::vector<std::string>> items = {{"api.example.com", "*.example.com"},
+                                                       {"*.eu.example.com"},
+                                                       {"*.com"},
+                                                       {"a.b"},
+                                                       {"*.a.b", "c"}};
+  HostIndex index;
+  for (size_t i = 0; i < items.size(); ++i) {
+    for (const std::string& pattern : items[i]) index.add(pattern, i);
+  }
+  for (const std::string host :
+       {"api.example.com", "x.example.com", "example.com", ".example.com", "x.eu.example.com",
+        "eu.example.com", "com", ".com", "a.b", "x.a.b", ".a.b", "y.x.a.b", "c", "d", "", ".", "..",
+        "a..b", "x.a.b."}) {
+    HostIndex::Lists lists;
+    index.find(host, lists);
+    std::set<size_t> found;
+    for (const auto& list : lists) {
+      EXPECT_TRUE(std::ranges::is_sorted(list)) << host;
+      found.insert(list.begin(), list.end());
+    }
+    std::set<size_t> wanted;
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (host_matches(items[i], host)) wanted.insert(i);
+    }
+    EXPECT_EQ(found, wanted) << host;
+  }
+}
+
+TEST(Snapshot, HostsModelsAndTheRestKeepThePlansOrder) {
+  const ManualClock clock;
+  const Snapshot snapshot(plan_of(R"(
+upstreams:
+  - {name: u, endpoints: [{url: "http://127.0.0.1:1"}]}
+routes:
+  - {name: canary, match: {hosts: ["*.a.com"], headers: {x-canary: "1"}}, targets: [{upstream: u}]}
+  - {name: both, match: {hosts: ["*.b.a.com", "b.a.com"], models: ["m*"]}, targets: [{upstream: u}]}
+  - {name: model, match: {models: [m1]}, targets: [{upstream: u}]}
+  - {name: host, match: {hosts: ["b.a.com"]}, targets: [{upstream: u}]}
+  - {name: paths, match: {paths: ["/p*"]}, targets: [{upstream: u}]}
+  - {name: below, match: {hosts: ["*.a.com"]}, targets: [{upstream: u}]}
+)"),
+                          nullptr, clock);
+  const auto route = [&](const char* path, const char* host, std::optional<std::string> model,
+                         bool canary = false) {
+    net::Headers headers{{"host", host}};
+    if (canary) headers.emplace_back("x-canary", "1");
+    const Route* found = snapshot.match(request_of(path, headers), model);
+    return found == nullptr ? std::string() : found->settings().name;
+  };
+  EXPECT_EQ(route("/x", "b.a.com", "m1"), "both");
+  EXPECT_EQ(route("/x", "b.a.com", "m1", true), "canary");
+  EXPECT_EQ(route("/x", "b.a.com", "q"), "host");
+  EXPECT_EQ(route("/p", "b.a.com", "q"), "host");
+  EXPECT_EQ(route("/p", "c.a.com", "q"), "paths");
+  EXPECT_EQ(route("/x", "c.a.com", "q"), "below");
+  EXPECT_EQ(route("/x", "c.a.com", "m1"), "model");
+  EXPECT_EQ(route("/x", "y.b.a.com:80", "m2"), "both");
+  EXPECT_EQ(route("/x", "other", "m2"), "");
+  EXPECT_EQ(route("/x", "b.a.com", {}), "host");
+}
+
 TEST(Snapshot, KeysAreScopedAndExpire) {
   Fixture f;
   const auto caller = f.snapshot->find_caller("secret", 1.7e9);
@@ -113,6 +178,7 @@ TEST(Balancer, ChoosesThroughTheSnapshotInForce) {
 TEST(Forward, CredentialsAndHopsStayBehind) {
   plan::Upstream upstream;
   upstream.api_key = "theirs";
+  upstream.headers = {{"x-team", "blue"}};
   const auto request = request_of("/x", {{"host", "h"},
                                          {"authorization", "Bearer ours"},
                                          {"x-api-key", "ours"},
@@ -120,11 +186,13 @@ TEST(Forward, CredentialsAndHopsStayBehind) {
                                          {"x-hop", "1"},
                                          {"transfer-encoding", "chunked"},
                                          {"cookie", "c"},
+                                         {"X-Team", "red"},
                                          {"x-keep", "v"},
                                          {"content-type", "application/json"}});
   const net::Headers onward = onward_headers(request, upstream, "id-1", "tp");
   EXPECT_EQ(onward, (net::Headers{{"x-keep", "v"},
                                   {"content-type", "application/json"},
+                                  {"x-team", "blue"},
                                   {"Authorization", "Bearer theirs"},
                                   {"X-Request-Id", "id-1"},
                                   {"traceparent", "tp"}}));
@@ -178,11 +246,8 @@ TEST(AccessLine, IsOneJsonObjectWhateverTheRequestHeld) {
   ASSERT_TRUE(value) << line;
   EXPECT_EQ(value->at("path").as_string(), record.path);
   EXPECT_EQ(value->at("time").as_string(), "2023-11-14T22:13:20.000000Z");
-  upstream.headers = {{"x-team", "blue"}};
   EXPECT_EQ(value->at("duration_ms").to_number<double>(), 1.5);
 }
 
 }  // namespace
 }  // namespace sluice::gateway
-                                         {"X-Team", "red"},
-                                  {"x-team", "blue"},
