@@ -14,8 +14,6 @@ namespace {
 constexpr std::string_view kDefaultNamespace = "default";
 constexpr size_t kMaxSecretBytes = 4096;
 constexpr size_t kMaxTextBytes = 256;
-constexpr size_t kMaxUpstreams = 4096;
-constexpr size_t kMaxRoutes = 4096;
 constexpr size_t kSecretNameDigits = 32;
 
 }  // namespace
@@ -26,6 +24,7 @@ bool ModelNames::claim(std::string_view ns, std::string_view name) {
 
 void ModelNames::claim_extra(std::string_view ns, std::string_view owner, std::string_view name) {
   extra_[std::string(name)].emplace(ns, owner);
+  extra_of_[{std::string(ns), std::string(owner)}].emplace(name);
 }
 
 bool ModelNames::has_short(std::string_view ns, std::string_view name) const {
@@ -39,11 +38,10 @@ json::array ModelNames::of(std::string_view ns, std::string_view name) const {
   json::array out;
   if (has_short(ns, name)) out.emplace_back(name);
   out.emplace_back(route_name(ns, name));
-  const Owner owner{ns, name};
-  for (const auto& [extra, owners] : extra_) {
-    if (owners.size() == 1 && owners.contains(owner) && !claims_.contains(extra)) {
-      out.emplace_back(extra);
-    }
+  const auto extras = extra_of_.find({std::string(ns), std::string(name)});
+  if (extras == extra_of_.end()) return out;
+  for (const std::string& extra : extras->second) {
+    if (extra_.at(extra).size() == 1 && !claims_.contains(extra)) out.emplace_back(extra);
   }
   return out;
 }
@@ -117,13 +115,15 @@ std::string PlanDraft::refusal(const json::array& with_upstreams, const json::ar
 
 bool PlanDraft::has_room(const control::StoredObject& object, size_t more_upstreams,
                          size_t more_routes) {
-  if (upstreams.size() + more_upstreams <= kMaxUpstreams &&
-      routes.size() + host_routes.size() + more_routes <= kMaxRoutes) {
+  if (upstreams.size() + more_upstreams <= plan::kMaxUpstreams &&
+      routes.size() + host_routes.size() + more_routes <= plan::kMaxRoutes) {
     return true;
   }
-  problem(object, fmt::format("the gateway takes at most {} upstreams and {} routes", kMaxUpstreams,
-                              kMaxRoutes));
+  problem(object, fmt::format("the gateway takes at most {} upstreams and {} routes",
+                              plan::kMaxUpstreams, plan::kMaxRoutes));
   return false;
+}
+
 std::string model_route_name(std::string_view ns, std::string_view model) {
   std::string name = route_name(ns, model);
   for (char& c : name) {
@@ -132,8 +132,6 @@ std::string model_route_name(std::string_view ns, std::string_view model) {
     if (!good) c = '-';
   }
   return name;
-}
-
 }
 
 bool is_plain(std::string_view text) {

@@ -33,7 +33,8 @@ class ModelNames {
 
   std::map<std::string, std::set<std::string>, std::less<>> claims_;  // name → namespaces
   using Owner = std::pair<std::string, std::string>;
-  std::map<std::string, std::set<Owner>, std::less<>> extra_;
+  std::map<std::string, std::set<Owner>, std::less<>> extra_;  // name → who wants it
+  std::map<Owner, std::set<std::string>> extra_of_;
 };
 
 class PlanDraft {
@@ -79,11 +80,11 @@ class PlanDraft {
   std::map<std::pair<std::string_view, std::string_view>, const PlanRevision*> revisions_;
 };
 
-// A text that the plan takes: of 1 to 256 bytes without control characters.
 // The name of the route of a provider's model: its characters are the provider's, a route's are
 // not.
 std::string model_route_name(std::string_view ns, std::string_view model);
 
+// A text that the plan takes: of 1 to 256 bytes without control characters.
 bool is_plain(std::string_view text);
 
 // A secret's value as it may go into a header field: without the line's end. Nothing where it may

@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <set>
+#include <string_view>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 #include "base/files.h"
@@ -97,19 +99,17 @@ void remove_unused(const fs::path& folder, const PlanText& plan, std::string_vie
 // What is published is a plan that the gateway takes, read as it reads it: it would go on with the
 // old one, and nobody would see why.
 Outcome check(const PlanText& plan, const fs::path& secrets_folder) {
-  const plan::SecretSource secrets{.environment = plan::system_secrets().environment,
+  std::unordered_map<std::string, std::string_view> files;
+  const std::string folder = (secrets_folder / "").string();
+  for (const SecretFile& each : plan.secrets) files.emplace(folder + each.name, each.text);
+  const plan::SecretSource system = plan::system_secrets();
+  const plan::SecretSource secrets{.environment = system.environment,
                                    .file = [&](const std::string& path) -> Result<std::string> {
-                                     for (const SecretFile& each : plan.secrets) {
-                                       if (path == (secrets_folder / each.name).string())
-                                         return each.text;
-                                     }
-                                     return plan::system_secrets().file(path);
+                                     const auto found = files.find(path);
+                                     if (found != files.end()) return std::string(found->second);
+                                     return system.file(path);
                                    }};
-  const auto read = [&]() -> Result<plan::Plan> {
-    SLUICE_ASSIGN_OR_RETURN(const plan::Node root, plan::parse_yaml(plan.text, "gateway.json"));
-    return plan::parse_plan(root, secrets);
-  };
-  const auto taken = read();
+  const auto taken = plan::plan_from_text(plan.text, "gateway.json", secrets);
   if (taken) return {};
   return fail(Code::kInternal, "the gateway would refuse the plan: " + taken.error().message());
 }

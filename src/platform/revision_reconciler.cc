@@ -110,7 +110,11 @@ WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string&
     for (size_t i = live.size(); i < granted && well; ++i) well = make_replica(*revision);
   }
   WorkDone then = well ? WorkDone::done() : WorkDone::retry();
-  if (well && model.phase != ModelPhase::kReady) then = WorkDone::after(context_.timing.look);
+  // That one is being brought here is told; another try has to be asked for.
+  if (well && model.phase == ModelPhase::kFailed && !model.final) {
+    const Duration wait = model.retry_at - context_.clock().now();
+    then = WorkDone::after(std::max(context_.timing.look, wait));
+  }
   return put_status(context_, revision, status_of(revision, live, ready, model), then);
 }
 
