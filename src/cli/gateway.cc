@@ -230,7 +230,7 @@ class Reloader {
 
   void reload() {
     stamp_ = plan::plan_stamp(options_.config);
-    auto plan = plan::load_plan(options_.config);
+    auto plan = plan::load_plan(options_.config, secrets_.source());
     if (!plan) {
       process_.gateway().note_bad_reload();
       log_error("the configuration was refused, the one before stays in force:\n{}",
@@ -252,6 +252,7 @@ class Reloader {
   GatewayProcess& process_;
   const GatewayOptions& options_;
   std::string stamp_;
+  plan::SecretFiles secrets_;
 };
 
 int check(const GatewayOptions& options) {
