@@ -100,7 +100,8 @@ def start_case(server, client):
 
 
 def clients_case(server, client):
-    s = client.run(server, num_prompts=24, max_concurrency=16, input_words=128, max_input_words=1024, output_tokens=128)
+    s = client.run(server, num_prompts=48, max_concurrency=16, input_words=128, max_input_words=1024, output_tokens=128,
+                   temperature=1)
     return {"output_tok_s": s["output_tokens_per_second"], "ttft_p99_ms": s["ttft_ms"]["p99"],
             "itl_p50_ms": s["itl_ms"]["p50"], "itl_p99_ms": s["itl_ms"]["p99"], "failed": s["failed"]}
 
@@ -108,13 +109,16 @@ def clients_case(server, client):
 def prefix_case(server, client):
     seed = 777
     cold = client.run(server, num_prompts=1, max_concurrency=1, prefix_words=1000, input_words=40, output_tokens=4, seed=seed)
-    s = client.run(server, num_prompts=16, max_concurrency=16, prefix_words=1000, input_words=40, output_tokens=16, seed=seed)
+    load = dict(num_prompts=16, max_concurrency=16, prefix_words=1000, output_tokens=16)
+    s = client.run(server, input_words=40, seed=seed, **load)
+    short = client.run(server, input_words=6, seed=seed, **load)
     return {"ttft_cold_ms": cold["ttft_ms"]["p50"], "ttft_shared_p50_ms": s["ttft_ms"]["p50"],
-            "hit_rate": s["cached_input_tokens"] / max(s["input_tokens"], 1), "failed": s["failed"]}
+            "ttft_short_p50_ms": short["ttft_ms"]["p50"],
+            "hit_rate": s["cached_input_tokens"] / max(s["input_tokens"], 1), "failed": s["failed"] + short["failed"]}
 
 
 def long_prompt_case(server, client):
-    load = dict(num_prompts=8, max_concurrency=8, input_words=16, output_tokens=192)
+    load = dict(num_prompts=8, max_concurrency=8, input_words=16, output_tokens=192, temperature=1)
     alone = client.run(server, **load)
     streams = client.begin(server, **load)
     time.sleep(0.5)
@@ -131,7 +135,7 @@ def copy_case(server, client):
 
 
 def random_case(server, client):
-    s = client.run(server, num_prompts=3, max_concurrency=1, input_words=200, output_tokens=128)
+    s = client.run(server, num_prompts=3, max_concurrency=1, input_words=200, output_tokens=128, temperature=1)
     return {"tok_s": 1000 / s["tpot_ms"]["mean"], "failed": s["failed"]}
 
 

@@ -104,8 +104,10 @@ class Run {
       count = static_cast<int>(rng_.between(count, options_.max_input_words));
     }
     const std::string prompt = prefix_ + (prefix_.empty() ? "" : " ") + words(rng_, count);
-    json::object out = {
-        {"max_tokens", options_.output_tokens}, {"temperature", 0}, {"stream", options_.stream}};
+    json::object out = {{"max_tokens", options_.output_tokens},
+                        {"temperature", options_.temperature},
+                        {"stream", options_.stream}};
+    if (options_.temperature > 0) out["seed"] = rng_.between(0, INT32_MAX);
     if (options_.stream) out["stream_options"] = {{"include_usage", true}};
     if (!options_.model.empty()) out["model"] = options_.model;
     if (options_.ignore_eos) out["ignore_eos"] = true;

@@ -26,6 +26,7 @@ struct BenchOptions {
   int prefix_words = 0;     // the same ones in front of every prompt
   int output_tokens = 128;
   bool ignore_eos = false;
+  double temperature = 0;  // above 0: each request has a seed of its own
   bool stream = true;
   uint64_t seed = 0;
   double goodput_ttft_ms = 0;  // 0: no bound

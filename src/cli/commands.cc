@@ -234,7 +234,10 @@ void add_bench_options(CLI::App& app, BenchOptions& o) {
       ->capture_default_str();
   app.add_flag("--stream,!--no-stream", o.stream, "Ask for streams (default: on)");
   app.add_flag("--ignore-eos", o.ignore_eos, "Generate up to max_tokens whatever the model says");
-  app.add_option("--seed", o.seed, "Of prompts and arrivals")->capture_default_str();
+  app.add_option("--temperature", o.temperature, "Of each request; above 0 each has its own seed")
+      ->check(CLI::Range(0.0, 2.0))
+      ->capture_default_str();
+  app.add_option("--seed", o.seed, "Of prompts, arrivals and sampling")->capture_default_str();
   app.add_option("--goodput-ttft-ms", o.goodput_ttft_ms, "Bound of TTFT for goodput");
   app.add_option("--goodput-tpot-ms", o.goodput_tpot_ms, "Bound of TPOT for goodput");
   app.add_option("--goodput-e2el-ms", o.goodput_e2el_ms, "Bound of E2EL for goodput");

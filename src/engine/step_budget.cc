@@ -10,9 +10,11 @@ namespace {
 constexpr double kGrowth = 0.02;
 constexpr double kGreatestGrowth = 0.05;
 constexpr double kDecay = 0.02;
-// Prompts then have four fifths of the time: more would gain them little and cost streams a lot. It
-// also keeps a burst from driving the share to where it takes long to come back from.
-constexpr double kGreatestShare = 4.0;
+// Prompts then have five sevenths of the time: more would gain them little and cost streams a lot.
+// Clients that ask again as soon as they are answered push the share to this bound, and steps that
+// all have the same bound are even. It also keeps a burst from driving the share to where it takes
+// long to come back from.
+constexpr double kGreatestShare = 2.5;
 
 }  // namespace
 
@@ -35,6 +37,9 @@ int StepBudget::prompt_rows(const StepLoad& load) {
   if (least_share_ < 0.0) return max_rows_;
   follow(load);
   if (load.streams == 0 || !cost_.known()) return max_rows_;
+  // What is not known would be guessed from larger steps, far too low, and a step with the fewest
+  // prompt rows teaches nothing about one without: one such step does.
+  if (!cost_.known_at(load.stream_rows.rows)) return 0;
   const int behind = std::max(load.prompts - 1, 0);
   const double fair = std::min(double(behind) / load.streams, kGreatestShare);
   const double share = std::max(share_, fair);

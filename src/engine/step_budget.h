@@ -6,12 +6,13 @@
 // wait, prompts and not streams are the work that is left over, and the stretch grows step by step
 // until the queue is short, and falls slowly again: under a steady load steps are even, because a
 // step's size follows the load and not the arrivals. At the least, the prompts that wait behind the
-// first one and the streams get time in proportion to their numbers; at most, prompts get
-// four times the streams'. Without streams there is nothing to protect and a step takes what fits.
+// first one and the streams get time in proportion to their numbers; at most, prompts get two and a
+// half times the streams'. Without streams there is nothing to protect and a step takes what fits.
 //
-// Never below kLeastPromptRows, so prompts go on whatever the model says. What it answers follows
-// from what it was told: under a simulated clock it is reproducible. It sizes chunks only, and
-// chunks never change tokens. One owner, one thread.
+// Never below kLeastPromptRows, so prompts go on whatever the model says; but for one step that
+// streams have to themselves where it is not known what they take. What it answers follows from
+// what it was told: under a simulated clock it is reproducible. It sizes chunks only, and chunks
+// never change tokens. One owner, one thread.
 #pragma once
 
 #include <cstdint>

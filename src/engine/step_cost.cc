@@ -67,6 +67,10 @@ void StepCost::learn(const StepShape& step, Duration time) {
   }
 }
 
+bool StepCost::known_at(int rows) const {
+  return known() && size_t(first_seen_) <= at_or_below(rows) + 1;
+}
+
 double StepCost::base(int rows) const {
   // Measured times jitter; what is predicted must not fall as rows grow.
   const Size* below = nullptr;

@@ -35,6 +35,9 @@ class StepCost {
   // Whether anything was learned; before that predict() is 0.
   bool known() const { return first_seen_ >= 0; }
 
+  // Whether a step of that many rows, or a smaller one, was among them, by the nearest size.
+  bool known_at(int rows) const;
+
   // Seconds. Does not fall as rows or context grow.
   double predict(const StepShape& step) const;
 
