@@ -13,6 +13,7 @@
 
 #include "base/build_info.h"
 #include "base/log.h"
+#include "base/memory_info.h"
 #include "cli/client/kube_config.h"
 #include "cli/drain.h"
 #include "cli/http_metrics.h"
@@ -231,6 +232,7 @@ int run_controller(const ControllerOptions& options) {
     signal = signals.wait_for(kPlanLook);
   }
   notify_ready();
+  give_back_start_pages();
   if (signal == 0) signal = signals.wait();
   const bool leave = signal == SIGUSR2 || options.platform.keep_replicas;
   log_info("signal {}: {}", signal, leave ? "ending; the replicas go on" : "draining the replicas");

@@ -67,12 +67,12 @@ plan::Listener listener_of(const plan::Plan& plan, const GatewayOptions& options
 }
 
 // Over TLS with the first of the plan's certificates: gRPC shows one to everybody.
-rpc::RpcOptions rpc_options(const plan::Plan& plan, const GatewayOptions& options, bool share_port,
-                            gateway::TypedDoor& door) {
+rpc::RpcOptions rpc_options(const plan::Plan& plan, const GatewayOptions& options,
+                            std::optional<int> socket, gateway::TypedDoor& door) {
   rpc::RpcOptions rpc;
   rpc.host = listener_of(plan, options).host;
   rpc.port = static_cast<uint16_t>(options.grpc_port);
-  rpc.share_port = share_port;
+  rpc.listen_fd = socket;
   rpc.request_timeout = kLongestRequest;
   if (plan.server.tls) {
     const plan::ServerTlsPlan& tls = *plan.server.tls;
@@ -119,8 +119,10 @@ class GatewayProcess {
     net::ServerOptions http;
     http.host = listener.host;
     http.port = listener.port;
-    http.listen_fd = take_inherited_socket();
-    const bool supervised = http.listen_fd.has_value();
+    // A supervisor's: HTTP's, then gRPC's where there is one.
+    const std::vector<int> handed = take_inherited_sockets(2);
+    if (!handed.empty()) http.listen_fd = handed.front();
+    const auto grpc_socket = handed.size() > 1 ? std::optional(handed.back()) : std::nullopt;
     http.loops = loops;
     http.limits.connections = plan->server.max_connections;
     http.limits.body_bytes = plan->server.max_body_bytes;
@@ -139,7 +141,7 @@ class GatewayProcess {
       SLUICE_ASSIGN_OR_RETURN(
           process->rpc_,
           rpc::RpcServer::start(process->door_, process->metrics_, *process->workers_,
-                                rpc_options(*plan, options, supervised, process->door_)));
+                                rpc_options(*plan, options, grpc_socket, process->door_)));
     }
     process->gateway_->begin();
     return process;
@@ -277,7 +279,8 @@ int supervise(const GatewayOptions& options) {
     return 1;
   }
   const plan::Listener listener = listener_of(**plan, options);
-  SupervisorOptions supervisor{.command = {}, .host = listener.host, .port = listener.port};
+  SupervisorOptions supervisor{
+      .command = {}, .host = listener.host, .port = listener.port, .grpc_port = options.grpc_port};
   std::ranges::remove_copy(options.command, std::back_inserter(supervisor.command), "--supervise");
   return run_supervised(supervisor);
 }

@@ -24,22 +24,28 @@ namespace {
 
 constexpr auto kReadyPatience = std::chrono::seconds(60);
 constexpr auto kShortLife = std::chrono::seconds(1);  // who dies sooner is followed later
+constexpr int kKilled = 128;                          // statuses from here on are signals
+constexpr int kFirstStarts = 5;                       // of one that is killed before it ever served
 constexpr Duration kFirstPause = std::chrono::milliseconds(100);
 constexpr Duration kLongestPause = std::chrono::seconds(5);
 
 // In the child, between fork() and exec(): this process had one thread only, so all is allowed.
 [[noreturn]] void become(const std::string& file, const std::vector<std::string>& command,
-                         int listener, const std::string& notify, pid_t parent) {
+                         const std::vector<net::Fd>& listeners, const std::string& notify,
+                         pid_t parent) {
   // A process must not outlive its supervisor: it holds the port.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   ::setpgid(0, 0);  // what a terminal sends comes once, by way of the supervisor
   if (::getppid() != parent) std::_Exit(1);
-  if (listener == kFirstInherited) {
-    ::fcntl(listener, F_SETFD, 0);
-  } else {
-    ::dup2(listener, kFirstInherited);  // without close-on-exec
+  const auto count = static_cast<int>(listeners.size());
+  std::vector<int> moved;  // to where none is put over another
+  for (const net::Fd& each : listeners) {
+    moved.push_back(::fcntl(each.get(), F_DUPFD_CLOEXEC, kFirstInherited + count));
   }
-  ::setenv("LISTEN_FDS", "1", 1);
+  for (int i = 0; i < count; ++i) {
+    ::dup2(moved[static_cast<size_t>(i)], kFirstInherited + i);  // without close-on-exec
+  }
+  ::setenv("LISTEN_FDS", std::to_string(count).c_str(), 1);
   ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
   ::setenv("NOTIFY_SOCKET", notify.c_str(), 1);
   sigset_t none;
@@ -106,17 +112,18 @@ Result<std::string> own_program() {
   return file.string();
 }
 
-SupervisedPart::SupervisedPart(PartOptions options, std::string file, net::Fd listener,
-                               std::string notify_name)
+SupervisedPart::SupervisedPart(PartOptions options, std::string file,
+                               std::vector<net::Fd> listeners, std::string notify_name)
     : options_(std::move(options)),
       file_(std::move(file)),
-      listener_(std::move(listener)),
+      listeners_(std::move(listeners)),
+      port_(net::local_port(listeners_.front().get())),
       notify_name_(std::move(notify_name)) {}
 
 pid_t SupervisedPart::launch() {
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
-  if (child == 0) become(file_, options_.command, listener_.get(), notify_name_, parent);
+  if (child == 0) become(file_, options_.command, listeners_, notify_name_, parent);
   if (child < 0) {
     log_error("{}", net::errno_text("cannot start a process", errno));
     return 0;
@@ -149,6 +156,9 @@ void SupervisedPart::pass_on(int signal) {
 
 void SupervisedPart::end(int signal) {
   ending_ = true;
+  // Who comes from now on is refused at once, and goes elsewhere: in the queue of a socket that
+  // nobody takes from any more, they would wait for nothing.
+  listeners_.clear();
   kill_all(signal);
 }
 
@@ -183,8 +193,8 @@ bool SupervisedPart::on_exit(pid_t process, int status) {
   if (process != current_) return false;
   current_ = 0;
   status_ = status;
-  // One that cannot start at all has said why.
-  ending_ = ending_ || !ever_ready_;
+  // One that cannot start at all has said why; one that was killed has not.
+  ending_ = ending_ || (!ever_ready_ && (status < kKilled || ++killed_starts_ >= kFirstStarts));
   if (ending_) return true;
   if (std::exchange(handing_over_, false)) {
     current_ = launch();

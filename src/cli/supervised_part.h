@@ -49,8 +49,9 @@ struct PartOptions {
 
 class SupervisedPart {
  public:
-  // `file` is the program; `listener` the socket that its processes are handed.
-  SupervisedPart(PartOptions options, std::string file, net::Fd listener, std::string notify_name);
+  // `file` is the program; `listeners` the sockets that its processes are handed, one at least.
+  SupervisedPart(PartOptions options, std::string file, std::vector<net::Fd> listeners,
+                 std::string notify_name);
 
   void start();
   // A new process from the program's file, which may be a newer one.
@@ -70,10 +71,11 @@ class SupervisedPart {
   bool ended() const { return ending_ && idle(); }
   // One has said that it serves.
   bool ever_ready() const { return ever_ready_; }
-  // The first process ended before it was ready, and has said why: no other is tried.
+  // The first process ended before it was ready, and has said why: no other is tried. (Several are
+  // when it is killed.)
   bool could_not_start() const { return ending_ && !ever_ready_; }
   int status() const { return status_; }  // of the last process
-  uint16_t port() const { return net::local_port(listener_.get()); }
+  uint16_t port() const { return port_; }
 
  private:
   pid_t launch();
@@ -83,7 +85,8 @@ class SupervisedPart {
 
   const PartOptions options_;
   const std::string file_;
-  const net::Fd listener_;
+  std::vector<net::Fd> listeners_;  // none once it is to end
+  const uint16_t port_;
   const std::string notify_name_;
   pid_t current_ = 0;  // 0: none
   pid_t next_ = 0;     // takes over when it is ready
@@ -96,6 +99,7 @@ class SupervisedPart {
   bool handing_over_ = false;  // the current one was asked to make room
   bool ever_ready_ = false;
   bool ending_ = false;
+  int killed_starts_ = 0;  // before one was ready
   int status_ = 0;
 };
 

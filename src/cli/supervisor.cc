@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -39,17 +41,17 @@ int exit_status(int how) { return WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTER
 
 int run_supervised(const SupervisorOptions& options) {
   auto file = own_program();
-  auto listener = net::listen_on(options.host, options.port);
+  auto listeners = listen_for(options.host, options.port, options.grpc_port);
   auto notify = NotifySocket::open();
-  if (!file || !listener || !notify) {
-    log_error("{}", !file       ? file.error().message()
-                    : !listener ? listener.error().message()
-                                : notify.error().message());
+  if (!file || !listeners || !notify) {
+    log_error("{}", !file        ? file.error().message()
+                    : !listeners ? listeners.error().message()
+                                 : notify.error().message());
     return 1;
   }
   const Signals signals(Signals::kSupervising);
   SupervisedPart part({.name = {}, .command = options.command}, *std::move(file),
-                      *std::move(listener), notify->name());
+                      *std::move(listeners), notify->name());
   part.start();
   while (!part.ended()) {
     on_signal(part, signals.wait_for(kLook));
@@ -65,16 +67,35 @@ int run_supervised(const SupervisorOptions& options) {
   return part.status();
 }
 
-std::optional<int> take_inherited_socket() {
+std::vector<int> take_inherited_sockets(int most) {
   const char* count = std::getenv("LISTEN_FDS");
   const char* process = std::getenv("LISTEN_PID");
-  const bool ours = count != nullptr && process != nullptr && std::string_view(count) == "1" &&
-                    process == std::to_string(::getpid());
+  const bool ours = count != nullptr && process != nullptr && process == std::to_string(::getpid());
+  int handed = 0;
+  if (ours) std::from_chars(count, count + std::strlen(count), handed);
   ::unsetenv("LISTEN_FDS");
   ::unsetenv("LISTEN_PID");
-  if (!ours) return std::nullopt;
-  ::fcntl(kFirstInherited, F_SETFD, FD_CLOEXEC);
-  return kFirstInherited;
+  std::vector<int> out;
+  for (int i = 0; i < handed && handed <= most; ++i) {
+    ::fcntl(kFirstInherited + i, F_SETFD, FD_CLOEXEC);
+    out.push_back(kFirstInherited + i);
+  }
+  return out;
+}
+
+std::optional<int> take_inherited_socket() {
+  const std::vector<int> taken = take_inherited_sockets(1);
+  return taken.empty() ? std::nullopt : std::optional(taken.front());
+}
+
+Result<std::vector<net::Fd>> listen_for(const std::string& host, uint16_t port, int grpc_port) {
+  std::vector<net::Fd> out;
+  SLUICE_ASSIGN_OR_RETURN(net::Fd http, net::listen_on(host, port));
+  out.push_back(std::move(http));
+  if (grpc_port < 0) return out;
+  SLUICE_ASSIGN_OR_RETURN(net::Fd grpc, net::listen_on(host, static_cast<uint16_t>(grpc_port)));
+  out.push_back(std::move(grpc));
+  return out;
 }
 
 void notify_ready() {

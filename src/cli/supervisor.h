@@ -26,6 +26,7 @@ struct SupervisorOptions {
   std::vector<std::string> command;  // of a process, from argv[0]; the file is this process's own
   std::string host;
   uint16_t port = 0;
+  int grpc_port = -1;  // its socket is the second that is handed over; below 0: none
 };
 
 // Until all processes have ended; the exit status of the last one. To be called before any thread
@@ -38,6 +39,11 @@ int exit_status(int how);
 // The listening socket that a supervisor, or systemd, has handed to this process; once. The
 // caller owns it.
 std::optional<int> take_inherited_socket();
+// The same of several; at most `most` are taken, none when there are more.
+std::vector<int> take_inherited_sockets(int most);
+
+// The sockets of a process that serves HTTP, and gRPC unless that port is below 0.
+Result<std::vector<net::Fd>> listen_for(const std::string& host, uint16_t port, int grpc_port);
 
 // Tells a supervisor, or systemd, that requests would be answered now. Without one: nothing.
 void notify_ready();

@@ -118,10 +118,16 @@ void kill_everybody() {
   }
 }
 
+std::vector<net::Fd> alone(net::Fd socket) {
+  std::vector<net::Fd> out;
+  out.push_back(std::move(socket));
+  return out;
+}
+
 class Platform {
  public:
-  Platform(const UpOptions& options, fs::path data, const std::string& file, net::Fd data_socket,
-           net::Fd control_socket, NotifySocket notify)
+  Platform(const UpOptions& options, fs::path data, const std::string& file,
+           std::vector<net::Fd> data_sockets, net::Fd control_socket, NotifySocket notify)
       : options_(options),
         data_(std::move(data)),
         file_(file),
@@ -131,9 +137,9 @@ class Platform {
                      .command = controller_command(options, data_),
                      .take_over = TakeOver::kAfter,
                      .leave_signal = SIGUSR2},
-                    file, std::move(control_socket), notify_.name()),
+                    file, alone(std::move(control_socket)), notify_.name()),
         gateway_({.name = "gateway", .command = gateway_command(options, data_)}, file,
-                 std::move(data_socket), notify_.name()) {}
+                 std::move(data_sockets), notify_.name()) {}
 
   int run() {
     controller_.start();
@@ -285,18 +291,19 @@ Result<int> up(UpOptions options) {
   SLUICE_RETURN_IF_ERROR(check_files(options));
   SLUICE_ASSIGN_OR_RETURN(const std::string file, own_program());
   SLUICE_ASSIGN_OR_RETURN(fs::path data, make_data_folder(options));
-  SLUICE_ASSIGN_OR_RETURN(net::Fd data_socket,
-                          net::listen_on(options.host, static_cast<uint16_t>(options.port)));
+  SLUICE_ASSIGN_OR_RETURN(
+      std::vector<net::Fd> data_sockets,
+      listen_for(options.host, static_cast<uint16_t>(options.port), options.grpc_port));
   SLUICE_ASSIGN_OR_RETURN(
       net::Fd control_socket,
       net::listen_on(options.host, static_cast<uint16_t>(options.control_port)));
-  options.platform.gateway_port = net::local_port(data_socket.get());
+  options.platform.gateway_port = net::local_port(data_sockets.front().get());
   SLUICE_ASSIGN_OR_RETURN(NotifySocket notify, NotifySocket::open());
   // Keepers whose controller died become this process's children, and are not lost.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   ::setenv(kUnderUp, "1", 1);
-  return Platform(options, std::move(data), file, std::move(data_socket), std::move(control_socket),
-                  std::move(notify))
+  return Platform(options, std::move(data), file, std::move(data_sockets),
+                  std::move(control_socket), std::move(notify))
       .run();
 }
 

@@ -1,8 +1,12 @@
 #include "platform/platform.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <stop_token>
 #include <system_error>
 #include <thread>
@@ -57,6 +61,46 @@ Result<ModelStoreOptions> model_options(const PlatformOptions& options) {
   SLUICE_ASSIGN_OR_RETURN(registry::ModelCache cache, registry::ModelCache::of_environment());
   return ModelStoreOptions{.cache = std::move(cache), .volumes = {}, .hub = {}, .pull = {}};
 }
+
+// The plan's file, and whether it still is the one that was put there: a plan that a person or a
+// damaged disk has changed is written anew before a gateway has to begin with it. One thread.
+class PlanFile {
+ public:
+  PlanFile(std::filesystem::path file, std::filesystem::path secrets)
+      : file_(std::move(file)), secrets_(std::move(secrets)) {}
+
+  Result<bool> publish(const PlanText& plan) {
+    Result<bool> done = publish_plan(plan, file_, secrets_);
+    if (done) put_ = look();
+    return done;
+  }
+
+  // Before the first was put there, as well.
+  bool is_in_place() {
+    if (!put_ || look() == *put_) return true;
+    log_warn("{} was changed by somebody else, and is written anew", file_.string());
+    put_.reset();
+    return false;
+  }
+
+ private:
+  struct Look {
+    ino_t number = 0;
+    off_t size = 0;
+    int64_t seconds = 0;
+    int64_t nanoseconds = 0;
+    bool operator==(const Look&) const = default;
+  };
+  Look look() const {
+    struct stat info{};
+    if (::stat(file_.c_str(), &info) != 0) return {};
+    return {info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+  }
+
+  const std::filesystem::path file_;
+  const std::filesystem::path secrets_;
+  std::optional<Look> put_;
+};
 
 void audit_note(control::ControlPlane& plane, const control::StoredObject& service,
                 const RolloutNote& note) {
@@ -159,9 +203,8 @@ Result<std::unique_ptr<Platform>> Platform::start(control::ControlPlane& plane,
   core.plan.control_token_file = token_file;
   core.plan.base = options.plan_base;
   core.plan.domains.insert(core.plan.domains.end(), options.domains.begin(), options.domains.end());
-  core.publish = [file = all->plan_file, secrets](const PlanText& plan) {
-    return publish_plan(plan, file, secrets);
-  };
+  const auto plan_file = std::make_shared<PlanFile>(all->plan_file, secrets);
+  core.publish = [plan_file](const PlanText& plan) { return plan_file->publish(plan); };
   core.hooks.url = [host = options.gateway_host, port = options.gateway_port](
                        const std::string& ns, const std::string& name) {
     return fmt::format("http://{}.{}.{}:{}", name, ns, host, port);
@@ -185,8 +228,14 @@ Result<std::unique_ptr<Platform>> Platform::start(control::ControlPlane& plane,
   all->models->on_change([all](const std::string& uri) { all->core->model_changed(uri); });
   SLUICE_RETURN_IF_ERROR(all->core->begin());
   all->woken.store(all->core.get());
-  all->worker = std::jthread([all](const std::stop_token& stop) {
-    all->core->queue().run(stop, [all](const WorkKey& key) { return all->core->work(key); });
+  all->worker = std::jthread([all, plan_file](const std::stop_token& stop) {
+    all->core->queue().run(stop, [all, &plan_file](const WorkKey& key) {
+      // As often as the autoscaler looks: every two seconds.
+      if (key.kind == WorkKind::kScale && !plan_file->is_in_place()) {
+        all->core->queue().add({WorkKind::kPlan, {}, {}});
+      }
+      return all->core->work(key);
+    });
   });
   return std::unique_ptr<Platform>(new Platform(std::move(parts)));
 }

@@ -260,7 +260,10 @@ void ProcessBackend::Impl::forget(const std::string& id) {
   fs::remove_all(own / process::kWorkFolder, error);
   fs::remove_all(folder / kOldFolder / id, error);
   fs::rename(own, folder / kOldFolder / id, error);
-  if (error) log_error("cannot move {} away: {}", own.string(), error.message());
+  if (error) {
+    log_error("cannot move {} away: {}; it is removed", own.string(), error.message());
+    fs::remove_all(own, error);  // the next run of that name needs the place
+  }
   prune_logs();
 }
 

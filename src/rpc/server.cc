@@ -9,6 +9,9 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -16,6 +19,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "rpc/call_kit.h"
+#include "rpc/connection_source.h"
 #include "rpc/oip_service.h"
 
 namespace sluice::rpc {
@@ -32,11 +36,10 @@ std::string address(const RpcOptions& options) {
             : fmt::format("{}:{}", options.host, options.port);
 }
 
-void set_limits(grpc::ServerBuilder& builder, bool share_port) {
+void set_limits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kMaxBodyBytes));
   builder.SetResourceQuota(grpc::ResourceQuota("sluice").Resize(kQuotaBytes));
-  // A second server on the port must fail, unless it is meant to share it.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, share_port ? 1 : 0);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server there must fail
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits::kMaxHeaderBytes));
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
@@ -63,6 +66,15 @@ std::shared_ptr<grpc::ServerCredentials> credentials(const std::optional<RpcTls>
   return grpc::experimental::TlsServerCredentials(options);
 }
 
+int port_of(int socket) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;
+  return address.ss_family == AF_INET6
+             ? ntohs(reinterpret_cast<const sockaddr_in6*>(&address)->sin6_port)
+             : ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
+}
+
 // gRPC writes lines of its own to standard error: its errors come into the log, the rest goes.
 void log_for_grpc(gpr_log_func_args* line) {
   if (line->severity == GPR_LOG_SEVERITY_ERROR) log_warn("grpc: {}", line->message);
@@ -73,9 +85,39 @@ void log_for_grpc(gpr_log_func_args* line) {
 struct RpcServer::Impl {
   KitPtr kit;
   OipService service;
+  // Of a handed socket: who takes connections, and who brings them.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor{};
   std::unique_ptr<grpc::Server> server{};
+  std::unique_ptr<ConnectionSource> source{};
   int port = 0;
+
+  void listen(grpc::ServerBuilder& builder);
+  Outcome accept();
 };
+
+void RpcServer::Impl::listen(grpc::ServerBuilder& builder) {
+  const RpcOptions& options = kit->options;
+  if (!options.listen_fd) {
+    builder.AddListeningPort(address(options), credentials(options.tls), &port);
+    return;
+  }
+  port = port_of(*options.listen_fd);
+  acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      credentials(options.tls));
+}
+
+Outcome RpcServer::Impl::accept() {
+  if (!acceptor) return {};
+  SLUICE_ASSIGN_OR_RETURN(
+      source, ConnectionSource::start(*kit->options.listen_fd, [this](int listener, int taken) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+        parameters.listener_fd = listener;
+        parameters.fd = taken;
+        acceptor->HandleNewConnection(&parameters);
+      }));
+  return {};
+}
 
 Result<std::unique_ptr<RpcServer>> RpcServer::start(completion::Backend& backend,
                                                     telemetry::Metrics& metrics,
@@ -87,14 +129,15 @@ Result<std::unique_ptr<RpcServer>> RpcServer::start(completion::Backend& backend
   gpr_set_log_function(log_for_grpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  set_limits(builder, impl->kit->options.share_port);
-  builder.AddListeningPort(where, credentials(impl->kit->options.tls), &impl->port);
+  set_limits(builder);
+  impl->listen(builder);
   builder.RegisterService(&impl->service);
   impl->server = builder.BuildAndStart();
   if (!impl->server || impl->port == 0) {
     return fail(Code::kUnavailable,
                 fmt::format("cannot listen for gRPC on {}: is the port taken?", where));
   }
+  SLUICE_RETURN_IF_ERROR(impl->accept());
   return std::unique_ptr<RpcServer>(new RpcServer(std::move(impl)));
 }
 
@@ -105,6 +148,7 @@ RpcServer::~RpcServer() { drain(Duration::zero()); }
 uint16_t RpcServer::port() const { return static_cast<uint16_t>(impl_->port); }
 
 void RpcServer::leave() {
+  if (impl_->source) impl_->source->end();
   impl_->kit->running.leave();
   if (auto* health = impl_->server->GetHealthCheckService()) health->SetServingStatus(false);
 }

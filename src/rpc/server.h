@@ -43,8 +43,9 @@ struct RpcTls {
 struct RpcOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;  // 0: any free one
-  // Another process may listen on the port too, so that a new one begins before an old one ends.
-  bool share_port = false;
+  // A listening socket that another process holds; host and port are not used then. Taken over by
+  // start().
+  std::optional<int> listen_fd = {};
   std::optional<RpcTls> tls;
   std::chrono::seconds request_timeout{600};
   // Who calls, or why not. Called on gRPC's threads.

@@ -3,8 +3,13 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstring>
 #include <future>
 #include <mutex>
 #include <string>
@@ -335,6 +340,40 @@ TEST_F(ServerTest, AReaderThatIsTooSlowIsCut) {
   while (stream->Read(&message)) {
   }
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ServerTest, AHandedSocketRefusesNobodyBetweenOneServerAndTheNext) {
+  const int held = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* const where = reinterpret_cast<sockaddr*>(&address);
+  socklen_t length = sizeof(address);
+  ASSERT_EQ(::bind(held, where, length), 0);
+  ASSERT_EQ(::listen(held, 8), 0);
+  ASSERT_EQ(::getsockname(held, where, &length), 0);
+  for (int turn = 0; turn < 2; ++turn) {
+    RpcOptions handed = options();
+    handed.listen_fd = ::dup(held);
+    auto server = RpcServer::start(backend_, metrics_, workers_, handed);
+    ASSERT_TRUE(server) << server.error().message();
+    EXPECT_EQ((*server)->port(), ntohs(address.sin_port));
+    grpc::ChannelArguments own;  // not the connection of the turn before
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    const auto stub = GRPCInferenceService::NewStub(grpc::CreateCustomChannel(
+        "127.0.0.1:" + std::to_string((*server)->port()), grpc::InsecureChannelCredentials(), own));
+    grpc::ClientContext context;
+    authorize(context);
+    inference::ModelInferResponse answer;
+    const grpc::Status status = stub->ModelInfer(&context, request(), &answer);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_TRUE((*server)->drain(std::chrono::seconds(30)));
+    server->reset();
+    const int waiting = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(::connect(waiting, where, length), 0) << std::strerror(errno);
+    ::close(waiting);
+  }
+  ::close(held);
 }
 
 TEST_F(ServerTest, ATakenPortIsAnError) {
