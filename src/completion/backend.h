@@ -113,7 +113,7 @@ class Backend {
   // Loads a model that is known, or unloads it. `done` is told how that went: at once, or later on
   // a thread of the backend.
   virtual void change_model(const std::string& model, bool load,
-                            std::function<void(Outcome)> done) {
+                            const std::function<void(Outcome)>& done) {
     static_cast<void>(model);
     static_cast<void>(load);
     done(fail(Code::kUnimplemented, "models stay as they are while the server runs"));

@@ -56,7 +56,7 @@ class PendingCall final : public Call {
     pool_.cancel(waiter);
   }
 
-  void begun(std::shared_ptr<Call> call) {
+  void begun(const std::shared_ptr<Call>& call) {
     {
       const std::lock_guard lock(mutex_);
       begun_ = call;
@@ -192,7 +192,7 @@ Result<std::shared_ptr<Call>> OnDemandBackend::generate(Request request,
         if (!lease) return sink->on_error(lease.error());
         auto begun = (**lease).generate(std::move(*held), sink);
         if (!begun) return sink->on_error(begun.error());
-        call->begun(*std::move(begun));
+        call->begun(*begun);
       });
   if (!waiter) return std::unexpected(waiter.error());
   call->waits_as(*waiter);
@@ -270,16 +270,15 @@ completion::Load OnDemandBackend::load() const {
 }
 
 void OnDemandBackend::change_model(const std::string& model, bool load,
-                                   std::function<void(Outcome)> done) {
+                                   const std::function<void(Outcome)>& done) {
   const auto index = find(model);
   if (!index) return done(std::unexpected(index.error()));
-  if (!load) return pool_.unload(*index, std::move(done));
-  const auto told = std::make_shared<std::function<void(Outcome)>>(std::move(done));
+  if (!load) return pool_.unload(*index, done);
   const auto waiter =
-      pool_.want(*index, TimePoint::max(), [told](const Result<ModelPool::Lease>& lease) {
-        (*told)(lease ? Outcome() : std::unexpected(lease.error()));
+      pool_.want(*index, TimePoint::max(), [done](const Result<ModelPool::Lease>& lease) {
+        done(lease ? Outcome() : std::unexpected(lease.error()));
       });
-  if (!waiter) (*told)(std::unexpected(waiter.error()));
+  if (!waiter) done(std::unexpected(waiter.error()));
 }
 
 }  // namespace sluice::serving

@@ -57,7 +57,7 @@ class OnDemandBackend final : public ServingBackend {
   completion::Load load() const override;
   bool changes_models() const override { return true; }
   void change_model(const std::string& model, bool load,
-                    std::function<void(Outcome)> done) override;
+                    const std::function<void(Outcome)>& done) override;
 
   int64_t memory_bytes() const { return memory_bytes_; }
 
