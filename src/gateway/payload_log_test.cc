@@ -15,7 +15,6 @@ namespace sluice::gateway {
 namespace {
 
 using net::HttpRequest;
-using net::HttpResponse;
 using testing::answers;
 using testing::fails;
 using testing::kBody;
