@@ -163,13 +163,13 @@ void ExplainRun::next_tokens() {
 
 void ExplainRun::next_scores() {
   if (asked_scores_ == prompts_.size()) return finish();
-  const size_t count = std::min(kPromptsAtOnce, prompts_.size() - asked_scores_);
-  const size_t from = std::exchange(asked_scores_, asked_scores_ + count);
+  const size_t from = asked_scores_;
+  asked_scores_ = std::min(from + kPromptsAtOnce, prompts_.size());
   ask(
       "/v1/completions",
-      [this, from, count] {
+      [this, from] {
         json::array prompts;
-        for (size_t i = from; i < from + count; ++i) {
+        for (size_t i = from; i < asked_scores_; ++i) {
           json::array tokens(prompts_[i].begin(), prompts_[i].end());
           tokens.insert(tokens.end(), answer_ids_.begin(), answer_ids_.end());
           prompts.push_back(std::move(tokens));

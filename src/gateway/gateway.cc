@@ -36,7 +36,6 @@ bool is_own_path(std::string_view path) {
          path == "/usage" || path == kModels || path.starts_with("/v1/models/");
 }
 
-json::object model_card(std::string_view id) {
 // The route that it leads to is known; what stands behind it is the request's.
 void take_prefix(HttpRequest& request, std::string_view prefix) {
   for (std::string* text : {&request.path, &request.target}) {
@@ -45,6 +44,7 @@ void take_prefix(HttpRequest& request, std::string_view prefix) {
   }
 }
 
+json::object model_card(std::string_view id) {
   return {{"id", id}, {"object", "model"}, {"created", 0}, {"owned_by", "sluice"}};
 }
 
@@ -216,6 +216,10 @@ Result<Caller> Gateway::identify(const Snapshot& snapshot, const HttpRequest& re
 std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
   if (head.path == "/health" || head.path == "/ready") return std::nullopt;
   const auto current = snapshot();
+  if (current->match_prefix(head) != nullptr) {
+    head.context = std::make_shared<const Known>(Known{current, {}});
+    return std::nullopt;
+  }
   const auto caller = identify(*current, head);
   Status status{Code::kUnauthenticated,
                 "an API key is needed: send it as \"Authorization: Bearer KEY\"",
@@ -226,10 +230,6 @@ std::optional<HttpResponse> Gateway::refuse(const HttpRequest& head) {
   } else if (caller->tenant != nullptr || current->has_public_route() ||
              current->plan().tenants.empty() ||
              (head.path == "/metrics" && current->plan().server.metrics_public)) {
-  if (current->match_prefix(head) != nullptr) {
-    head.context = std::make_shared<const Known>(Known{current, {}});
-    return std::nullopt;
-  }
     head.context = std::make_shared<const Known>(Known{current, *caller});
     return std::nullopt;
   }
@@ -319,6 +319,8 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
   RelayRequest relay;
   const auto known = std::static_pointer_cast<const Known>(std::exchange(request.context, {}));
   relay.snapshot = known ? known->snapshot : snapshot();
+  relay.route = relay.snapshot->match_prefix(request);
+  if (relay.route != nullptr) take_prefix(request, relay.route->settings().match.prefix);
   relay.record = new_record(request);
   relay.http = std::move(request);
   relay.responder = std::move(responder);
@@ -330,10 +332,9 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
     if (!caller) return refused(relay, caller.error());
     relay.caller = *caller;
   }
-  relay.route = relay.snapshot->match_prefix(request);
-  if (relay.route != nullptr) take_prefix(request, relay.route->settings().match.prefix);
   relay.record.tenant = relay.caller.tenant_name();
   relay.record.key = relay.caller.key_name();
+  if (relay.route != nullptr) return route(std::move(relay));
   if (relay.http.path == "/usage" && relay.http.method == "GET")
     return send_usage(std::move(relay));
   if (auto page = own_page(*relay.snapshot, relay.caller, relay.http)) {
@@ -344,7 +345,6 @@ void Gateway::handle(HttpRequest request, std::shared_ptr<net::Responder> respon
     // Probes and scrapes would only bury the requests that matter.
     if (is_own_path(relay.http.path) && relay.record.status < 400) return;
     return over(relay.record);
-  if (relay.route != nullptr) return route(std::move(relay));
   }
   route(std::move(relay));
 }

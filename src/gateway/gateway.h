@@ -105,14 +105,14 @@ class Gateway : public net::HttpHandler {
   void route(RelayRequest request);
   // A request of the gateway's own to its route, with nothing made of it yet but body and head.
   void ask_itself(RelayRequest request);
+  // Which model it asks for, and its trace, once its body is read.
+  void describe(RelayRequest& request);
   void explain(RelayRequest request, LoopParts& parts);
+  void ask_explainer(RelayRequest request, LoopParts& parts);
   void run_graph(const Graph& graph, RelayRequest request);
   void refuse_unknown(RelayRequest& request);
   // What is done of a request before it goes on: explained, transformed, answered from the cache.
-  // Which model it asks for, and its trace, once its body is read.
-  void describe(RelayRequest& request);
   void enter(RelayRequest request);
-  void ask_explainer(RelayRequest request, LoopParts& parts);
   LoopParts* parts_here();
   // Through the wait for a server, where the route's upstreams have one, to the route's own
   // handler.

@@ -92,7 +92,7 @@ void Gateway::ask_explainer(RelayRequest request, LoopParts& parts) {
   const plan::ExplainPlan& settings = *request.route->settings().explain;
   const auto held = std::make_shared<RelayRequest>(std::move(request));
   const auto call = UrlCall::begin(
-      parts.loop, *parts.client, settings.url,
+      *parts.client, settings.url,
       {{"Content-Type", "application/json"},
        {"Accept", std::string(held->http.header("accept"))},
        {"X-Request-Id", held->record.id},
@@ -264,6 +264,7 @@ bool Gateway::answer_again(RelayRequest& request, const std::shared_ptr<net::Eve
 void Gateway::reserve(RelayRequest request, const TokenUse& most,
                       const std::shared_ptr<net::EventLoop>& loop,
                       std::function<void(RelayRequest)> then) {
+  if (!quota_ || request.caller.tenant == nullptr) return then(std::move(request));
   auto held = std::make_shared<RelayRequest>(std::move(request));
   const Quota::Ask ask{.caller = held->caller,
                        .route = &held->route->settings(),
@@ -273,7 +274,6 @@ void Gateway::reserve(RelayRequest request, const TokenUse& most,
     if (!grant) return refused(*held, grant.error().status, std::move(grant.error().headers));
     held->grant = *std::move(grant);
     held->limit_headers = held->grant->take_headers();
-  if (!quota_ || request.caller.tenant == nullptr) return then(std::move(request));
     then(std::move(*held));
   });
 }

@@ -152,7 +152,7 @@ void GraphRun::run_node(const Graph::Node& node, const GraphBody& input, Course 
     case plan::GraphNodeType::kSplitter:
       return run_step(node, graph_.draw(node), input_of(input, nullptr), std::move(course));
     case plan::GraphNodeType::kSwitch:
-      return run_switch(node, input, std::move(course));
+      return run_switch(node, input, course);
     case plan::GraphNodeType::kEnsemble:
       return run_ensemble(node, input, std::move(course));
   }
@@ -195,7 +195,7 @@ void GraphRun::next_of(const std::shared_ptr<Sequence>& sequence) {
        course);
 }
 
-void GraphRun::run_switch(const Graph::Node& node, const GraphBody& input, Course course) {
+void GraphRun::run_switch(const Graph::Node& node, const GraphBody& input, const Course& course) {
   work(
       [&node, input]() -> Result<const Graph::Step*> {
         for (const Graph::Step& step : node.steps) {
@@ -241,6 +241,7 @@ void GraphRun::run_ensemble(const Graph::Node& node, const GraphBody& input, Cou
 
 void GraphRun::join(const std::shared_ptr<Ensemble>& ensemble) {
   std::vector<std::pair<std::string, GraphBody>> parts;
+  parts.reserve(ensemble->answers.size());
   for (size_t i = 0; i < ensemble->answers.size(); ++i) {
     parts.emplace_back(ensemble->node.steps[i].label, ensemble->answers[i].body);
   }
@@ -361,8 +362,8 @@ void GraphRun::ask_url(const std::shared_ptr<Try>& step) {
   auto told = [this, self = shared_from_this(), step](Result<net::HttpResponse> answer) {
     heard(step, std::move(answer));
   };
-  auto call = UrlCall::begin(kept_loop_, client_, settings.url, std::move(headers),
-                             step->question.body, time, std::move(told));
+  auto call = UrlCall::begin(client_, settings.url, std::move(headers), step->question.body, time,
+                             std::move(told));
   if (tries_.contains(step)) step->call = std::move(call);
 }
 

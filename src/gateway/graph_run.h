@@ -91,7 +91,7 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
   };
 
   void run_node(const Graph::Node& node, const GraphBody& input, Course course);
-  void run_switch(const Graph::Node& node, const GraphBody& input, Course course);
+  void run_switch(const Graph::Node& node, const GraphBody& input, const Course& course);
   void run_ensemble(const Graph::Node& node, const GraphBody& input, Course course);
   void next_of(const std::shared_ptr<Sequence>& sequence);
   void join(const std::shared_ptr<Ensemble>& ensemble);

@@ -293,7 +293,7 @@ void PayloadLog::send_next(const std::string& url) {
 
 // A kept connection that the sink has closed meanwhile says nothing of the sink: once more.
 void PayloadLog::send(const std::shared_ptr<PayloadEvent>& event, bool may_repeat) {
-  UrlCall::begin(loop_, *client_, event->url, event->headers, event->body, event->timeout,
+  UrlCall::begin(*client_, event->url, event->headers, event->body, event->timeout,
                  [this, event, may_repeat](const Result<net::HttpResponse>& answer) {
                    if (!answer && may_repeat && answer.error().reason() == net::kStaleConnection) {
                      return loop_->post([this, event] { send(event, false); });

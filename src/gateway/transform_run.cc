@@ -144,7 +144,7 @@ Result<std::string> TransformRun::render(const JsonTemplate& by, const std::stri
 }
 
 void TransformRun::make(const std::optional<JsonTemplate>& by, const std::string& url,
-                        std::string body, bool of_answer, Made made) {
+                        std::string body, bool of_answer, const Made& made) {
   const auto self = shared_from_this();
   if (by) {
     const Outcome queued = host_.work(
@@ -157,7 +157,7 @@ void TransformRun::make(const std::optional<JsonTemplate>& by, const std::string
     return;
   }
   UrlCall::begin(
-      kept_loop_, client_, url,
+      client_, url,
       {{"Content-Type", "application/json"}, {"X-Request-Id", id_}, {"traceparent", traceparent_}},
       std::move(body), transform_.settings.timeout, [made](Result<net::HttpResponse> answer) {
         if (!answer) return made(std::unexpected(answer.error()));

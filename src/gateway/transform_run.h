@@ -48,7 +48,7 @@ class TransformRun : public std::enable_shared_from_this<TransformRun> {
   void answered(Result<net::HttpResponse> answer);
   // By the template, or by the service; `made` is told on the loop's thread.
   void make(const std::optional<JsonTemplate>& by, const std::string& url, std::string body,
-            bool of_answer, Made made);
+            bool of_answer, const Made& made);
   Result<std::string> render(const JsonTemplate& by, const std::string& body, bool of_answer) const;
   void fail_answer(const Status& status);
 

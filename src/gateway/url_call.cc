@@ -6,8 +6,7 @@
 
 namespace sluice::gateway {
 
-std::shared_ptr<UrlCall> UrlCall::begin(const std::shared_ptr<net::EventLoop>&,
-                                        net::HttpClient& client, const std::string& url,
+std::shared_ptr<UrlCall> UrlCall::begin(net::HttpClient& client, const std::string& url,
                                         net::Headers headers, std::string body, Duration timeout,
                                         Done done) {
   auto call = std::make_shared<UrlCall>(std::move(done));

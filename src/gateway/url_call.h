@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "net/client.h"
-#include "net/event_loop.h"
 #include "net/http.h"
 
 namespace sluice::gateway {
@@ -26,8 +25,7 @@ class UrlCall : public std::enable_shared_from_this<UrlCall> {
   // Called once, maybe before begin() returns. An answer of any status, or why there is none.
   using Done = std::function<void(Result<net::HttpResponse> answer)>;
 
-  static std::shared_ptr<UrlCall> begin(const std::shared_ptr<net::EventLoop>& loop,
-                                        net::HttpClient& client, const std::string& url,
+  static std::shared_ptr<UrlCall> begin(net::HttpClient& client, const std::string& url,
                                         net::Headers headers, std::string body, Duration timeout,
                                         Done done);
   // Use begin().
