@@ -100,6 +100,13 @@ Result<std::unique_ptr<platform::ProcessBackend>> open_backend(const PlatformFla
   return platform::ProcessBackend::open(std::move(options));
 }
 
+// Where processes of this machine reach a server that listens there. `sluice up` has the gateway
+// listen where the controller does.
+std::string reached_at(const std::string& host) {
+  if (host.empty() || host == "0.0.0.0" || host == "::") return "127.0.0.1";
+  return host.contains(':') ? fmt::format("[{}]", host) : host;
+}
+
 // Each answers what it has begun. False: some had to be killed and are not gone yet.
 bool end_replicas(platform::ReplicaBackend& backend, Duration patience) {
   constexpr auto kLook = std::chrono::milliseconds(50);
@@ -183,6 +190,7 @@ class Controller {
     report_http(plane_->metrics(), [this] { return plane_->stats(); });
     SLUICE_ASSIGN_OR_RETURN(backend_, open_backend(options_.platform, data_));
     SLUICE_ASSIGN_OR_RETURN(auto settings, platform_options(options_.platform, data_));
+    settings.gateway_address = reached_at(options_.host);
     SLUICE_ASSIGN_OR_RETURN(platform_,
                             platform::Platform::start(*plane_, *backend_, std::move(settings)));
     plane_->set_replica_logs([this](const control::ObjectKey& replica, size_t max_bytes) {

@@ -96,8 +96,8 @@ name string! -- Name, such as gguf or huggingface.
 version string -- Version.
 
 = TransformerSpec -- An HTTP service before and behind the predictor.
-containers []Container key=name patch=merge -- Its server, asked by POST
-    /v1/models/NAME:preprocess and :postprocess.
+containers []Container key=name patch=merge -- Its server: takes the clients' requests, and asks the
+    predictor at its --predictor_host.
 sluice TransformerPolicy -- A transformer without a server.
 include ComponentFields -- .
 include PodFields -- .
@@ -109,7 +109,8 @@ url string -- An HTTP service that runs already: asked by POST to the URL with :
     :postprocess behind.
 
 = ExplainerSpec -- What answers :explain.
-containers []Container key=name patch=merge -- Its server, asked by POST /v1/models/NAME:explain.
+containers []Container key=name patch=merge -- Its server, asked by POST /v1/models/NAME:explain;
+    asks the predictor at its --predictor_host.
 art object refused=(leave it out: :explain attributes the answer to parts of the prompt) -- Not
     supported.
 sluice ExplainerPolicy -- The explainer that is built in.

@@ -37,6 +37,7 @@ PlanService plan_service(const ObjectPtr& service) {
   PlanService out{.object = service,
                   .predictor = weights_at(body, "status.sluice.weights"),
                   .candidate = std::string(text_at(body, "status.sluice.rollout.candidate")),
+                  .stable = std::string(text_at(body, "status.sluice.rollout.stable")),
                   .canaries = {},
                   .transformer = {},
                   .explainer = {}};

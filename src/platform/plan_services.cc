@@ -24,6 +24,7 @@ constexpr std::string_view kRevisionHeader = "x-sluice-revision";
 constexpr int kWhole = 100;
 constexpr int64_t kMaxTimeout = 86'400;
 constexpr int64_t kMaxHold = 600'000;  // ms
+constexpr int64_t kRescueWait = 250;   // ms
 constexpr int64_t kMaxHeld = 100'000;
 constexpr int64_t kMaxOutstanding = 1'000'000;
 constexpr int64_t kMaxSegments = 200;
@@ -43,22 +44,26 @@ class ServiceWriter {
 
   void write() {
     collect_targets();
+    find_rescuer();
     if (targets_.empty() || !has_room()) return;
     typed_ = std::ranges::all_of(targets_, [](const Branch& each) {
       return is_sluice_serve(spec_of(*each.revision->object));
     });
-    json::object transform = transform_of();
-    for (const Branch& each : targets_) draft_.upstreams.push_back(upstream(*each.revision));
-    json::object route{
-        {"name", name_},
-        {"match", json::object{{"models", draft_.names.of(object_.ns, object_.name)}}},
-        {"targets", targets()}};
-    add_timeouts(route);
-    if (!transform.empty()) route["transform"] = std::move(transform);
-    if (!checked(route, "spec.transformer")) return;
-    add_explainer(route);
+    typed_ = typed_ && (rescuer_ == nullptr || is_sluice_serve(spec_of(*rescuer_->object)));
+    if (!find_front()) return;
+    json::object route = predictor_route();
     add_log(route);
     add_batcher(route);
+    if (front_ != nullptr || runs(Component::kExplainer)) inner_ = inner_route(route);
+    if (front_ != nullptr) route = front_route();
+    route["match"] = json::object{{"models", draft_.names.of(object_.ns, object_.name)}};
+    if (json::object transform = transform_of(); !transform.empty()) {
+      route["transform"] = std::move(transform);
+    }
+    if (!checked(route, "spec.transformer")) return;
+    add_explainer(route);
+    for (json::value& each : upstreams()) draft_.upstreams.push_back(std::move(each));
+    if (inner_) draft_.add_route(*inner_, {});
     draft_.add_route(std::move(route), draft_.hosts(object_.ns, object_.name));
   }
 
@@ -76,7 +81,10 @@ class ServiceWriter {
                                           kMaxTargets));
       return false;
     }
-    return draft_.has_room(object_, targets_.size(), 2);
+    const size_t fronts = runs(Component::kTransformer) ? 1 : 0;
+    const size_t rescuers = rescues_from_outside() ? 1 : 0;
+    const size_t inner = fronts > 0 || runs(Component::kExplainer) ? 1 : 0;
+    return draft_.has_room(object_, targets_.size() + rescuers + fronts, 2 + inner);
   }
 
   const PlanRevision* find(const std::string& revision) const {
@@ -114,6 +122,36 @@ class ServiceWriter {
                   [](const Branch& each) { return each.weight == 0 && each.when.empty(); });
   }
 
+  // Where the candidate has all the traffic.
+  bool rescues_from_outside() const {
+    return rescuer_ != nullptr &&
+           std::ranges::find(targets_, rescuer_, &Branch::revision) == targets_.end();
+  }
+
+  // What the revision that takes over fails to answer, the one before answers: nobody but the
+  // analysis sees a bad version.
+  void find_rescuer() {
+    const PlanRevision* candidate = find(service_.candidate);
+    const PlanRevision* stable = find(service_.stable);
+    if (candidate == nullptr || stable == nullptr || candidate == stable) return;
+    // Who asks for it by the header alone wants its own answer.
+    const bool has_part = std::ranges::any_of(service_.predictor, [&](const RevisionWeight& each) {
+      return each.revision == service_.candidate && each.percent > 0;
+    });
+    if (!has_part) return;
+    if (!candidate->replicas.empty() && !stable->replicas.empty()) rescuer_ = stable;
+  }
+
+  // Not what may be the client's own mistake: a model or path that is not known.
+  json::array fallbacks() const {
+    const control::StoredObject& stable = *rescuer_->object;
+    json::object fallback{{"upstream", upstream_name(stable.ns, stable.name)},
+                          {"on", json::array{"connect", "timeout", "overloaded", "server_error",
+                                             "rate_limited", "auth"}}};
+    if (const std::string model = model_of(stable); !model.empty()) fallback["model"] = model;
+    return {std::move(fallback)};
+  }
+
   json::array targets() const {
     json::array out;
     for (const Branch& each : targets_) {
@@ -135,29 +173,80 @@ class ServiceWriter {
     return is_plain(name) ? std::string(name) : std::string();
   }
 
+  // Whether a component has processes of its own.
+  bool runs(Component kind) const {
+    const auto* component = object_at(spec_, component_name(kind));
+    return component != nullptr && has_replicas(*component, kind);
+  }
+
+  // False: its transformer's revision is not there yet, and without it nothing is served.
+  bool find_front() {
+    if (!runs(Component::kTransformer)) return true;
+    front_ = find(service_.transformer);
+    return front_ != nullptr;
+  }
+
+  json::object predictor_route() const {
+    json::object route{{"name", name_}, {"targets", targets()}};
+    if (rescuer_ != nullptr) route["fallbacks"] = fallbacks();
+    add_timeouts(route);
+    return route;
+  }
+
+  // By which the service's own transformer and explainer ask its predictors.
+  json::object inner_route(json::object route) const {
+    route["name"] = name_ + "@predictor";
+    route["match"] =
+        json::object{{"prefix", predictor_path(draft_.settings.master, object_.ns, object_.name)}};
+    route["public"] = true;
+    route["listed"] = false;
+    return route;
+  }
+
+  // Through the transformer, as to any other server.
+  json::object front_route() const {
+    json::object target{{"upstream", upstream_name(front_->object->ns, front_->object->name)},
+                        {"weight", kWhole * kWhole}};
+    json::object route{{"name", name_}, {"targets", json::array{std::move(target)}}};
+    if (const std::string total = timeout(); !total.empty()) {
+      route["timeouts"] = json::object{{"total", total}, {"first_byte", total}, {"idle", total}};
+    }
+    return route;
+  }
+
+  json::array upstreams() const {
+    json::array out;
+    out.reserve(targets_.size() + 2);
+    for (const Branch& each : targets_) out.push_back(upstream(*each.revision));
+    if (rescues_from_outside()) out.push_back(upstream(*rescuer_));
+    if (front_ != nullptr) out.push_back(upstream(*front_));
+    return out;
+  }
+
   json::object upstream(const PlanRevision& revision) const {
+    const bool typed = typed_ && &revision != front_;
     const control::StoredObject& object = *revision.object;
     const json::object& spec = spec_of(object);
     json::array endpoints;
     std::vector<PlanReplica> replicas = revision.replicas;
     std::ranges::sort(replicas, {}, &PlanReplica::name);
-    if (closed_) replicas.clear();
     for (const PlanReplica& each : replicas) {
       endpoints.push_back(json::object{{"name", each.name}, {"url", each.url}});
     }
     json::object out{{"name", upstream_name(object.ns, object.name)},
-                     {"kind", typed_ ? "sluice" : "foreign"},
+                     {"kind", typed ? "sluice" : "foreign"},
                      {"endpoints", std::move(endpoints)}};
     const bool ours = is_sluice_serve(spec);
     if (ours) {
       const DeploymentSecrets secrets =
           deployment_secrets(draft_.settings.master, object.ns, object.name);
-      out[typed_ ? "internal_token" : "api_key"] =
-          draft_.secret(typed_ ? secrets.internal_token : secrets.api_key);
+      out[typed ? "internal_token" : "api_key"] =
+          draft_.secret(typed ? secrets.internal_token : secrets.api_key);
     }
     const int64_t limit = integer_at(spec, "containerConcurrency").value_or(0);
     if (limit > 0) out["max_outstanding"] = std::min(limit, kMaxOutstanding);
-    if (auto hold = hold_of(); !hold.empty()) out["hold"] = std::move(hold);
+    const bool rescued = rescuer_ != nullptr && object.name == service_.candidate;
+    if (auto hold = hold_of(rescued); !hold.empty()) out["hold"] = std::move(hold);
     if (!ours) out["health"] = foreign_health(spec);
     return out;
   }
@@ -172,22 +261,31 @@ class ServiceWriter {
     return {{"path", path}};
   }
 
-  json::object hold_of() const {
-    auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(draft_.settings.hold).count();
+  // Who waits at a revision that takes over is soon answered by the one before.
+  json::object hold_of(bool rescued) const {
+    int64_t wait =
+        std::chrono::duration_cast<std::chrono::milliseconds>(draft_.settings.hold).count();
     if (const auto given = number_at(spec_, "sluice.wake.holdSeconds")) {
       wait = static_cast<int64_t>(std::llround(std::clamp(*given, 0.0, 600.0) * 1000));
     }
     const int64_t held =
         integer_at(spec_, "sluice.wake.maxHeld").value_or(draft_.settings.max_held);
     if (wait <= 0 || held <= 0) return {};
+    if (rescued) wait = std::min(wait, kRescueWait);
     return {{"max_wait", fmt::format("{}ms", std::min<int64_t>(wait, kMaxHold))},
             {"max_held", std::min(held, kMaxHeld)}};
   }
 
-  void add_timeouts(json::object& route) const {
+  // Of a request; empty: not said.
+  std::string timeout() const {
     const auto seconds = integer_at(spec_, "predictor.timeout");
-    if (!seconds || *seconds <= 0) return;
-    const std::string text = fmt::format("{}s", std::min(*seconds, kMaxTimeout));
+    if (!seconds || *seconds <= 0) return {};
+    return fmt::format("{}s", std::min(*seconds, kMaxTimeout));
+  }
+
+  void add_timeouts(json::object& route) const {
+    const std::string text = timeout();
+    if (text.empty()) return;
     json::object timeouts{{"total", text}};
     if (!typed_) {
       timeouts["first_byte"] = text;
@@ -203,11 +301,7 @@ class ServiceWriter {
     return std::ranges::min_element(found->replicas, {}, &PlanReplica::name)->url;
   }
 
-  // Where a container of the service is asked, with a verb behind.
-  std::string model_path() const { return fmt::format("/v1/models/{}", object_.name); }
-
-  // Without its transformer nothing can be served: requests wait until it is there.
-  json::object transform_of() {
+  json::object transform_of() const {
     json::object transform;
     const auto* transformer = object_at(spec_, "transformer");
     if (transformer == nullptr) return transform;
@@ -218,10 +312,6 @@ class ServiceWriter {
     copy("requestTemplate", "request_template");
     copy("responseTemplate", "response_template");
     copy("url", "url");
-    if (!has_replicas(*transformer, Component::kTransformer)) return transform;
-    std::string url = replica_url(service_.transformer);
-    closed_ = url.empty();
-    if (!closed_) transform["url"] = url + model_path();
     return transform;
   }
 
@@ -229,11 +319,12 @@ class ServiceWriter {
     const auto* explainer = object_at(spec_, "explainer");
     if (explainer == nullptr) return;
     json::object explain;
-    if (has_replicas(*explainer, Component::kExplainer)) {
-      std::string url = replica_url(service_.explainer);
+    if (runs(Component::kExplainer)) {
+      const std::string url = replica_url(service_.explainer);
       if (url.empty()) return;
-      explain["url"] = url + model_path() + ":explain";
+      explain["url"] = fmt::format("{}/v1/models/{}:explain", url, object_.name);
     } else {
+      if (front_ != nullptr) explain["route"] = inner_->at("name");
       if (const auto what = text_at(*explainer, "sluice.segments"); !what.empty()) {
         explain["segments"] = what;
       }
@@ -297,10 +388,9 @@ class ServiceWriter {
     const bool theirs =
         route.contains("transform") || route.contains("explain") || route.contains("log");
     if (!theirs) return true;
-    json::array used;
-    used.reserve(targets_.size());
-    for (const Branch& each : targets_) used.push_back(upstream(*each.revision));
-    const std::string refusal = draft_.refusal(used, json::array{json::value(route)});
+    json::array routes{json::value(route)};
+    if (inner_) routes.emplace_back(*inner_);
+    const std::string refusal = draft_.refusal(upstreams(), routes);
     if (refusal.empty()) return true;
     draft_.problem(object_, fmt::format("{}: {}", field, refusal));
     return false;
@@ -312,8 +402,10 @@ class ServiceWriter {
   const json::object& spec_;
   const std::string name_;
   std::vector<Branch> targets_;
+  const PlanRevision* rescuer_ = nullptr;  // of the candidate; null: nobody
   bool typed_ = false;
-  bool closed_ = false;  // no replica is to be asked
+  const PlanRevision* front_ = nullptr;  // the transformer's that takes the requests; null: none
+  std::optional<json::object> inner_;    // to the predictors, where others of the service ask them
 };
 
 std::vector<const PlanService*> sorted_services(const PlanInput& input) {

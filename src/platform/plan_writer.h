@@ -42,6 +42,7 @@ struct PlanService {
   control::ObjectPtr object;                   // an InferenceService
   std::vector<RevisionWeight> predictor = {};  // RolloutDecision::weights
   std::string candidate = {};  // reached by "x-sluice-revision: latest" too; may be empty
+  std::string stable = {};     // answers for a candidate that fails; may be empty
   std::vector<PlanCanary> canaries = {};
   std::string transformer = {};  // revision that serves it; empty: none runs
   std::string explainer = {};

@@ -237,6 +237,43 @@ TEST_F(PlanWriterTest, SplitsAddUp) {
   EXPECT_EQ(targets(*plan, "default/s"), "default/s-next-predictor-00001:10000[next]");
 }
 
+TEST_F(PlanWriterTest, TheOneBeforeAnswersForOneThatFails) {
+  revision("default", "s-predictor-00001");
+  revision("default", "s-predictor-00002");
+  PlanService& s = service("default", "s", {{"s-predictor-00001", 75}, {"s-predictor-00002", 25}});
+  s.candidate = "s-predictor-00002";
+  s.stable = "s-predictor-00001";
+  auto plan = write();
+  ASSERT_NE(plan, nullptr);
+  const auto fallback = [&] {
+    const auto& list = route(*plan, "default/s")->fallbacks;
+    return list.empty() ? std::string("none") : list.front().upstream;
+  };
+  const auto waits_ms = [&](std::string_view name) {
+    const auto& hold = plan->find_upstream(upstream_name("default", name))->hold;
+    return std::chrono::duration_cast<std::chrono::milliseconds>(hold->max_wait).count();
+  };
+  EXPECT_EQ(fallback(), "default/s-predictor-00001");
+  EXPECT_EQ(route(*plan, "default/s")->fallbacks.front().model, "story");
+  EXPECT_EQ(waits_ms("s-predictor-00001"), 30'000);
+  EXPECT_EQ(waits_ms("s-predictor-00002"), 250) << "then the one before is asked";
+  s.predictor = {{"s-predictor-00002", 100}};  // it is watched, and has all the traffic
+  plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_EQ(fallback(), "default/s-predictor-00001");
+  EXPECT_EQ(targets(*plan, "default/s"), "default/s-predictor-00002:10000[latest]");
+  s.predictor = {{"s-predictor-00001", 100}};  // asked for by the header alone: its own answer
+  plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_EQ(fallback(), "none");
+  s.predictor = {{"s-predictor-00002", 100}};
+  input_.revisions.back().replicas.clear();  // it sleeps: requests wake it
+  plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_EQ(fallback(), "none");
+  EXPECT_EQ(waits_ms("s-predictor-00002"), 30'000);
+}
+
 TEST_F(PlanWriterTest, OursBesideAnotherServerIsAskedAsSuchAServer) {
   revision("default", "s-predictor-00001");
   revision("default", "s-predictor-00002", kForeign);
@@ -255,6 +292,8 @@ TEST_F(PlanWriterTest, AServiceWithoutARevisionHasNoRoute) {
   EXPECT_TRUE(write()->routes.empty());
 }
 
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
 ObjectPtr provider(std::string_view ns, std::string_view name, std::string_view spec) {
   return sluice_object("Provider", ns, name, parsed(spec));
 }
@@ -270,6 +309,10 @@ TEST_F(PlanWriterTest, Providers) {
                      {"name":"x-api-key","secret":{"secretName":"keys","key":"k"}}]})"),
       provider("default", "a", R"({"url":"https://a.example:8443","models":[{"name":"gpt"}],
           "timeoutSeconds":30})"),
+      provider("default", "badheader", R"({"url":"https://c.example","headers":[{"name":"host",
+          "value":"x"}],"models":[{"name":"lost"}]})"),
+      provider("default", "noheader", R"({"url":"https://c.example","headers":[{"name":"x-a",
+          "secret":{"secretName":"keys","key":"none"}}],"models":[{"name":"lost"}]})"),
       provider("default", "nokey", R"({"url":"https://c.example","apiKey":{"secretName":"keys",
           "key":"none"},"models":[{"name":"lost"}]})"),
       provider("default", "badkey", R"({"url":"https://c.example","apiKey":{"secretName":"keys",
@@ -283,6 +326,7 @@ TEST_F(PlanWriterTest, Providers) {
   EXPECT_EQ(b->path_prefix, "/openai");
   EXPECT_EQ(b->api_key, "sk-123");
   EXPECT_EQ(b->max_outstanding, 9);
+  EXPECT_EQ(b->headers, (Headers{{"x-team", "blue"}, {"x-api-key", "sk-123"}}));
   EXPECT_FALSE(b->health.active);
   EXPECT_FALSE(text_.text.contains("sk-123")) << "secrets stand in files of their own";
   EXPECT_EQ(targets(*plan, "default/gpt"), "provider:default/a:1 provider:default/b:3");
@@ -294,10 +338,9 @@ TEST_F(PlanWriterTest, Providers) {
   EXPECT_EQ(route(*plan, "default/big-model-")->match.models.front(), "big model!");
   EXPECT_EQ(route(*plan, "default/lost"), nullptr);
   for (const std::string_view part :
-using Headers = std::vector<std::pair<std::string, std::string>>;
-
        {"Provider nokey: spec.apiKey: the key \"none\" of the Secret \"keys\" is not there",
         "Provider badkey: spec.apiKey: the key \"bad\" of the Secret \"keys\" holds no plain text",
+        "Provider badheader: spec: ", "Provider noheader: spec.headers[0].secret: the key \"none\"",
         "Provider badurl: spec: "}) {
     EXPECT_TRUE(problems_.contains(part)) << part << " in\n" << problems_;
   }
@@ -309,10 +352,6 @@ TEST_F(PlanWriterTest, AServiceGoesBeforeAProvidersModelOfItsName) {
   input_.providers = {
       provider("default", "p", R"({"url":"https://a.example","models":[{"name":"gpt"}]})")};
   const auto plan = write();
-      provider("default", "badheader", R"({"url":"https://c.example","headers":[{"name":"host",
-          "value":"x"}],"models":[{"name":"lost"}]})"),
-      provider("default", "noheader", R"({"url":"https://c.example","headers":[{"name":"x-a",
-          "secret":{"secretName":"keys","key":"none"}}],"models":[{"name":"lost"}]})"),
   ASSERT_NE(plan, nullptr);
   EXPECT_EQ(targets(*plan, "default/gpt"), "default/gpt-predictor-00001:10000");
   EXPECT_TRUE(problems_.contains("Provider p: spec.models: \"gpt\"")) << problems_;
@@ -326,7 +365,6 @@ TEST_F(PlanWriterTest, TenantsAndKeys) {
       sluice_object("Tenant", "team", "crew", parsed(R"({"models":["s","gpt-*"],"priority":2,
           "weight":3,"limits":{"requestsPerMinute":5,"moneyPerDay":1.5,"tokensPerDay":0}})")),
       sluice_object("Tenant", "team", "narrow", parsed(R"({"routes":["gone"]})"))};
-  EXPECT_EQ(b->headers, (Headers{{"x-team", "blue"}, {"x-api-key", "sk-123"}}));
   const std::string digest = SecretDigest("sk-1").hex();
   const auto key = [](std::string_view name, std::string_view spec) {
     return sluice_object("ApiKey", "team", name, parsed(spec));
@@ -340,7 +378,6 @@ TEST_F(PlanWriterTest, TenantsAndKeys) {
       key("of-secret", R"({"tenant":"crew","secret":{"secretName":"k","key":"key"}})"),
       key("lost", R"({"tenant":"crew","secret":{"secretName":"none","key":"key"}})"),
       key("nobody", R"({"tenant":"gone",)" + with_digest),
-        "Provider badheader: spec: ", "Provider noheader: spec.headers[0].secret: the key \"none\"",
       key("shut",
           R"({"tenant":"crew","routes":["gone"],"sha256":")" + SecretDigest("sk-2").hex() + "\"}"),
       key("closed", R"({"tenant":"narrow","sha256":")" + SecretDigest("sk-3").hex() + "\"}")};
@@ -425,6 +462,23 @@ TEST_F(PlanWriterTest, Graphs) {
   }
 }
 
+TEST_F(PlanWriterTest, AGraphsStepMayBeAProvidersModel) {
+  input_.providers = {provider("default", "p", R"({"url":"https://a.example",
+      "models":[{"name":"gpt 4.1"},{"name":"g"}]})")};
+  input_.graphs = {
+      graph("g", R"({"nodes":{"root":{"routerType":"Sequence",
+                     "steps":[{"serviceName":"gpt 4.1"}]}}})"),
+      graph("h", R"({"nodes":{"root":{"routerType":"Sequence","steps":[{"serviceName":"g"}]}}})")};
+  const auto plan = write();
+  ASSERT_NE(plan, nullptr);
+  ASSERT_EQ(plan->graphs.size(), 1u) << problems_;
+  EXPECT_EQ(plan->graphs[0].name, "default/g");
+  EXPECT_EQ(plan->graphs[0].entry().steps[0].route, "default/gpt-4.1");
+  EXPECT_EQ(route(*plan, "default/g"), nullptr) << "the graph goes before the provider's model";
+  EXPECT_TRUE(problems_.contains("InferenceGraph h: there is no InferenceService \"g\""));
+  EXPECT_TRUE(problems_.contains("Provider p: spec.models: \"g\" is another object's name"));
+}
+
 TEST_F(PlanWriterTest, TransformersAndExplainers) {
   revision("default", "s-predictor-00001");
   revision("default", "s-transformer-00001",
@@ -459,32 +513,31 @@ TEST_F(PlanWriterTest, TransformersAndExplainers) {
   own.explainer = "s-explainer-00001";
   plan = write();
   ASSERT_NE(plan, nullptr);
-  EXPECT_EQ(route(*plan, "default/s")->transform->response_url,
-            input_.revisions[1].replicas[0].url + "/v1/models/s:postprocess");
+  EXPECT_EQ(targets(*plan, "default/s"), "default/s-transformer-00001:10000");
+  EXPECT_EQ(plan->find_upstream("default/s-transformer-00001")->kind, plan::UpstreamKind::kForeign);
+  EXPECT_FALSE(route(*plan, "default/s")->transform);
   EXPECT_EQ(route(*plan, "default/s")->explain->url,
-TEST_F(PlanWriterTest, AGraphsStepMayBeAProvidersModel) {
-  input_.providers = {provider("default", "p", R"({"url":"https://a.example",
-      "models":[{"name":"gpt 4.1"},{"name":"g"}]})")};
-  input_.graphs = {
-      graph("g", R"({"nodes":{"root":{"routerType":"Sequence",
-                     "steps":[{"serviceName":"gpt 4.1"}]}}})"),
-      graph("h", R"({"nodes":{"root":{"routerType":"Sequence","steps":[{"serviceName":"g"}]}}})")};
-  const auto plan = write();
-  ASSERT_NE(plan, nullptr);
-  ASSERT_EQ(plan->graphs.size(), 1u) << problems_;
-  EXPECT_EQ(plan->graphs[0].name, "default/g");
-  EXPECT_EQ(plan->graphs[0].entry().steps[0].route, "default/gpt-4.1");
-  EXPECT_EQ(route(*plan, "default/g"), nullptr) << "the graph goes before the provider's model";
-  EXPECT_TRUE(problems_.contains("InferenceGraph h: there is no InferenceService \"g\""));
-  EXPECT_TRUE(problems_.contains("Provider p: spec.models: \"g\" is another object's name"));
-}
-
             input_.revisions[2].replicas[0].url + "/v1/models/s:explain");
-  EXPECT_EQ(plan->upstreams[0].endpoints.size(), 1u);
+  const plan::Route* inner = route(*plan, "default/s@predictor");
+  ASSERT_NE(inner, nullptr);
+  EXPECT_EQ(inner->match.prefix, predictor_path(settings_.master, "default", "s"));
+  EXPECT_TRUE(inner->is_public && !inner->listed);
+  EXPECT_EQ(targets(*plan, "default/s@predictor"), "default/s-predictor-00001:10000");
+  EXPECT_EQ(plan->find_upstream("default/s-predictor-00001")->kind, plan::UpstreamKind::kSluice);
   input_.revisions[1].replicas.clear();
   plan = write();
   ASSERT_NE(plan, nullptr);
-  EXPECT_TRUE(plan->upstreams[0].endpoints.empty()) << "requests wait for the transformer";
+  EXPECT_TRUE(plan->find_upstream("default/s-transformer-00001")->endpoints.empty())
+      << "requests wait for it";
+  EXPECT_EQ(plan->find_upstream("default/s-predictor-00001")->endpoints.size(), 1u);
+
+  with(R"("transformer":{"containers":[{"command":["t"]}]},"explainer":{})").transformer =
+      "s-transformer-00001";
+  plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_EQ(route(*plan, "default/s")->explain->route, "default/s@predictor") << problems_;
+  with(R"("transformer":{"containers":[{"command":["t"]}]})");
+  EXPECT_EQ(route(*write(), "default/s"), nullptr) << "its revision is not there yet";
 
   with(R"("transformer":{"sluice":{"url":"ftp://x"}})");
   plan = write();

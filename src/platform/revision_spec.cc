@@ -233,6 +233,7 @@ class SpecMaker {
     }
     container = std::move(filled.get_object());
     SLUICE_RETURN_IF_ERROR(check(container));
+    add_predictor_options(container);
     spec_["component"] = component_name(source_.kind);
     spec_["service"] = text_at(metadata(), "name");
     if (!source_.branch.empty()) spec_["branch"] = source_.branch;
@@ -280,6 +281,26 @@ class SpecMaker {
       container = merged(std::move(container), useful_part(*more));
     }
     return container;
+  }
+
+  // What KServe gives the servers that stand before a predictor, unless they have it.
+  void add_predictor_options(json::object& container) const {
+    if (source_.kind == Component::kPredictor) return;
+    const std::vector<std::string> words = words_of(container);
+    const auto* ports = array_at(container, "ports");
+    const bool knows_port = (ports != nullptr && !ports->empty()) ||
+                            std::ranges::any_of(words, [](const std::string& word) {
+                              return word.contains("$(PORT)");
+                            });
+    json::array& args = list_of(container, "args");
+    const auto add = [&](std::string_view option, std::string_view value) {
+      if (!option_values(words, option).empty()) return;
+      args.emplace_back(option);
+      args.emplace_back(value);
+    };
+    add("--model_name", text_at(metadata(), "name"));
+    add("--predictor_host", "$(PREDICTOR_HOST)");
+    if (!knows_port) add("--http_port", "$(PORT)");
   }
 
   Outcome check(const json::object& container) const {

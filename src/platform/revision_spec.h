@@ -9,7 +9,9 @@
 //                        where only the server knows
 //   storageUri           as the service says
 //   container            a Container: runtime's and service's merged; {{.Name}} and the like are
-//                        replaced; $(VAR), /mnt/models and references to Secrets are not yet
+//                        replaced; $(VAR), /mnt/models and references to Secrets are not yet. A
+//                        transformer or explainer is given KServe's --model_name, --predictor_host
+//                        and --http_port where it has them not
 //   serviceAccountName, terminationGracePeriodSeconds, labels, annotations
 //   containerConcurrency, timeoutSeconds
 //   templateHash         16 hex digits of all else but labels, annotations and branch: equal ones
