@@ -1,6 +1,7 @@
 #include "cli/up.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,7 +11,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 #include <utility>
 
@@ -20,6 +20,7 @@
 #include "cli/signals.h"
 #include "cli/supervised_part.h"
 #include "cli/supervisor.h"
+#include "process/proc_info.h"
 
 namespace sluice::cli {
 namespace {
@@ -101,20 +102,20 @@ pid_t launch_once(const std::string& file, const std::vector<std::string>& comma
   std::_Exit(127);
 }
 
-std::vector<pid_t> children() {
-  std::vector<pid_t> out;
-  std::ifstream file(fmt::format("/proc/self/task/{}/children", ::getpid()));
-  for (pid_t each = 0; file >> each;) out.push_back(each);
-  return out;
-}
-
 // What the parts leave behind when they are killed comes to this process, which is their reaper:
-// until nobody is left.
+// until nobody is left, or the kernel does not let somebody go.
 void kill_everybody() {
+  constexpr int kPauseMs = 5;
   const TimePoint until = system_clock().now() + kKillPatience;
   while (system_clock().now() < until) {
-    for (const pid_t each : children()) ::kill(each, SIGKILL);
-    if (::waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) return;
+    for (const int64_t each : process::children_of(::getpid())) {
+      ::kill(static_cast<pid_t>(each), SIGKILL);
+    }
+    pid_t reaped = 0;
+    while ((reaped = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
+    }
+    if (reaped < 0 && errno == ECHILD) return;
+    ::poll(nullptr, 0, kPauseMs);
   }
 }
 
@@ -166,6 +167,7 @@ class Platform {
     if (gateway_.on_ready(process) && first) {
       if (options_.files.empty()) return tell();
       applying_ = launch_once(file_, apply_command(options_, data_));
+      if (applying_ < 0) on_applied(EXIT_FAILURE);
     }
   }
 
