@@ -69,19 +69,82 @@ void Autoscaler::wake(const std::vector<std::string>& upstreams) {
   context_.queue.add({.kind = WorkKind::kScale, .ns = {}, .name = {}});
 }
 
-std::vector<Autoscaler::Entry> Autoscaler::entries() {
-  std::vector<Entry> entries;
-  for (const ObjectPtr& revision : context_.store().list(revision_type(), {}).objects) {
-    auto& [version, status] = read_[revision->uid];
-    if (version != revision->version) {
-      version = revision->version;
-      status = revision_status(*revision);
-      if (revision->deleting()) status.has_role = false;
-    }
-    if (!status.has_role) continue;
-    entries.push_back({.revision = revision, .status = status, .desired = status.desired});
+void Autoscaler::note(const std::string& ns, const std::string& service) {
+  const std::lock_guard lock(mutex_);
+  noted_.emplace(ns, service);
+}
+
+std::set<Autoscaler::ServiceName> Autoscaler::services_to_look_at(
+    const std::set<std::string>& woken, bool all) {
+  std::set<ServiceName> services;
+  {
+    const std::lock_guard lock(mutex_);
+    services.swap(noted_);
   }
+  if (all) {
+    for (const ObjectPtr& service : context_.store().list(service_type(), {}).objects) {
+      services.emplace(service->ns, service->name);
+    }
+    return services;
+  }
+  services.insert(awake_.begin(), awake_.end());
+  for (const std::string& upstream : woken) {
+    const size_t slash = upstream.find('/');
+    if (slash == std::string::npos) continue;
+    const std::string ns = upstream.substr(0, slash);
+    const ObjectPtr revision =
+        context_.store().get({&revision_type(), ns, upstream.substr(slash + 1)});
+    if (revision) services.emplace(ns, control::text_at(revision->body, "spec.service"));
+  }
+  return services;
+}
+
+// In the order of the revisions' names, by which shares are given.
+std::vector<Autoscaler::Entry> Autoscaler::entries(const std::set<ServiceName>& services) const {
+  std::vector<Entry> entries;
+  for (const auto& [ns, name] : services) {
+    const ObjectPtr service = context_.store().get({&service_type(), ns, name});
+    if (!service) continue;
+    for (ObjectPtr& revision : owned(context_.store(), *service, revision_type())) {
+      const RevisionStatus status = revision_status(*revision);
+      if (!status.has_role || revision->deleting()) continue;
+      entries.push_back(
+          {.revision = std::move(revision), .status = status, .desired = status.desired});
+    }
+  }
+  std::ranges::sort(entries, {}, [](const Entry& entry) {
+    return std::pair<std::string_view, std::string_view>(entry.revision->ns, entry.revision->name);
+  });
   return entries;
+}
+
+// Whatever has replicas, is to have some, or may want some by the clock.
+void Autoscaler::keep_awake(const std::vector<Entry>& entries) {
+  awake_.clear();
+  for (const Entry& entry : entries) {
+    const auto scaled = scaled_.find(entry.revision->uid);
+    const bool by_clock =
+        scaled != scaled_.end() && (scaled->second.kpa || !scaled->second.policy.schedules.empty());
+    const RevisionStatus& status = entry.status;
+    const bool zero = status.scaled && status.desired == 0 && status.granted == 0 &&
+                      status.replicas == 0 && entry.desired == 0 && entry.floor == 0;
+    if (zero && !by_clock) {
+      if (scaled != scaled_.end()) scaled_.erase(scaled);
+    } else {
+      awake_.emplace(entry.revision->ns, control::text_at(entry.revision->body, "spec.service"));
+    }
+  }
+}
+
+void Autoscaler::forget_gone(const std::vector<Entry>& all) {
+  std::set<std::string, std::less<>> alive;
+  std::set<std::string, std::less<>> upstreams;
+  for (const Entry& entry : all) {
+    alive.insert(entry.revision->uid);
+    upstreams.insert(upstream_name(entry.revision->ns, entry.revision->name));
+  }
+  std::erase_if(scaled_, [&](const auto& each) { return !alive.contains(each.first); });
+  book_.keep_only(upstreams);
 }
 
 // A transformer stands before the predictors of its service: their requests are its own.
@@ -118,34 +181,30 @@ WorkDone Autoscaler::run() {
   now_ = std::max(now_, static_cast<int64_t>(std::floor(context_.now())));
   const bool tick = !next_tick_ || time >= *next_tick_;
   if (tick) next_tick_ = time + context_.timing.tick;
-  std::vector<Entry> all = entries();
-  assign_upstreams(all);
-  for (Entry& entry : all) {
+  const bool everything = !next_resync_ || time >= *next_resync_;
+  if (everything) next_resync_ = time + context_.timing.resync;
+  std::vector<Entry> looked_at = entries(services_to_look_at(woken, everything));
+  assign_upstreams(looked_at);
+  for (Entry& entry : looked_at) {
     const bool is_woken =
         !woken.empty() && std::ranges::any_of(entry.upstreams, [&](const std::string& each) {
           return woken.contains(each);
         });
     decide(entry, tick, is_woken);
   }
-  share(all);
+  share(looked_at);
   bool well = true;
-  for (const Entry& entry : all) well = put(entry) && well;
-  if (tick) {
-    std::set<std::string> alive;
-    std::set<std::string, std::less<>> upstreams;
-    for (const Entry& entry : all) {
-      alive.insert(entry.revision->uid);
-      upstreams.insert(upstream_name(entry.revision->ns, entry.revision->name));
-    }
-    std::erase_if(scaled_, [&](const auto& each) { return !alive.contains(each.first); });
-    std::erase_if(read_, [&](const auto& each) { return !alive.contains(each.first); });
-    book_.keep_only(upstreams);
-  }
+  for (const Entry& entry : looked_at) well = put(entry) && well;
+  keep_awake(looked_at);
+  if (everything) forget_gone(looked_at);
   try_waiting();
   if (!well) {
     // What woke them is not to be lost.
     const std::lock_guard lock(mutex_);
     woken_.merge(woken);
+    for (const Entry& entry : looked_at) {
+      noted_.emplace(entry.revision->ns, control::text_at(entry.revision->body, "spec.service"));
+    }
     return WorkDone::retry();
   }
   return WorkDone::after(*next_tick_ - time);

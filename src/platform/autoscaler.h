@@ -5,8 +5,12 @@
 // revision that is new, changed or woken. The counts go into the Revisions' statuses: desired, and
 // granted by share_room(). A revision at zero has no Kpa: a request wakes it.
 //
+// A service that sleeps is not looked at: a thousand of them cost nothing. It is again when it is
+// woken, when it or a revision of it has changed (note()), and once in each resync.
+//
 // What is kept here only is a window of loads: a new controller begins with the counts of before
-// and takes nothing away for a stable window. wake() from any thread, the rest from the queue's.
+// and takes nothing away for a stable window. wake() and note() from any thread, the rest from the
+// queue's.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +22,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -41,6 +44,8 @@ class Autoscaler {
 
   // Upstreams (upstream_name()) that a request waits for.
   void wake(const std::vector<std::string>& upstreams);
+  // What is asked of a service has changed, or one of its revisions: the next run() looks at it.
+  void note(const std::string& ns, const std::string& service);
 
   WorkDone run();
 
@@ -66,7 +71,12 @@ class Autoscaler {
     int granted = 0;
   };
 
-  std::vector<Entry> entries();
+  using ServiceName = std::pair<std::string, std::string>;  // namespace, name
+
+  std::set<ServiceName> services_to_look_at(const std::set<std::string>& woken, bool all);
+  std::vector<Entry> entries(const std::set<ServiceName>& services) const;
+  void keep_awake(const std::vector<Entry>& entries);
+  void forget_gone(const std::vector<Entry>& all);
   static void assign_upstreams(std::vector<Entry>& entries);
   void decide(Entry& entry, bool tick, bool woken);
   control::KpaOptions options_of(const Entry& entry, const Scaled& scaled) const;
@@ -83,12 +93,13 @@ class Autoscaler {
   LoadBook& book_;
   SignalSource* signals_;
   std::map<std::string, Scaled> scaled_;  // by the revision's uid
-  // Statuses as last read, by uid: of many services few change between two ticks.
-  std::unordered_map<std::string, std::pair<uint64_t, RevisionStatus>> read_;
+  std::set<ServiceName> awake_;           // looked at every tick
   std::optional<TimePoint> next_tick_;
+  std::optional<TimePoint> next_resync_;
   int64_t now_ = 0;  // Unix seconds; never goes back
   std::mutex mutex_;
   std::set<std::string> woken_;  // guarded by mutex_
+  std::set<ServiceName> noted_;  // guarded by mutex_
 };
 
 }  // namespace sluice::platform

@@ -20,7 +20,7 @@ namespace sluice::platform {
 struct PlatformTiming {
   Duration tick = std::chrono::seconds(2);       // of the autoscaler
   Duration look = std::chrono::seconds(10);      // at the backend's list, lest news were lost
-  Duration resync = std::chrono::seconds(60);    // at every object, likewise
+  Duration resync = std::chrono::minutes(5);     // at every object, likewise
   Duration settle = std::chrono::seconds(1);     // between a plan without a replica and its end
   Duration patience = std::chrono::seconds(60);  // for the replacement of one that goes
   Duration first_restart = std::chrono::milliseconds(10);  // then twice as long each time

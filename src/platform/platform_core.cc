@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/log.h"
@@ -129,14 +131,19 @@ void PlatformCore::changed(const Change& change) {
 
 void PlatformCore::service_changed(const Change& change) {
   const StoredObject& service = *change.object;
-  if (is_asked_for(change)) queue_.add({WorkKind::kService, service.ns, service.name});
+  if (is_asked_for(change)) {
+    autoscaler_.note(service.ns, service.name);
+    queue_.add({WorkKind::kService, service.ns, service.name});
+  }
   if (changes_split(change)) queue_.add({WorkKind::kPlan, {}, {}});
 }
 
 void PlatformCore::revision_changed(const Change& change) {
   const StoredObject& revision = *change.object;
+  const WorkKey service = service_key(revision);
+  autoscaler_.note(service.ns, service.name);
   queue_.add({WorkKind::kRevision, revision.ns, revision.name});
-  queue_.add(service_key(revision));
+  queue_.add(service);
   if (change.kind != ChangeKind::kModified) queue_.add({WorkKind::kPlan, {}, {}});
   if (change.kind == ChangeKind::kDeleted) queue_.add({WorkKind::kScale, {}, {}});
 }
@@ -183,7 +190,7 @@ bool PlatformCore::step() {
 
 WorkDone PlatformCore::work(const WorkKey& key) {
   if (queue_.overflowed()) {
-    next_resync_.reset();
+    look_at_all_ = true;
     queue_.add({WorkKind::kBackend, {}, {}});
   }
   switch (key.kind) {
@@ -210,23 +217,38 @@ WorkDone PlatformCore::work(const WorkKey& key) {
 
 WorkDone PlatformCore::look_around() {
   replicas_.look_around();
-  const TimePoint now = context_.clock().now();
-  if (!next_resync_ || now >= *next_resync_) {
-    next_resync_ = now + context_.timing.resync;
-    look_at_services({});
-    const control::ObjectStore& store = context_.store();
-    for (const ObjectPtr& each : store.list(revision_type(), {}).objects) {
-      queue_.add({WorkKind::kRevision, each->ns, each->name});
-    }
-    for (const control::ResourceType& type : control::resource_types()) {
-      if (!ObjectStatus::covers(type)) continue;
-      for (const ObjectPtr& each : store.list(type, {}).objects) {
-        queue_.add({WorkKind::kObject, each->ns, fmt::format("{}/{}", type.kind, each->name)});
-      }
-    }
-    queue_.add({WorkKind::kPlan, {}, {}});
-  }
+  resync();
   return WorkDone::after(context_.timing.look);
+}
+
+// All there is at first, and where keys were lost. Then an even part at each look, so that every
+// object has its turn once in a resync and a thousand of them never come at once.
+void PlatformCore::resync() {
+  const size_t parts = std::exchange(look_at_all_, false)
+                           ? 1
+                           : static_cast<size_t>(std::max<Duration::rep>(
+                                 1, context_.timing.resync / context_.timing.look));
+  const size_t part = looks_++ % parts;
+  const auto has_turn = [&](const StoredObject& object) {
+    return std::hash<std::string>()(object.name) % parts == part;
+  };
+  const control::ObjectStore& store = context_.store();
+  const auto each_of = [&](const control::ResourceType& type, auto&& use) {
+    for (const ObjectPtr& each : store.list(type, {}).objects) {
+      if (has_turn(*each)) use(*each);
+    }
+  };
+  each_of(service_type(),
+          [&](const StoredObject& each) { queue_.add({WorkKind::kService, each.ns, each.name}); });
+  each_of(revision_type(),
+          [&](const StoredObject& each) { queue_.add({WorkKind::kRevision, each.ns, each.name}); });
+  for (const control::ResourceType& type : control::resource_types()) {
+    if (!ObjectStatus::covers(type)) continue;
+    each_of(type, [&](const StoredObject& each) {
+      queue_.add({WorkKind::kObject, each.ns, fmt::format("{}/{}", type.kind, each.name)});
+    });
+  }
+  if (part == 0) queue_.add({WorkKind::kPlan, {}, {}});
 }
 
 WorkDone PlatformCore::work_object(const WorkKey& key) {

@@ -73,6 +73,7 @@ class PlatformCore {
   void replica_changed(const control::Change& change);
   void other_changed(const control::Change& change);
   WorkDone look_around();
+  void resync();
   WorkDone work_object(const WorkKey& key);
   void look_at_services(const std::string& ns);
   void look_at_waiting(const std::string& ns);
@@ -86,7 +87,8 @@ class PlatformCore {
   ReplicaReconciler replicas_;
   Autoscaler autoscaler_;
   ObjectStatus object_status_;
-  std::optional<TimePoint> next_resync_;
+  bool look_at_all_ = true;  // at the next look
+  size_t looks_ = 0;
   std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
 };
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -93,6 +96,43 @@ TEST_F(PlatformCoreTest, AWakeStartsAProcessBeforeAnyTimePasses) {
   EXPECT_EQ(world_.backend().alive(), 0u);
   EXPECT_EQ(endpoints("a-predictor-00001"), 0u);
   EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+}
+
+TEST_F(PlatformCoreTest, WhatSleepsIsLookedAtWhenItChanges) {
+  world_.apply({.name = "a", .min = 0, .max = 2});
+  world_.apply({.name = "b", .min = 0, .max = 2});
+  pass(seconds(30));
+  const uint64_t settled = world_.store().version();
+  pass(seconds(60));
+  EXPECT_EQ(world_.store().version(), settled) << "nothing is written of what sleeps";
+  world_.apply({.name = "a", .min = 1, .max = 2});
+  act();
+  EXPECT_EQ(world_.backend().alive(), 1u);
+  world_.wake("b");
+  act();
+  EXPECT_EQ(world_.backend().alive(), 2u);
+}
+
+TEST_F(PlatformCoreTest, AllHaveTheirTurnInEachResyncAndNeverAtOnce) {
+  constexpr size_t kCount = 60;
+  for (size_t i = 0; i < kCount; ++i) {
+    world_.apply({.name = "s" + std::to_string(i), .min = 0, .max = 2});
+  }
+  pass(seconds(30));
+  const PlatformTiming timing;
+  const std::vector<std::string>& looks = world_.looks_at_services();
+  const size_t settled = looks.size();
+  size_t most = 0;
+  for (Duration passed{}; passed < timing.resync; passed += timing.look) {
+    const size_t before = looks.size();
+    pass(timing.look);
+    most = std::max(most, looks.size() - before);
+  }
+  const std::set<std::string> seen(looks.begin() + static_cast<std::ptrdiff_t>(settled),
+                                   looks.end());
+  EXPECT_EQ(seen.size(), kCount);
+  EXPECT_LT(looks.size() - settled, 2 * kCount);
+  EXPECT_LT(most, kCount / 3);
 }
 
 TEST_F(PlatformCoreTest, ATransformerWakesWithItsPredictor) {

@@ -193,15 +193,14 @@ class SimulatedWorld {
   ManualClock& clock() { return clock_; }
   SimulatedBackend& backend() { return backend_; }
   control::ObjectStore& store() { return *store_; }
-  control::Objects& objects() { return *objects_; }
-  // Some of what is asked for cannot be served.
-  void want_problems() { problems_wanted_ = true; }
   const std::map<std::string, SimulatedService>& wanted() const { return wanted_; }
   const std::map<std::string, std::set<std::string>>& endpoints() const { return endpoints_; }
   int64_t steps() const { return steps_; }
   int64_t crashes() const { return crashes_; }
   int64_t plans() const { return plans_; }
   int64_t drains() const { return drains_; }
+  // Names, each time that a service was reconciled.
+  const std::vector<std::string>& looks_at_services() const { return looks_; }
 
  private:
   struct Died {};
@@ -209,6 +208,9 @@ class SimulatedWorld {
   // The process is gone wherever it was: nothing of it is cleaned up.
   void maybe_die() {
     if (alive_for_ < 0) return;
+  control::Objects& objects() { return *objects_; }
+  // Some of what is asked for cannot be served.
+  void want_problems() { problems_wanted_ = true; }
     --alive_for_;
     if (alive_for_ < 0) throw Died();
   }
@@ -249,6 +251,7 @@ class SimulatedWorld {
     options.plan.secrets_folder = "/run/secrets";
     options.plan.master = std::string(64, 'k');
     options.hooks.url = [this](const std::string&, const std::string& name) {
+      looks_.push_back(name);
       maybe_die();
       return "http://" + name;
     };
@@ -345,16 +348,7 @@ class SimulatedWorld {
         moved = moved || (more && endpoints[upstream].empty());
       }
       for (const auto& [upstream, share] : shares_) {
-        // A service's requests may go through its transformer, which sleeps on its own.
-        const std::string name = route.at("targets")
-                                             .as_array()
-                                             .front()
-                                             .as_object()
-                                             .at("upstream")
-                                             .as_string()
-                                             .find("-transformer-") != json::string::npos
-                                     ? std::string("none")
-                                     : std::string(control::text_at(route, "name"));
+        const std::string name(control::text_at(route, "name"));
         other_serves = other_serves || (upstream.starts_with(name + "-predictor-") && share > 0 &&
                                         !endpoints[upstream].empty());
       }
@@ -476,10 +470,10 @@ class SimulatedWorld {
   std::unique_ptr<Recipes> recipes_;
   std::unique_ptr<PlatformCore> core_;
   double publish_fails_ = 0;
-  bool problems_wanted_ = false;
   double dies_ = 0;
   int alive_for_ = -1;  // calls; below 0: for good
   bool models_slow_ = false;
+  std::vector<std::string> looks_;
   std::map<std::string, TimePoint> pulls_;
   std::set<std::string> pulled_;
   std::map<std::string, SimulatedService> wanted_;
@@ -497,3 +491,4 @@ class SimulatedWorld {
 };
 
 }  // namespace sluice::platform
+  bool problems_wanted_ = false;
