@@ -34,10 +34,9 @@ constexpr std::array<Unit, 5> kSizes = {
 template <size_t N>
 Result<uint64_t> with_unit(std::string_view text, const std::array<Unit, N>& units) {
   uint64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
+  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc()) return invalid("no number");
-  const std::string_view unit(at, static_cast<size_t>(end - at));
+  const std::string_view unit = text.substr(static_cast<size_t>(at - text.data()));
   for (const Unit& known : units) {
     if (unit != known.name) continue;
     if (value > std::numeric_limits<int64_t>::max() / known.factor) return invalid("too large");

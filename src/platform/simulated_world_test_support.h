@@ -348,7 +348,16 @@ class SimulatedWorld {
         moved = moved || (more && endpoints[upstream].empty());
       }
       for (const auto& [upstream, share] : shares_) {
-        const std::string name(control::text_at(route, "name"));
+        // A service's requests may go through its transformer, which sleeps on its own.
+        const std::string name = route.at("targets")
+                                             .as_array()
+                                             .front()
+                                             .as_object()
+                                             .at("upstream")
+                                             .as_string()
+                                             .find("-transformer-") != json::string::npos
+                                     ? std::string("none")
+                                     : std::string(control::text_at(route, "name"));
         other_serves = other_serves || (upstream.starts_with(name + "-predictor-") && share > 0 &&
                                         !endpoints[upstream].empty());
       }
