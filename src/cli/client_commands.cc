@@ -142,6 +142,9 @@ void add_rollout(CLI::App& app, std::vector<Command>& commands) {
       ->check(CLI::IsMember({"status", "history", "promote", "undo", "pause", "resume"}))
       ->required();
   command.add_option("TARGET", o->targets, "isvc/NAME…")->required();
+  command.add_option("--revision,--to-revision", o->revision,
+                     "Of undo: the one to go back to (default: the one before); of history: shown "
+                     "whole. Its name, or the number at its end");
   command.add_flag("--watch,!--no-watch", o->watch, "Of status: until it has ended (default: on)");
   command.add_option("--timeout", o->timeout, "Of status: longest wait, such as 5m (0: for ever)")
       ->capture_default_str();

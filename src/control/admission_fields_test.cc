@@ -65,6 +65,10 @@ TEST_F(FieldsTest, LabelsOfReplicasAreLabels) {
 TEST_F(FieldsTest, OfARollout) {
   EXPECT_TRUE(of_spec(R"({"sluice":{"rollout":{"strategy":"Manual","steps":[{"weight":5}]}}})")
                   .contains("spec.sluice.rollout.steps has no effect with the strategy Manual"));
+  const std::string recreate = of_spec(
+      R"({"sluice":{"rollout":{"strategy":"Recreate","analysis":{},"autoRollback":false}}})");
+  EXPECT_TRUE(recreate.contains("analysis has no effect with the strategy Recreate")) << recreate;
+  EXPECT_FALSE(recreate.contains("autoRollback")) << recreate;
   json::object body = service("a", R"("canaryTrafficPercent":10)");
   object_of(body, "spec")["sluice"] = parsed(R"({"rollout":{"strategy":"Progressive"}})");
   EXPECT_TRUE(

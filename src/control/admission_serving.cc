@@ -184,11 +184,12 @@ void check_rollout(Admission& admission, const json::object& spec) {
     admission.warn(
         "spec.sluice.rollout has no effect while spec.predictor.canaryTrafficPercent is given");
   }
-  if (strategy == "Manual") {
+  if (strategy == "Manual" || strategy == "Recreate") {
     for (const std::string_view name : {"steps", "analysis", "autoRollback"}) {
       if (find_path(spec, fmt::format("sluice.rollout.{}", name)) == nullptr) continue;
+      if (name == "autoRollback" && strategy == "Recreate") continue;
       admission.warn(
-          fmt::format("spec.sluice.rollout.{} has no effect with the strategy Manual", name));
+          fmt::format("spec.sluice.rollout.{} has no effect with the strategy {}", name, strategy));
     }
   }
   const auto* steps = array_at(spec, "sluice.rollout.steps");

@@ -26,6 +26,7 @@ annotations map<string> -- Annotations of its replicas.
 containerConcurrency int64 min=0 -- Requests that one replica handles at a time; 0 is no limit.
 timeoutSeconds int64 min=0 -- Seconds that a request may take.
 templateHash string -- Fingerprint of what decides about the replicas.
+source object -- The service's component as it was written, its scale left out: for going back.
 
 = RuntimeReference -- A runtime.
 kind string! -- ServingRuntime or ClusterServingRuntime.

@@ -129,10 +129,12 @@ shareProcess bool ignored=(each service has processes of its own; several models
     had by a model repository) -- Several models in one process, loaded on demand.
 
 = RolloutPolicy -- How a new revision takes over.
-strategy string enum=Progressive|BlueGreen|Manual -- Step by step, all at once, or by hand.
+strategy string enum=Progressive|BlueGreen|Manual|Recreate -- Step by step, all at once, by hand, or
+    with a gap: the old revision ends first.
 steps []RolloutStep -- Weights and pauses.
 analysis RolloutAnalysis -- What must hold meanwhile.
-autoRollback bool -- Whether a revision that fails the analysis goes (default: true).
+autoRollback bool -- Whether a revision that fails goes (default: true).
+progressDeadlineSeconds number min=1 -- How long it may wait for a start or for room (600).
 
 = RolloutStep -- One step.
 weight int32! min=0 max=100 -- Part of the traffic for the new revision.

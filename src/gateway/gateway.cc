@@ -188,7 +188,8 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
   // Who waits for one that is gone asks anew.
   const auto now = snapshot();
   for (const auto& [name, upstream] : before->upstreams()) {
-    if (!now->upstreams().contains(name)) upstream->retire();
+    const auto found = now->upstreams().find(name);
+    if (found == now->upstreams().end() || found->second != upstream) upstream->retire();
   }
   cache_->set_max_bytes(snapshot()->plan().cache.max_bytes);
   if (access_log_) access_log_->reopen();

@@ -44,8 +44,10 @@ Snapshot::Snapshot(std::shared_ptr<const plan::Plan> plan, const Snapshot* befor
     const TlsPtr context = opened == tls.end() ? nullptr : opened->second;
     std::shared_ptr<Upstream> upstream;
     if (before != nullptr) {
+      // One that becomes of another kind is another one: a request that began before goes on with
+      // the kind and the credentials that it knows.
       if (const auto old = before->upstreams_.find(settings.name);
-          old != before->upstreams_.end()) {
+          old != before->upstreams_.end() && old->second->settings()->kind == settings.kind) {
         upstream = old->second;
         upstream->configure(settings, context);
       }

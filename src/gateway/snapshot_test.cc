@@ -158,6 +158,19 @@ TEST(Snapshot, StateOutlivesAReload) {
   EXPECT_EQ(next.find_route("m")->memory(), before->memory());
 }
 
+TEST(Snapshot, ARequestKeepsTheKindAndTheCredentialsThatItBeganWith) {
+  const auto plan = [](std::string_view kind) {
+    return plan_of("upstreams:\n  - {name: u, " + std::string(kind) +
+                   ", endpoints: [{url: \"http://127.0.0.1:1\", name: a}]}\n"
+                   "routes: [{name: m, targets: [{upstream: u}], public: true}]\n");
+  };
+  const ManualClock clock;
+  const Snapshot before(plan("kind: foreign, api_key: {env: X}"), nullptr, clock);
+  const Snapshot next(plan("kind: sluice, internal_token: {env: X}"), &before, clock);
+  EXPECT_FALSE(before.find_route("m")->targets()[0]->upstream().settings()->api_key.empty());
+  EXPECT_TRUE(next.find_route("m")->targets()[0]->upstream().settings()->api_key.empty());
+}
+
 TEST(Balancer, ChoosesThroughTheSnapshotInForce) {
   Fixture f;
   Balancer balancer([&] { return f.snapshot; });

@@ -188,7 +188,12 @@ class ServiceWriter {
 
   json::object predictor_route() const {
     json::object route{{"name", name_}, {"targets", targets()}};
-    if (rescuer_ != nullptr) route["fallbacks"] = fallbacks();
+    if (rescuer_ != nullptr) {
+      route["fallbacks"] = fallbacks();
+      // A circuit breaker is not waited for while somebody else can answer.
+      const std::string longest = fmt::format("{}ms", kRescueWait);
+      if (!typed_) route["retry"] = json::object{{"max_retry_after", longest}};
+    }
     add_timeouts(route);
     return route;
   }

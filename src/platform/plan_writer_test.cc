@@ -267,6 +267,13 @@ TEST_F(PlanWriterTest, TheOneBeforeAnswersForOneThatFails) {
   ASSERT_NE(plan, nullptr);
   EXPECT_EQ(fallback(), "none");
   s.predictor = {{"s-predictor-00002", 100}};
+  EXPECT_EQ(route(*plan, "default/s")->retry.max_retry_after, plan::Retry().max_retry_after);
+  input_.revisions.back().object =
+      sluice_object("Revision", "default", "s-predictor-00002", parsed(kForeign));
+  plan = write();
+  ASSERT_NE(plan, nullptr);
+  EXPECT_EQ(fallback(), "default/s-predictor-00001");
+  EXPECT_EQ(route(*plan, "default/s")->retry.max_retry_after, std::chrono::milliseconds(250));
   input_.revisions.back().replicas.clear();  // it sleeps: requests wake it
   plan = write();
   ASSERT_NE(plan, nullptr);

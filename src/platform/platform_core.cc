@@ -48,8 +48,8 @@ bool is_asked_for(const Change& change) {
 bool changes_split(const Change& change) {
   if (is_asked_for(change)) return true;
   for (const char* path : {"status.sluice.weights", "status.sluice.rollout.candidate",
-                           "status.sluice.transformer.weights", "status.sluice.explainer.weights",
-                           "status.canaryStatuses"}) {
+                           "status.sluice.rollout.stable", "status.sluice.transformer.weights",
+                           "status.sluice.explainer.weights", "status.canaryStatuses"}) {
     if (!same_at(*change.before, *change.object, path)) return true;
   }
   return false;

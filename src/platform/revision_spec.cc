@@ -23,6 +23,10 @@ using control::text_at;
 
 constexpr std::string_view kMainContainer = "kserve-container";
 constexpr size_t kHashDigits = 16;
+// Of a component: what changes without a new revision.
+constexpr std::array<std::string_view, 9> kScaleFields = {
+    "minReplicas",          "maxReplicas", "scaleTarget", "scaleMetric",       "scaleMetricType",
+    "canaryTrafficPercent", "logger",      "batcher",     "deploymentStrategy"};
 
 // What of a Container decides about a process here; all else is ignored by the schema's own words.
 constexpr std::array<std::string_view, 11> kContainerFields = {
@@ -379,10 +383,25 @@ Result<json::object> revision_spec(const ComponentSource& source) {
   return SpecMaker(source).make();
 }
 
+json::object template_of(const json::object& component) {
+  json::object out = component;
+  for (const std::string_view field : kScaleFields) out.erase(field);
+  return out;
+}
+
+json::object with_template(const json::object& present, const json::object& source) {
+  json::object out = template_of(source);
+  for (const std::string_view field : kScaleFields) {
+    if (const json::value* value = present.if_contains(field)) out[field] = *value;
+  }
+  return out;
+}
+
 std::string template_hash(const json::object& spec) {
   json::object hashed;
   for (const auto& [key, value] : spec) {
-    if (key == "labels" || key == "annotations" || key == "branch" || key == "templateHash") {
+    if (key == "labels" || key == "annotations" || key == "branch" || key == "templateHash" ||
+        key == "source") {
       continue;
     }
     hashed[key] = value;

@@ -14,8 +14,10 @@
 //                        and --http_port where it has them not
 //   serviceAccountName, terminationGracePeriodSeconds, labels, annotations
 //   containerConcurrency, timeoutSeconds
-//   templateHash         16 hex digits of all else but labels, annotations and branch: equal ones
-//                        need no new revision
+//   templateHash         16 hex digits of all else but labels, annotations, branch and source:
+//   equal
+//                        ones need no new revision
+//   source               the component as it was written, without its scale: see template_of()
 //
 // It holds no secret values: the Revision may be read by everybody. Pure functions; any thread.
 #pragma once
@@ -42,6 +44,11 @@ bool has_replicas(const json::object& component, Component kind);
 
 // Failures are kInvalidArgument with the field as param() and InvalidPredictorSpec as reason().
 Result<json::object> revision_spec(const ComponentSource& source);
+
+// A component without what makes no revision: replica counts, scaling, the split, logging.
+json::object template_of(const json::object& component);
+// `present` with the template of another: its own counts and scaling stay.
+json::object with_template(const json::object& present, const json::object& source);
 
 // A fingerprint that does not depend on the order of fields.
 std::string template_hash(const json::object& spec);

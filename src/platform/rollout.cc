@@ -23,6 +23,7 @@ class Machine {
     drop_missing();
     settle_candidate();
     obey();
+    give_up_recreated();
     if (!r_.candidate.empty()) go_on();
     decide_weights();
     decide_capacity();
@@ -94,7 +95,8 @@ class Machine {
     r_.weight = 0;
     r_.since = r_.looked = r_.figures_from = 0;
     r_.look = 0;
-    r_.bad_looks = 0;
+    r_.bad_looks = r_.quiet_looks = 0;
+    r_.tight = false;
     r_.by_hand = false;
   }
 
@@ -105,23 +107,38 @@ class Machine {
         roll_back("RolledBackByUser", "somebody asked for it");
       } else if (command.revision == r_.stable && in_.latest == r_.stable &&
                  find(r_.previous) != nullptr) {
-        return_to_previous();
+        return_to_previous("RolledBackByUser", "somebody asked for it");
       }
     }
-    if (command.action == RolloutAction::kPromote && command.revision == r_.candidate &&
-        ready(r_.candidate)) {
-      promote("somebody asked for it");
-    }
+    if (!told_to_promote()) return;
+    const RevisionState& candidate = *find(r_.candidate);
+    // Who asks for it where there is no room for all that it needs gets it all the same.
+    const bool enough = candidate.can_carry >= kWhole || !candidate.no_room.empty();
+    if (candidate.ready && enough) promote("somebody asked for it");
+  }
+
+  bool told_to_promote() const {
+    return in_.command.action == RolloutAction::kPromote && !r_.candidate.empty() &&
+           in_.command.revision == r_.candidate;
+  }
+
+  // What took over before it had ever worked, and never will.
+  void give_up_recreated() {
+    const RevisionState* stable = find(r_.stable);
+    if (policy_.strategy != RolloutStrategy::kRecreate || !policy_.auto_rollback) return;
+    if (stable == nullptr || stable->ready || stable->proven || stable->failure.empty()) return;
+    if (in_.latest != r_.stable || find(r_.previous) == nullptr) return;
+    return_to_previous("RevisionFailed", stable->failure);
   }
 
   // The one before takes over again as soon as it is ready; until then the traffic stays.
-  void return_to_previous() {
+  void return_to_previous(std::string reason, const std::string& why) {
     const std::string bad = r_.stable;
     r_.stable = std::exchange(r_.previous, bad);
     leave();
     r_.failed = bad;
-    say(RolloutPhase::kRolledBack, "RolledBackByUser",
-        fmt::format("{} was taken back: somebody asked for it", bad));
+    say(RolloutPhase::kRolledBack, std::move(reason),
+        fmt::format("{} was taken back: {}", bad, why));
     note(true, "RolledBack", r_.message);
   }
 
@@ -151,17 +168,14 @@ class Machine {
       if (candidate.ready) promote("it is the first");
       return;
     }
-    const bool stepwise = !policy_.percent && (policy_.strategy == RolloutStrategy::kProgressive ||
-                                               policy_.strategy == RolloutStrategy::kBlueGreen);
-    if (!candidate.failure.empty() && stepwise && policy_.auto_rollback) {
+    const bool recreates = !policy_.percent && policy_.strategy == RolloutStrategy::kRecreate;
+    if (!candidate.failure.empty() && (stepwise() || recreates) && policy_.auto_rollback) {
       return roll_back("RevisionFailed", candidate.failure);
     }
-    if (!candidate.ready && r_.weight == 0) {
-      const bool failed = !candidate.failure.empty();
-      return say(RolloutPhase::kWaiting, failed ? "RevisionFailed" : "RevisionStarting",
-                 failed ? fmt::format("{} cannot start: {}", r_.candidate, candidate.failure)
-                        : fmt::format("{} is not ready yet", r_.candidate));
+    if (recreates && candidate.loaded && candidate.failure.empty()) {
+      return promote("the old one ends first");
     }
+    if (!candidate.ready && r_.weight == 0) return wait_to_start(candidate);
     if (policy_.percent) return by_hand(candidate);
     if (r_.by_hand && candidate.ready) return promote("canaryTrafficPercent was removed");
     if (r_.by_hand) return;
@@ -169,7 +183,7 @@ class Machine {
       case RolloutStrategy::kLatest:
         if (!candidate.ready) return;
         if (candidate.can_carry >= kWhole) return promote("it is ready");
-        return wait_for_room(kWhole);
+        return wait_for_room(candidate, kWhole);
       case RolloutStrategy::kManual:
         return say(
             RolloutPhase::kPaused, "WaitsForPromotion",
@@ -179,18 +193,77 @@ class Machine {
       case RolloutStrategy::kProgressive:
       case RolloutStrategy::kBlueGreen:
         return go_by_steps(candidate);
+      case RolloutStrategy::kRecreate:
+        return;
     }
   }
 
-  void wait_for_room(int weight) {
-    say(r_.weight == 0 ? RolloutPhase::kWaiting : RolloutPhase::kStepping, "WaitsForCapacity",
-        fmt::format("{} cannot carry {} % of the traffic yet", r_.candidate, weight));
+  // By itself from step to step, and back.
+  bool stepwise() const {
+    return !policy_.percent && (policy_.strategy == RolloutStrategy::kProgressive ||
+                                policy_.strategy == RolloutStrategy::kBlueGreen);
   }
+
+  void wait_to_start(const RevisionState& candidate) {
+    if (!candidate.failure.empty()) {
+      return say(RolloutPhase::kWaiting, "RevisionFailed",
+                 fmt::format("{} cannot start: {}", r_.candidate, candidate.failure));
+    }
+    if (candidate.pulling) r_.since = in_.now;  // a model takes as long as it takes
+    if (!candidate.loaded) {
+      return wait("ModelMissing", fmt::format("the model of {} is not here yet", r_.candidate));
+    }
+    if (!candidate.no_room.empty()) {
+      return wait("InsufficientRoom",
+                  fmt::format("{} has no room beside {}: {}, or give the rollout the strategy "
+                              "Recreate, which ends the old one first",
+                              r_.candidate, r_.stable, candidate.no_room));
+    }
+    wait("RevisionStarting", fmt::format("{} is not ready yet", r_.candidate));
+  }
+
+  void wait_for_room(const RevisionState& candidate, int weight) {
+    const bool by_itself = !policy_.percent && policy_.strategy != RolloutStrategy::kBlueGreen;
+    const bool may_grow = by_itself && (r_.step >= 0 || !stepwise()) && candidate.ready;
+    if (may_grow && !candidate.no_room.empty()) r_.tight = true;
+    if (may_grow && r_.tight && candidate.can_carry > r_.weight) {
+      r_.weight = candidate.can_carry;
+      r_.since = in_.now;
+      note(false, "RolloutStep",
+           fmt::format("{} gets {} % of the traffic: {} makes room", r_.candidate, r_.weight,
+                       r_.stable));
+    }
+    std::string message =
+        fmt::format("{} cannot carry {} % of the traffic yet", r_.candidate, weight);
+    if (candidate.no_room.empty()) return wait("WaitsForCapacity", std::move(message));
+    wait("InsufficientRoom", fmt::format("{}: {}", message, candidate.no_room));
+  }
+
+  // For what the machine does, as long as the policy allows.
+  void wait(std::string reason, std::string message) {
+    const bool steps = r_.step >= 0 && r_.step < static_cast<int>(policy_.steps.size());
+    const double pause = steps ? step_of(r_.step).pause_seconds : 0;
+    const double until = r_.since + pause + policy_.deadline_seconds;
+    if (in_.now >= until) {
+      message = fmt::format("it came no further for {:g} s: {}", policy_.deadline_seconds, message);
+      reason = "ProgressDeadlineExceeded";
+      if (stepwise() && policy_.auto_rollback) return roll_back(std::move(reason), message);
+      if (r_.reason != reason) note(true, reason, message);
+    } else {
+      call_again(until);
+    }
+    say(r_.weight == 0 ? RolloutPhase::kWaiting : RolloutPhase::kStepping, std::move(reason),
+        std::move(message));
+  }
+
+  void call_again(double at) { out_.next_at = out_.next_at ? std::min(*out_.next_at, at) : at; }
 
   void by_hand(const RevisionState& candidate) {
     r_.by_hand = true;
     const int percent = *policy_.percent;
-    if (percent > r_.weight && candidate.can_carry < percent) return wait_for_room(percent);
+    if (percent > r_.weight && candidate.can_carry < percent) {
+      return wait_for_room(candidate, percent);
+    }
     if (percent >= kWhole && candidate.ready) return promote("canaryTrafficPercent is 100");
     if (percent != r_.weight) {
       note(false, "CanaryTraffic",
@@ -226,7 +299,7 @@ class Machine {
       }
       const int next = step_of(r_.step + 1).weight;
       if (candidate.can_carry < next) {
-        wait_for_room(next);
+        wait_for_room(candidate, next);
         return schedule();
       }
       enter_step(r_.step + 1);
@@ -254,7 +327,7 @@ class Machine {
       const double look_at = r_.looked + policy_.analysis->interval_seconds;
       next = next > in_.now ? std::min(next, look_at) : look_at;
     }
-    if (next > in_.now) out_.next_at = next;
+    if (next > in_.now) call_again(next);
   }
 
   // Looks where it is time to. False: nothing more is to be done now.
@@ -277,21 +350,35 @@ class Machine {
       decided = true;
     }
     const double to = std::floor(in_.now - kReportLag);
+    bool quiet = false;
     if (!decided && in_.figures && to > r_.figures_from) {
       const RolloutFigures mine = in_.figures(r_.candidate, r_.figures_from, to);
       decided = mine.requests >= analysis.min_requests;
-      if (decided) {
+      if (decided || mine.requests > 0) {
         problem = judge(analysis, mine, in_.figures(r_.stable, r_.figures_from, to));
       }
+      quiet = !decided && problem.empty();
     }
     r_.looked = in_.now;
     ++r_.look;
-    if (!decided) return true;
+    if (!decided) {
+      forget_bad_looks(analysis, quiet);
+      return true;
+    }
     r_.figures_from = std::max(r_.figures_from, to);
     return count_look(analysis, problem);
   }
 
+  // Nobody asks it any more, or few do and nothing speaks against it: a bad look of before does not
+  // hold its step for ever.
+  void forget_bad_looks(const RolloutAnalysis& analysis, bool quiet) {
+    r_.quiet_looks = quiet && r_.bad_looks > 0 ? r_.quiet_looks + 1 : 0;
+    if (r_.quiet_looks < analysis.failure_limit) return;
+    r_.bad_looks = r_.quiet_looks = 0;
+  }
+
   bool count_look(const RolloutAnalysis& analysis, const std::string& problem) {
+    r_.quiet_looks = 0;
     if (problem.empty()) {
       r_.bad_looks = 0;
       return true;
@@ -317,7 +404,7 @@ class Machine {
         .timeout_seconds = analysis.check_timeout_seconds,
         .look = r_.look,
         .body = {{"stable", r_.stable}, {"candidate", r_.candidate}, {"weight", r_.weight}}};
-    out_.next_at = in_.now + analysis.check_timeout_seconds;
+    call_again(in_.now + analysis.check_timeout_seconds);
   }
 
   void decide_weights() {
@@ -339,15 +426,17 @@ class Machine {
   }
 
   void decide_capacity() {
-    if (!r_.stable.empty()) out_.capacity.push_back({r_.stable, kWhole});
+    if (!r_.stable.empty()) {
+      out_.capacity.push_back({r_.stable, r_.tight ? kWhole - r_.weight : kWhole});
+    }
     if (!r_.candidate.empty()) out_.capacity.push_back({r_.candidate, candidate_share()});
-    const bool returning = !r_.previous.empty() && r_.previous == r_.failed && !ready(r_.stable);
+    const bool returning = r_.previous == r_.failed && ready(r_.previous) && !ready(r_.stable);
     if (returning) out_.capacity.push_back({r_.previous, kWhole});
   }
 
   // What the candidate must be able to carry to go one step further.
   int candidate_share() const {
-    if (r_.stable.empty()) return kWhole;
+    if (r_.stable.empty() || told_to_promote()) return kWhole;
     if (policy_.percent) return std::max(r_.weight, *policy_.percent);
     const bool by_steps = policy_.strategy == RolloutStrategy::kProgressive ||
                           policy_.strategy == RolloutStrategy::kBlueGreen;

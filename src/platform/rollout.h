@@ -3,6 +3,7 @@
 //
 //   idle ──new revision──► waiting ──ready──► stepping ──last step held──► idle (it is the stable)
 //                             └──── cannot start ──┴── analysis fails, or told so ──► rolled back
+//                                or comes no further
 //
 // Pure: time, readiness and figures are given; equal input gives equal decisions. step() may be
 // called at any time and as often as one likes. What always holds of a decision:
@@ -10,7 +11,8 @@
 //   - no traffic for a revision that is not ready, unless none that may have any is: then requests
 //     wait for the stable one, or for the first;
 //   - a candidate whose looks are bad is gone after failureLimit of them, unless autoRollback is
-//     false; it is not tried again while it is the latest.
+//     false; it is not tried again while it is the latest;
+//   - one that waits for what the machine has no room for is told so, and does not wait for ever.
 // Figures are asked for by whole seconds, up to kReportLag ago: what is younger has not been told
 // yet.
 // Not thread-safe: one reconciler at a time.
@@ -34,6 +36,7 @@ enum class RolloutStrategy {
   kProgressive,
   kBlueGreen,
   kManual,
+  kRecreate,  // the old one ends first: where both have no room beside each other
 };
 
 struct RolloutStep {
@@ -61,7 +64,8 @@ struct RolloutPolicy {
   std::vector<RolloutStep> steps;           // weights rise; the last is 100
   std::optional<RolloutAnalysis> analysis;  // of kProgressive and kBlueGreen
   bool auto_rollback = true;
-  std::optional<int> percent;  // canaryTrafficPercent: by hand, whatever the strategy
+  double deadline_seconds = 600;  // that it may wait without coming further
+  std::optional<int> percent;     // canaryTrafficPercent: by hand, whatever the strategy
 };
 
 // Of an InferenceService's spec, defaults filled in.
@@ -91,6 +95,10 @@ struct RevisionState {
   bool ready = false;   // may be given traffic: has a ready replica, or is at zero and can wake
   int can_carry = 100;  // percent of the service's traffic for which its ready replicas are enough
   std::string failure = {};  // why it will never be ready; empty: it may
+  bool loaded = true;        // its model is here
+  bool pulling = false;      // … and is being brought
+  bool proven = false;       // it has been ready
+  std::string no_room = {};  // why the machine holds fewer of it than it needs; empty: it does not
 };
 
 struct RolloutInput {
@@ -123,7 +131,9 @@ struct Rollout {
   double looked = 0;        // end of the last look
   double figures_from = 0;  // begin of what the next look reads
   int64_t look = 0;         // number of the next look
-  int bad_looks = 0;        // in a row
+  int bad_looks = 0;        // in a row, quiet ones between them left out
+  int quiet_looks = 0;      // with too little to decide by, since the last bad one
+  bool tight = false;       // no room for both whole: the stable one shrinks as this one grows
   bool by_hand = false;     // canaryTrafficPercent was given for this candidate
   std::string failed;       // rolled back; not tried again while it is the latest
   std::string reason;       // a word: why it is as it is

@@ -102,13 +102,18 @@ RolloutPolicy rollout_policy(const json::object& service_spec) {
   const auto* rollout = object_at(service_spec, "sluice.rollout");
   if (rollout == nullptr) return out;
   const std::string_view strategy = text_at(*rollout, "strategy");
-  out.strategy = strategy == "BlueGreen" ? RolloutStrategy::kBlueGreen
-                 : strategy == "Manual"  ? RolloutStrategy::kManual
-                                         : RolloutStrategy::kProgressive;
+  out.strategy = strategy == "BlueGreen"  ? RolloutStrategy::kBlueGreen
+                 : strategy == "Manual"   ? RolloutStrategy::kManual
+                 : strategy == "Recreate" ? RolloutStrategy::kRecreate
+                                          : RolloutStrategy::kProgressive;
+  out.deadline_seconds =
+      std::max(1.0, seconds_at(*rollout, "progressDeadlineSeconds", out.deadline_seconds));
   if (const json::value* given = rollout->if_contains("autoRollback"); given != nullptr) {
     if (const auto* set = given->if_bool()) out.auto_rollback = *set;
   }
-  if (out.strategy == RolloutStrategy::kManual) return out;
+  const bool by_steps =
+      out.strategy == RolloutStrategy::kProgressive || out.strategy == RolloutStrategy::kBlueGreen;
+  if (!by_steps) return out;
   out.analysis = read_analysis(object_at(*rollout, "analysis"));
   out.steps = steps_of(out, read_steps(*rollout));
   return out;
@@ -152,6 +157,8 @@ json::object to_json(const Rollout& rollout) {
   out["figuresFrom"] = rollout.figures_from;
   out["look"] = rollout.look;
   out["badLooks"] = rollout.bad_looks;
+  if (rollout.quiet_looks > 0) out["quietLooks"] = rollout.quiet_looks;
+  if (rollout.tight) out["tight"] = true;
   out["byHand"] = rollout.by_hand;
   return out;
 }
@@ -178,6 +185,9 @@ Rollout rollout_from_json(const json::object& object) {
   out.look = integer_at(object, "look").value_or(0);
   out.bad_looks = static_cast<int>(
       std::clamp<int64_t>(integer_at(object, "badLooks").value_or(0), 0, 1'000'000));
+  out.quiet_looks = static_cast<int>(
+      std::clamp<int64_t>(integer_at(object, "quietLooks").value_or(0), 0, 1'000'000));
+  out.tight = control::true_at(object, "tight");
   out.by_hand = control::true_at(object, "byHand");
   return out;
 }

@@ -189,6 +189,136 @@ TEST_F(RolloutTest, ABadLookHoldsTheStepAndAGoodOneClearsIt) {
   EXPECT_EQ(rollout_.bad_looks, 0);
 }
 
+TEST_F(RolloutTest, ABadLookDoesNotHoldAnIdleCandidateForEver) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  after(5);
+  figures_["v2"] = {.requests = 50, .errors = 25};
+  after(5);
+  ASSERT_EQ(rollout_.bad_looks, 1);
+  figures_["v2"] = {};  // nobody asks any more
+  EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20");
+  EXPECT_EQ(shown(after(5).weights), "v1:40 v2:60") << "two quiet looks";
+  EXPECT_EQ(rollout_.bad_looks, 0);
+  EXPECT_EQ(rollout_.quiet_looks, 0);
+}
+
+TEST_F(RolloutTest, ABadLookHoldsWhileTheFewWhoAskAreFailed) {
+  upgrade(kProgressive);
+  exists("v2");
+  run();
+  after(5);
+  figures_["v2"] = {.requests = 50, .errors = 25};
+  after(5);
+  figures_["v2"] = {.requests = 4, .errors = 2};  // too few to decide
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20");
+  EXPECT_EQ(rollout_.bad_looks, 1);
+  figures_["v2"] = {.requests = 4, .errors = 0};
+  after(5);
+  EXPECT_EQ(shown(after(5).weights), "v1:40 v2:60");
+}
+
+TEST_F(RolloutTest, WhatComesNoFurtherIsRolledBack) {
+  upgrade(R"({"sluice":{"rollout":{"progressDeadlineSeconds":60}}})");
+  input_.revisions[1].no_room = "2 GiB of 3 GiB are taken";
+  RolloutDecision at = run();
+  EXPECT_EQ(rollout_.reason, "InsufficientRoom");
+  EXPECT_TRUE(rollout_.message.contains("2 GiB of 3 GiB are taken")) << rollout_.message;
+  EXPECT_TRUE(rollout_.message.contains("Recreate")) << rollout_.message;
+  EXPECT_EQ(at.next_at, now_ + 60);
+  input_.revisions[1].loaded = false;
+  input_.revisions[1].pulling = true;
+  after(1000);
+  EXPECT_EQ(rollout_.reason, "ModelMissing") << "a model takes as long as it takes";
+  input_.revisions[1].loaded = true;
+  input_.revisions[1].pulling = false;
+  EXPECT_EQ(shown(after(59).weights), "v1:100");
+  EXPECT_EQ(rollout_.candidate, "v2");
+  EXPECT_EQ(shown(after(1).weights), "v1:100");
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kRolledBack);
+  EXPECT_EQ(rollout_.reason, "ProgressDeadlineExceeded");
+  EXPECT_TRUE(rollout_.message.contains("no further for 60 s")) << rollout_.message;
+  EXPECT_EQ(shown(run().capacity), "v1:100") << "what it had is free again";
+}
+
+TEST_F(RolloutTest, WithoutAPolicyALateOneIsToldAndGoesOnWaiting) {
+  upgrade("{}");
+  after(601);
+  after(1);
+  EXPECT_EQ(rollout_.reason, "ProgressDeadlineExceeded");
+  EXPECT_EQ(notes_, std::vector<std::string>{"ProgressDeadlineExceeded"}) << "once";
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v2:100");
+}
+
+TEST_F(RolloutTest, WhereRoomIsShortTheOldOneShrinksAsTheNewOneGrows) {
+  for (const bool by_steps : {false, true}) {
+    rollout_ = {};
+    input_ = {};
+    policy_ = {};
+    upgrade(by_steps ? kProgressive : "{}");
+    exists("v2");
+    RevisionState& v2 = input_.revisions[1];
+    v2.can_carry = 25;
+    RolloutDecision at = run();
+    EXPECT_EQ(shown(at.weights), by_steps ? "v1:80 v2:20" : "v1:100");
+    EXPECT_EQ(shown(at.capacity), by_steps ? "v1:100 v2:60" : "v1:100 v2:100");
+    v2.no_room = "all is taken";
+    at = after(10);
+    EXPECT_EQ(shown(at.weights), "v1:75 v2:25");
+    EXPECT_EQ(rollout_.reason, "InsufficientRoom");
+    EXPECT_EQ(at.capacity.front(), (RevisionWeight{"v1", 75}));
+    v2.no_room.clear();
+    v2.can_carry = 50;
+    at = after(10);
+    EXPECT_EQ(shown(at.weights), "v1:50 v2:50") << "it goes on, though there seems to be room";
+    EXPECT_EQ(at.capacity.front(), (RevisionWeight{"v1", 50}));
+    v2.can_carry = 100;
+    for (int i = 0; i < 10; ++i) at = after(10);
+    EXPECT_EQ(shown(at.weights), "v2:100");
+    EXPECT_EQ(rollout_.stable, "v2");
+    EXPECT_FALSE(rollout_.tight);
+  }
+}
+
+TEST_F(RolloutTest, RecreateEndsTheOldOneFirst) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"Recreate"}}})");
+  EXPECT_EQ(rollout_.stable, "v2") << "its model was there";
+  RolloutDecision at = run();
+  EXPECT_EQ(shown(at.weights), "v2:100") << "requests wait for it";
+  EXPECT_EQ(shown(at.capacity), "v2:100");
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  exists("v3", false);
+  input_.revisions[2].loaded = false;
+  input_.latest = "v3";
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  EXPECT_EQ(rollout_.reason, "ModelMissing");
+  input_.revisions[2].loaded = true;
+  exists("v2", false);
+  EXPECT_EQ(shown(run().weights), "v3:100");
+  input_.revisions[2].failure = "exit code 1";
+  at = run();
+  EXPECT_EQ(rollout_.stable, "v2") << "it never worked";
+  EXPECT_EQ(rollout_.failed, "v3");
+  EXPECT_EQ(shown(at.capacity), "v2:100");
+  EXPECT_EQ(shown(after(1000).weights), "v2:100");
+  EXPECT_EQ(rollout_.phase, RolloutPhase::kRolledBack);
+}
+
+TEST_F(RolloutTest, WhatIsPromotedByHandIsGivenWhatItNeedsFirst) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"Manual"}}})");
+  exists("v2");
+  input_.revisions[1].can_carry = 50;
+  input_.command = parse_rollout_command("promote v2");
+  RolloutDecision at = run();
+  EXPECT_EQ(shown(at.weights), "v1:100");
+  EXPECT_EQ(shown(at.capacity), "v1:100 v2:100");
+  input_.revisions[1].no_room = "all is taken";
+  EXPECT_EQ(shown(run().weights), "v2:100") << "who asks for it gets it";
+}
+
 TEST_F(RolloutTest, WithoutAutoRollbackItStaysAndSaysSo) {
   upgrade(R"({"sluice":{"rollout":{"autoRollback":false,"steps":[{"weight":20,"pauseSeconds":10}],
               "analysis":{"intervalSeconds":5,"failureLimit":1,"maxErrorRate":0}}}})");
@@ -393,6 +523,8 @@ TEST_F(RolloutTest, PromisesHoldOnRandomHistories) {
       R"({"predictor":{"canaryTrafficPercent":100}})",
       R"({"sluice":{"rollout":{"strategy":"BlueGreen"}}})",
       R"({"sluice":{"rollout":{"strategy":"Manual"}}})",
+      R"({"sluice":{"rollout":{"strategy":"Recreate"}}})",
+      R"({"sluice":{"rollout":{"progressDeadlineSeconds":20}}})",
       R"({"sluice":{"rollout":{"autoRollback":false,"analysis":{"intervalSeconds":1}}}})",
       R"({"sluice":{"rollout":{"analysis":{"intervalSeconds":1,"check":{"url":"http://c/"}}}}})"};
   for (uint64_t seed = 1; seed <= 1000; ++seed) {
@@ -432,6 +564,8 @@ TEST_F(RolloutTest, PromisesHoldOnRandomHistories) {
             each.ready = rng.below(4) != 0;
             each.can_carry = rng.below(4) == 0 ? 30 : 100;
             each.failure = rng.below(20) == 0 ? "broken" : "";
+            each.no_room = rng.below(4) == 0 ? "no room" : "";
+            each.loaded = rng.below(8) != 0;
             figures_[each.name] = {.requests = static_cast<int64_t>(rng.below(40)),
                                    .errors = static_cast<int64_t>(rng.below(4))};
           }

@@ -42,26 +42,37 @@ int max_replicas(const json::object& component) { return replicas_at(component, 
 
 int share_of(int percent, int count) { return (percent * count + kWhole - 1) / kWhole; }
 
-// What a revision runs, whatever branch it was made for: a canary that is promoted keeps its
-// replicas.
-std::string hash_of(const json::object& spec) {
-  json::object bare = spec;
-  bare.erase("branch");
-  return template_hash(bare);
-}
-
 bool is_of(const StoredObject& revision, Component kind) {
   return text_at(revision.body, "spec.component") == component_name(kind);
 }
 
 // Why it will never be ready.
-std::string failure_of(const StoredObject& revision) {
+std::string failure_of(const StoredObject& revision, const MachineRoom& room) {
+  const RoomUse empty{.total = room};
+  if (const ReplicaNeeds needs = needs_of(revision); !fits(empty, needs)) {
+    return fmt::format("{}: {}", kInsufficientRoom, room_message(needs, empty));
+  }
   const auto ready = find_condition(revision, "Ready");
   if (!ready || ready->status != "False") return {};
   for (const char* reason : {"CrashLoopBackOff", "InvalidPredictorSpec", "ModelLoadFailed"}) {
     if (ready->reason == reason) return fmt::format("{}: {}", ready->reason, ready->message);
   }
   return {};
+}
+
+RevisionState state_of(const StoredObject& revision, int can_carry, const MachineRoom& room) {
+  const RevisionStatus status = revision_status(revision);
+  const auto model = find_condition(revision, "ModelReady");
+  const auto scheduled = find_condition(revision, "Scheduled");
+  const bool fits = !scheduled || scheduled->reason != kInsufficientRoom;
+  return {.name = revision.name,
+          .ready = may_serve(revision),
+          .can_carry = can_carry,
+          .failure = status.ready > 0 ? std::string() : failure_of(revision, room),
+          .loaded = model && model->status == "True",
+          .pulling = model && model->reason == "ModelPulling",
+          .proven = status.proven,
+          .no_room = fits ? std::string() : scheduled->message};
 }
 
 std::string rollout_path(const ComponentFacts& facts) {
@@ -162,9 +173,11 @@ bool ServiceReconciler::find_latest(const ObjectPtr& service,
     facts.error = spec.error();
     return false;
   }
-  const std::string hash = hash_of(*spec);
+  (*spec)["source"] = template_of(*track.spec);
+  // Whatever branch a revision was made for: a canary that is promoted keeps its replicas.
+  const std::string hash = template_hash(*spec);
   for (const ObjectPtr& each : revisions) {
-    if (!is_of(*each, facts.kind) || hash_of(spec_of(*each)) != hash) continue;
+    if (!is_of(*each, facts.kind) || template_hash(spec_of(*each)) != hash) continue;
     const bool own = text_at(each->body, "spec.branch") == facts.branch;
     if (own || facts.branch.empty()) facts.latest = each;
   }
@@ -239,15 +252,13 @@ void ServiceReconciler::roll(const ObjectPtr& service, int capacity, Track& trac
   const bool stable_serves = std::ranges::any_of(facts.revisions, [&](const ObjectPtr& each) {
     return each->name == facts.rollout.stable && may_serve(*each);
   });
+  const MachineRoom room = context_.backend.room();
   for (const ObjectPtr& each : facts.revisions) {
     const RevisionStatus status = revision_status(*each);
     const bool asleep = status.ready == 0 && may_serve(*each);
     const bool enough = asleep || (status.ready > 0 && !stable_serves);
-    input.revisions.push_back(
-        {.name = each->name,
-         .ready = may_serve(*each),
-         .can_carry = enough ? kWhole : std::min(kWhole, status.ready * kWhole / whole),
-         .failure = status.ready > 0 ? std::string() : failure_of(*each)});
+    const int can_carry = enough ? kWhole : std::min(kWhole, status.ready * kWhole / whole);
+    input.revisions.push_back(state_of(*each, can_carry, room));
   }
   input.figures = [&](const std::string& revision, double from, double to) {
     return rollout_figures(book_.span(upstream_name(service->ns, revision),
@@ -334,6 +345,8 @@ std::map<std::string, ServiceReconciler::Wanted> ServiceReconciler::roles(
         want.floor = fixed;
         want.ceiling = std::max(1, fixed);
       } else if (!serving) {
+        want.floor = std::max(1, share_of(each.percent, whole));
+      } else if (rollout.weight > 0 && rollout.tight) {
         want.floor = std::max(1, share_of(each.percent, whole));
       } else if (rollout.weight > 0 && rollout.phase == RolloutPhase::kStepping) {
         // It takes all back at any time.

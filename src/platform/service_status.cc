@@ -100,6 +100,23 @@ Condition both(std::string type, const Condition& a, const Condition& b) {
   return worse;
 }
 
+// How the one that takes over comes along; nothing while none does.
+std::optional<Condition> progress(const Rollout& rollout) {
+  const bool failed = rollout.phase == RolloutPhase::kRolledBack;
+  if (rollout.stable.empty() || (rollout.candidate.empty() && !failed)) return std::nullopt;
+  Condition condition{.type = "RolloutProgressing",
+                      .status = rollout.phase == RolloutPhase::kPaused ? "Unknown" : "True",
+                      .reason = rollout.reason,
+                      .message = rollout.message,
+                      .info = true};
+  constexpr std::array<std::string_view, 4> kStuck = {
+      "InsufficientRoom", "ProgressDeadlineExceeded", "RevisionFailed", "AnalysisFailed"};
+  if (failed || std::ranges::find(kStuck, rollout.reason) != kStuck.end()) {
+    condition.status = "False";
+  }
+  return condition;
+}
+
 std::string_view model_state(const ObjectPtr& revision) {
   if (!revision) return "Pending";
   const RevisionStatus status = revision_status(*revision);
@@ -230,6 +247,12 @@ class Conditions {
     ready_ = both("Ready", ready_, ready);
     routes_ = both("RoutesReady", routes_, way);
     latest_ = both("LatestDeploymentReady", latest_, config);
+    if (facts.kind != Component::kPredictor) return;
+    if (const auto condition = progress(facts.rollout)) {
+      set(*condition);
+    } else {
+      drop_condition(list_, "RolloutProgressing");
+    }
   }
 
   void built_in(Component kind, bool present, bool has_replicas) {

@@ -132,6 +132,23 @@ def rollouts(up):
     wait_for(lambda: up.get("isvc", "story")["status"]["sluice"]["rollout"]["phase"] == "RolledBack")
     has(up.run("rollout", "status", "isvc/story", status=1).stdout, "Rolled back")
     assert up.answer("story")
+    undone(up)
+
+
+def undone(up):
+    """Back to what ran before, and to what ran before that, when the rollout has ended."""
+    def args():
+        return up.get("isvc", "story")["spec"]["predictor"]["model"].get("args")
+    has(up.out("rollout", "undo", "isvc/story"), "goes back to")
+    has(up.out("rollout", "status", "isvc/story", "--timeout", "40s"), "has all the traffic")
+    assert args() == ["--max-num-seqs", "5"], args()
+    before = up.get("isvc", "story")["status"]["sluice"]["rollout"]["previous"]
+    has(up.out("rollout", "history", "isvc/story", "--revision", before), "- \"4\"")
+    has(up.out("rollout", "undo", "isvc/story"), "goes back to " + before)
+    up.out("wait", "isvc/story", "--for", "jsonpath={.status.sluice.rollout.stable}=" + before, "--timeout", "40s")
+    assert args() == ["--max-num-seqs", "4"], args()
+    assert up.get("isvc", "story")["spec"]["predictor"]["maxReplicas"] == 2, "its scale stays"
+    has(up.refused("rollout", "undo", "isvc/story", "--to-revision", "77"), "has no revision")
 
 
 def by_kubectl():

@@ -13,6 +13,8 @@
 #include "control/json_util.h"
 #include "control/scalars.h"
 #include "platform/names.h"
+#include "platform/revision_spec.h"
+#include "platform/views.h"
 
 namespace sluice::cli {
 namespace {
@@ -116,9 +118,47 @@ std::string traffic_of(const json::object& service, std::string_view revision) {
   return "-";
 }
 
+// By its name, or by the number at its end.
+const json::object* find_revision(const std::vector<json::object>& revisions,
+                                  std::string_view wanted) {
+  const auto found = std::ranges::find_if(revisions, [&](const json::object& each) {
+    const std::string_view name = text_at(each, "metadata.name");
+    if (text_at(each, "spec.component") != "predictor") return false;
+    return name == wanted || std::to_string(platform::generation_of(name)) == wanted;
+  });
+  return found == revisions.end() ? nullptr : &*found;
+}
+
+// The predictor as it was written then.
+Result<const json::object*> source_of(const Place& place,
+                                      const std::vector<json::object>& revisions,
+                                      std::string_view wanted) {
+  const json::object* revision = find_revision(revisions, wanted);
+  if (revision == nullptr) {
+    return fail(Code::kNotFound, fmt::format("{} has no revision \"{}\"; `sluice rollout history` "
+                                             "lists those that are kept",
+                                             place.shown(), wanted));
+  }
+  const json::object* source = object_at(*revision, "spec.source");
+  if (source == nullptr) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("{}: an older version made it, which did not keep the predictor as it "
+                            "was written; apply the manifest from before",
+                            text_at(*revision, "metadata.name")));
+  }
+  return source;
+}
+
 Outcome show_history(ApiClient& api, const Place& place, const RolloutOptions& options) {
   SLUICE_ASSIGN_OR_RETURN(const ApiAnswer service, api.get(place.path()));
   SLUICE_ASSIGN_OR_RETURN(const auto revisions, revisions_of(api, place));
+  if (!options.revision.empty()) {
+    SLUICE_ASSIGN_OR_RETURN(const json::object* source,
+                            source_of(place, revisions, options.revision));
+    const json::value shown(*source);
+    std::cout << (options.output == "json" ? pretty_json(shown) : yaml_text(shown));
+    return {};
+  }
   const json::object& object = service.body.as_object();
   TextTable table({"REVISION", "CREATED", "TRAFFIC", "READY", "STORAGE"});
   json::array list;
@@ -156,6 +196,42 @@ Outcome annotate(ApiClient& api, const Place& place, const json::value& value) {
   return {};
 }
 
+// Puts the predictor of another revision into the specification, and asks for it to take over as
+// soon as it can carry the traffic.
+Outcome go_back(ApiClient& api, const Place& place, const json::object& service,
+                const RolloutView& view, const RolloutOptions& options) {
+  std::string wanted = options.revision;
+  if (wanted.empty()) {
+    wanted = view.failed() ? view.stable : text_at(service, "status.sluice.rollout.previous");
+  }
+  if (wanted.empty()) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("{}: there is no revision before {}", place.shown(),
+                            view.stable.empty() ? "the first" : view.stable));
+  }
+  SLUICE_ASSIGN_OR_RETURN(const auto revisions, revisions_of(api, place));
+  SLUICE_ASSIGN_OR_RETURN(const json::object* source, source_of(place, revisions, wanted));
+  const std::string name(text_at(*find_revision(revisions, wanted), "metadata.name"));
+  const json::object* predictor = object_at(service, "spec.predictor");
+  if (predictor == nullptr) return invalid("the service has no predictor");
+  json::object annotations;
+  if (const auto* present = object_at(service, "metadata.annotations")) annotations = *present;
+  annotations[platform::kRolloutAnnotation] = "promote " + name;
+  const auto step = [](std::string_view op, std::string_view path, json::value value) {
+    return json::object{{"op", op}, {"path", path}, {"value", std::move(value)}};
+  };
+  const json::value* generation = control::find_path(service, "metadata.generation");
+  const json::array patch{
+      // What somebody else changed meanwhile stays.
+      step("test", "/metadata/generation", generation == nullptr ? json::value(1) : *generation),
+      step("replace", "/spec/predictor", platform::with_template(*predictor, *source)),
+      step("add", "/metadata/annotations", std::move(annotations))};
+  SLUICE_RETURN_IF_ERROR(api.send("PATCH", place.path(), {{"fieldManager", std::string(kManager)}},
+                                  json::serialize(patch), "application/json-patch+json"));
+  std::cout << fmt::format("{} goes back to {}\n", place.shown(), name);
+  return {};
+}
+
 Outcome steer(ApiClient& api, const Place& place, const RolloutOptions& options) {
   SLUICE_ASSIGN_OR_RETURN(const ApiAnswer service, api.get(place.path()));
   const json::object& object = service.body.as_object();
@@ -165,11 +241,13 @@ Outcome steer(ApiClient& api, const Place& place, const RolloutOptions& options)
     std::cout << place.shown() << " resumed\n";
     return {};
   }
+  if (options.action == "undo" && (view.candidate.empty() || !options.revision.empty())) {
+    return go_back(api, place, object, view, options);
+  }
   if (view.candidate.empty()) {
     return fail(Code::kFailedPrecondition,
-                fmt::format("{}: no rollout is under way; {} has the traffic. To go back, apply "
-                            "the manifest from before.",
-                            place.shown(), view.stable.empty() ? "nobody" : view.stable));
+                fmt::format("{}: no rollout is under way; {} has the traffic", place.shown(),
+                            view.stable.empty() ? "nobody" : view.stable));
   }
   const std::string_view word = options.action == "promote" ? "promote"
                                 : options.action == "undo"  ? "rollback"

@@ -12,6 +12,7 @@ struct RolloutOptions {
   ApiOptions api;
   std::string action;  // status, history, promote, undo, pause, resume
   std::vector<std::string> targets;
+  std::string revision;       // of undo: to go back to; of history: shown whole; a name or number
   std::string timeout = "0";  // of status; for ever
   std::string output = "text";
   bool watch = true;  // of status: until it has ended
