@@ -440,113 +440,6 @@ TEST_F(PlatformCoreTest, ARevisionKeepsThePredictorAsItWasWritten) {
   EXPECT_EQ(endpoints("a-predictor-00001"), 2u) << "the same revision again";
 }
 
-}  // namespace
-}  // namespace sluice::platform
-// Of the machine's memory.
-int part_of(SimulatedWorld& world, double share) {
-  const auto room = static_cast<double>(world.backend().room().memory_bytes);
-  return static_cast<int>(room * share / static_cast<double>(kMiB));
-}
-
-TEST_F(PlatformCoreTest, ARolloutWithoutRoomSaysSoAndGoesBackInTime) {
-  SimulatedService wanted{.name = "a", .version = 1, .max = 1, .memory_mib = part_of(world_, 0.6)};
-  wanted.rollout = R"({"strategy":"Progressive","progressDeadlineSeconds":30})";
-  world_.apply(wanted);
-  pass(seconds(10));
-  EXPECT_EQ(condition(service("a"), "RolloutProgressing"), "none");
-  wanted.version = 2;
-  world_.apply(wanted);
-  pass(seconds(10));
-  EXPECT_EQ(condition(service("a"), "RolloutProgressing"), "False InsufficientRoom");
-  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
-  pass(seconds(30));
-  EXPECT_EQ(condition(service("a"), "RolloutProgressing"), "False ProgressDeadlineExceeded");
-  EXPECT_EQ(status("a", "sluice.rollout.phase"), "RolledBack");
-  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
-  EXPECT_EQ(revision_status(*revision("a-predictor-00002")).role, RevisionRole::kRetired);
-  wanted.version = 1;
-  world_.apply(wanted);
-  pass(seconds(5));
-  EXPECT_EQ(condition(service("a"), "RolloutProgressing"), "none");
-}
-
-TEST_F(PlatformCoreTest, WhatFitsNoMachineIsNotWaitedFor) {
-  SimulatedService wanted{.name = "a", .version = 1, .max = 1, .memory_mib = 64};
-  wanted.rollout = kProgressiveRollout;
-  world_.apply(wanted);
-  pass(seconds(10));
-  wanted.version = 2;
-  wanted.memory_mib = part_of(world_, 1.5);
-  world_.apply(wanted);
-  pass(seconds(10));
-  EXPECT_EQ(status("a", "sluice.rollout.reason"), "RevisionFailed");
-  EXPECT_TRUE(status("a", "sluice.rollout.message").contains("a replica asks for"));
-  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
-}
-
-TEST_F(PlatformCoreTest, RecreateNeedsRoomForOneOnly) {
-  SimulatedService wanted{.name = "a", .version = 1, .max = 1, .memory_mib = part_of(world_, 0.6)};
-  wanted.rollout = R"({"strategy":"Recreate"})";
-  world_.apply(wanted);
-  pass(seconds(10));
-  wanted.version = 2;
-  world_.apply(wanted);
-  pass(seconds(20));
-  EXPECT_EQ(endpoints("a-predictor-00002"), 1u);
-  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
-  wanted.version = 3;
-  wanted.flag = "--crash";
-  world_.apply(wanted);
-  pass(seconds(40));
-  EXPECT_EQ(endpoints("a-predictor-00002"), 1u) << "back to the one that worked";
-  EXPECT_EQ(status("a", "sluice.rollout.failed"), "a-predictor-00003");
-}
-
-TEST_F(PlatformCoreTest, RoomForOneMoreIsEnoughForARollout) {
-  for (const std::string_view rollout : {std::string_view(), kProgressiveRollout}) {
-    const std::string name = rollout.empty() ? "a" : "b";
-    SimulatedService wanted{
-        .name = name, .version = 1, .min = 2, .max = 2, .memory_mib = part_of(world_, 0.3)};
-    wanted.rollout = rollout;
-    world_.apply(wanted);
-    pass(seconds(10));
-    wanted.version = 2;
-    world_.apply(wanted);
-    const TimePoint until = world_.clock().now() + seconds(90);
-    while (world_.clock().now() < until) {
-      world_.step();
-      if (status(name, "components.predictor.latestRolledoutRevision").empty()) continue;
-      ASSERT_GE(endpoints(name + "-predictor-00001") + endpoints(name + "-predictor-00002"), 2u);
-    }
-    EXPECT_EQ(endpoints(name + "-predictor-00002"), 2u);
-    EXPECT_EQ(endpoints(name + "-predictor-00001"), 0u);
-    world_.remove(name);
-    pass(seconds(40));
-  }
-}
-
-TEST_F(PlatformCoreTest, ARevisionKeepsThePredictorAsItWasWritten) {
-  SimulatedService wanted{.name = "a", .version = 1, .min = 1, .max = 2, .memory_mib = 64};
-  world_.apply(wanted);
-  pass(seconds(5));
-  const json::object source =
-      *control::object_at(revision("a-predictor-00001")->body, "spec.source");
-  EXPECT_EQ(source.if_contains("minReplicas"), nullptr);
-  wanted.version = 2;
-  wanted.min = wanted.max = 2;
-  world_.apply(wanted);
-  pass(seconds(20));
-  json::object body = service("a")->body;
-  json::object& predictor = control::object_of(control::object_of(body, "spec"), "predictor");
-  predictor = with_template(predictor, source);
-  EXPECT_EQ(control::integer_at(predictor, "minReplicas"), 2) << "its scale stays";
-  wanted.version = 1;
-  EXPECT_TRUE(control::same_json(predictor, json::value(wanted.body()["spec"].at("predictor"))));
-  world_.apply(wanted);
-  pass(seconds(20));
-  EXPECT_EQ(endpoints("a-predictor-00001"), 2u) << "the same revision again";
-}
-
 TEST_F(PlatformCoreTest, AGraphIsNotReadyBeforeWhatItNamesIsThere) {
   const auto& type = *control::find_kind("serving.kserve.io/v1alpha1", "InferenceGraph");
   json::object graph{{"apiVersion", type.api_version()},
@@ -575,3 +468,5 @@ TEST_F(PlatformCoreTest, AGraphIsNotReadyBeforeWhatItNamesIsThere) {
   EXPECT_EQ(told()->status, "True");
 }
 
+}  // namespace
+}  // namespace sluice::platform
