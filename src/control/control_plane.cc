@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -119,7 +120,11 @@ void ControlPlane::keep_house(const std::stop_token& stop) {
     if (stop.stop_requested()) return;
     if (store_->watchers() > 0) store_->poll_watchers();
     objects_->sweep();
-    if (tick % kTicksPerExpiry == 0) expire_events(*objects_);
+    if (tick % kTicksPerExpiry == 0) {
+      expire_events(*objects_);
+      // What a burst of changes has left behind is the system's again.
+      malloc_trim(0);
+    }
   }
 }
 
