@@ -189,7 +189,7 @@ void ClientConnection::receive_once() {
     return consume({space.data(), moved.bytes});
   }
   if (reused_ && !parser_->begun() && exchange_->may_repeat) {
-    auto exchange = std::move(exchange_);
+    auto exchange = std::exchange(exchange_, nullptr);
     close();
     return pool_.on_stale(std::move(exchange));
   }
@@ -236,7 +236,7 @@ void ClientConnection::consume(std::string_view bytes) {
 }
 
 void ClientConnection::answer_done() {
-  const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
+  const std::shared_ptr<ClientExchange> exchange = std::exchange(exchange_, nullptr);
   const bool again =
       !exchange->closes && parser_->keep_alive() && sent_ == exchange->bytes.size() && !surplus_;
   if (again) {
@@ -274,7 +274,7 @@ void ClientConnection::on_deadline() {
 }
 
 void ClientConnection::fail(Status status) {
-  const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
+  const std::shared_ptr<ClientExchange> exchange = std::exchange(exchange_, nullptr);
   close();
   if (exchange) exchange->end(std::unexpected(std::move(status)));
 }

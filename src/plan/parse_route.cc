@@ -78,7 +78,8 @@ void read_errors(Fields& f, ErrorSet& out) {
       out.add(each);
       found = true;
     }
-    if (!found) f.problem("on", "expected some of " + known + "; found '" + word + "'");
+    if (found) continue;
+    f.problem("on", std::string("expected some of ").append(known).append("; found ").append(word));
   }
 }
 
