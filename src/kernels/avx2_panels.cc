@@ -26,6 +26,7 @@ namespace {
 #include "kernels/dot_madd256.inl"
 #include "kernels/panel_tiles.inl"
 #include "kernels/panel_formats.inl"
+#include "kernels/panel_decoded.inl"
 #include "kernels/panel_dots.inl"
 #include "kernels/panel_matmul.inl"
 #include "kernels/panel_rows.inl"

@@ -13,6 +13,12 @@ constexpr bool kSignedDots = false;
 SLUICE_INLINE I load_plane(const std::byte* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
 }
+SLUICE_INLINE void store_plane(std::byte* p, I a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+}
+SLUICE_INLINE I add_to_bytes(I a, int n) {
+  return {_mm256_add_epi8(a.v, _mm256_set1_epi8(static_cast<char>(n)))};
+}
 SLUICE_INLINE I and_bits(I a, int mask) {
   return {_mm256_and_si256(a.v, _mm256_set1_epi8(static_cast<char>(mask)))};
 }

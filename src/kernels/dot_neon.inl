@@ -17,6 +17,15 @@ SLUICE_INLINE I load_plane(const std::byte* p) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(p);
   return of_bytes(vld1q_u8(bytes), vld1q_u8(bytes + 16));
 }
+SLUICE_INLINE void store_plane(std::byte* p, I a) {
+  auto* bytes = reinterpret_cast<uint8_t*>(p);
+  vst1q_u8(bytes, as_bytes(a.lo));
+  vst1q_u8(bytes + 16, as_bytes(a.hi));
+}
+SLUICE_INLINE I add_to_bytes(I a, int n) {
+  const uint8x16_t more = vdupq_n_u8(static_cast<uint8_t>(n));
+  return of_bytes(vaddq_u8(as_bytes(a.lo), more), vaddq_u8(as_bytes(a.hi), more));
+}
 SLUICE_INLINE I and_bits(I a, int mask) {
   const uint8x16_t bits = vdupq_n_u8(static_cast<uint8_t>(mask));
   return of_bytes(vandq_u8(as_bytes(a.lo), bits), vandq_u8(as_bytes(a.hi), bits));

@@ -14,6 +14,10 @@ constexpr int kTileVectors = 2;
 constexpr bool kSignedDots = false;
 
 SLUICE_INLINE I load_plane(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
+SLUICE_INLINE void store_plane(std::byte* p, I a) { _mm512_storeu_si512(p, a.v); }
+SLUICE_INLINE I add_to_bytes(I a, int n) {
+  return {_mm512_add_epi8(a.v, _mm512_set1_epi8(static_cast<char>(n)))};
+}
 SLUICE_INLINE I and_bits(I a, int mask) {
   return {_mm512_and_si512(a.v, _mm512_set1_epi8(static_cast<char>(mask)))};
 }

@@ -296,6 +296,100 @@ TEST_P(Matmul, RoutedRowsEqualEachExpertsOwnProduct) {
   }
 }
 
+// The three matrices of some units.
+struct UnitShape {
+  DType gate;
+  DType up;
+  DType down;
+  int64_t in;
+  int64_t hidden;
+};
+
+// One part of rows and several, columns that end in the middle of a task or a panel, two kinds of
+// rows at once, and weights used as they are stored.
+constexpr UnitShape kUnits[] = {
+    {DType::kQ8_0, DType::kQ8_0, DType::kQ8_0, 2048, 96},
+    {DType::kQ4_0, DType::kQ5_1, DType::kQ8_0, 96, 672},
+    {DType::kQ4_K, DType::kQ6_K, DType::kQ6_K, 256, 256},
+    {DType::kBF16, DType::kBF16, DType::kBF16, 70, 37},
+    {DType::kBF16, DType::kQ8_0, DType::kBF16, 64, 101},
+    {DType::kQ8_0, DType::kBF16, DType::kQ4_0, 64, 160},
+    {DType::kF32, DType::kQ8_0, DType::kQ8_0, 64, 96},
+};
+
+TEST_P(Matmul, AUnitEqualsItsThreeProducts) {
+  constexpr int64_t kOut = 33;
+  for (const UnitShape& shape : kUnits) {
+    Rng rng(320 + static_cast<uint64_t>(shape.gate));
+    const TestMatrix stored[] = {random_matrix(rng, shape.gate, shape.hidden, shape.in),
+                                 random_matrix(rng, shape.up, shape.hidden, shape.in),
+                                 random_matrix(rng, shape.down, kOut, shape.hidden)};
+    const auto gate = prepare(stored[0]), up = prepare(stored[1]), down = prepare(stored[2]);
+    const std::vector<float> gate_bias = random_floats(rng, shape.hidden);
+    const std::vector<float> down_bias = random_floats(rng, kOut);
+    for (const int64_t n : {1, 16, 23, 200}) {
+      const std::vector<float> x = random_floats(rng, n * shape.in);
+      for (const Gate activation : {Gate::kSilu, Gate::kGelu}) {
+        const auto hidden = static_cast<size_t>(n * shape.hidden);
+        std::vector<float> a(hidden), b(hidden), expected(static_cast<size_t>(n * kOut), NAN);
+        matmul(*gate, x.data(), n, a.data(), gate_bias, one_);
+        matmul(*up, x.data(), n, b.data(), {}, one_);
+        matmul_gated({.w = down.get(), .y = expected.data(), .bias = down_bias}, activation,
+                     a.data(), b.data(), n, one_);
+        for (ThreadTeam* team : {&one_, &three_}) {
+          std::vector<float> y(expected.size(), NAN);
+          matmul_unit({.gate = {.w = gate.get(), .y = a.data(), .bias = gate_bias},
+                       .up = {.w = up.get(), .y = b.data(), .bias = {}},
+                       .down = {.w = down.get(), .y = y.data(), .bias = down_bias}},
+                      activation, x.data(), n, *team);
+          ASSERT_EQ(bits(y), bits(expected))
+              << tensor::dtype_info(shape.gate).name << " " << shape.hidden << ", " << n << " rows";
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, RoutedUnitsEqualEachExpertsOwn) {
+  constexpr int64_t kIn = 64, kHidden = 160, kOut = 37, kExperts = 5, kRows = 40;
+  const std::vector<int32_t> first = {0, 1, 1, 64, 67, 98};
+  Rng rng(340);
+  std::vector<int32_t> rows(static_cast<size_t>(first.back()));
+  for (int32_t& row : rows) row = static_cast<int32_t>(rng.below(kRows));
+  const std::vector<float> x = random_floats(rng, kRows * kIn);
+  const auto entries = static_cast<size_t>(first.back());
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ4_0}) {
+    std::vector<TestMatrix> stored;
+    std::vector<std::unique_ptr<Matrix>> gates, ups, downs;
+    const auto prepare_one = [&](int64_t out, int64_t in) {
+      stored.push_back(random_matrix(rng, dtype, out, in));
+      return prepare(stored.back());
+    };
+    for (int64_t e = 0; e < kExperts; ++e) {
+      gates.push_back(prepare_one(kHidden, kIn));
+      ups.push_back(prepare_one(kHidden, kIn));
+      downs.push_back(prepare_one(kOut, kHidden));
+    }
+    std::vector<float> a(entries * kHidden), b(a), expected(entries * kOut, NAN);
+    for (size_t e = 0; e < kExperts; ++e) {
+      for (auto i = static_cast<size_t>(first[e]); i < static_cast<size_t>(first[e + 1]); ++i) {
+        matmul_unit({.gate = {.w = gates[e].get(), .y = a.data(), .bias = {}},
+                     .up = {.w = ups[e].get(), .y = b.data(), .bias = {}},
+                     .down = {.w = downs[e].get(), .y = expected.data() + i * kOut, .bias = {}}},
+                    Gate::kSilu, x.data() + rows[i] * kIn, 1, one_);
+      }
+    }
+    for (ThreadTeam* team : {&one_, &three_}) {
+      std::vector<float> y(expected.size(), NAN);
+      matmul_unit_routed({.gate = {.experts = gates, .y = a.data()},
+                          .up = {.experts = ups, .y = b.data()},
+                          .down = {.experts = downs, .y = y.data()}},
+                         Gate::kSilu, x.data(), {first, rows}, *team);
+      ASSERT_EQ(bits(y), bits(expected)) << tensor::dtype_info(dtype).name;
+    }
+  }
+}
+
 // Panels of two kinds, and weights used as they are stored.
 TEST_P(Matmul, ProductsOfTheSameRowsEqualEachAlone) {
   Rng rng(350);

@@ -68,6 +68,18 @@ enum class Gate { kSilu, kGelu };
 void matmul_gated(const Product& product, Gate activation, float* gate, const float* up, int64_t n,
                   ThreadTeam& team);
 
+// A gated unit: down of activation(gate x) * up x. The y of gate and up, [n, gate.w->out()] each,
+// is room for weights that are used as they are stored; what it holds afterwards is open.
+struct GatedProducts {
+  Product gate;
+  Product up;
+  Product down;
+};
+
+// As matmul_each() with gate and up, then matmul_gated() with down, bit for bit.
+void matmul_unit(const GatedProducts& unit, Gate activation, const float* x, int64_t n,
+                 ThreadTeam& team);
+
 // The rows that each expert of a mixture gets: entries [first[e], first[e + 1]) are expert e's, and
 // entry i is row rows[i] of x. A row may have any number of entries.
 struct RoutedRows {
@@ -89,6 +101,15 @@ void matmul_routed(std::span<const ExpertProduct> products, const float* x,
 // The same with x = activation(gate) * up of the entry, as matmul_gated(); `first` as above.
 void matmul_gated_routed(const ExpertProduct& product, Gate activation, float* gate,
                          const float* up, std::span<const int32_t> first, ThreadTeam& team);
+
+// The units of a mixture's experts, and what matmul_unit() gives for each entry's row.
+struct GatedExperts {
+  ExpertProduct gate;
+  ExpertProduct up;
+  ExpertProduct down;
+};
+void matmul_unit_routed(const GatedExperts& unit, Gate activation, const float* x,
+                        const RoutedRows& routed, ThreadTeam& team);
 
 // out[n, cols] = rows `ids` of an embedding matrix of any dtype, times scale.
 void embed_rows(const tensor::TensorView& table, std::span<const int32_t> ids, float scale,

@@ -32,7 +32,7 @@ struct PanelFormat {
 
   // Step kStep of the block whose planes begin at `planes`.
   template <int kStep>
-  SLUICE_INLINE static Weights weights(const std::byte* planes, int lane) {
+  SLUICE_INLINE static I quants(const std::byte* planes, int lane) {
     constexpr int kLow = kLayout.low, kHigh = kLayout.high;
     constexpr int kShift = kStep / kLow * kLow;
     planes += 4 * lane;
@@ -44,7 +44,11 @@ struct PanelFormat {
       q = or_bits(q, high, ((1 << kHigh) - 1) << kLow);
     }
     if constexpr (kLayout.is_table) q = table_entries(kIq4Unsigned, q);
-    return weights_of<kLayout>(q);
+    return q;
+  }
+  template <int kStep>
+  SLUICE_INLINE static Weights weights(const std::byte* planes, int lane) {
+    return weights_of<kLayout>(quants<kStep>(planes, lane));
   }
 };
 

@@ -42,9 +42,8 @@ SLUICE_INLINE void add_block(const std::byte* rows, const std::byte* const* halv
   if constexpr (kLayout.subs == 2) add_part<F, R, 1>(rows, halves, planes, block, sums);
 }
 
-template <tensor::DType kType, int R>
+template <typename F, int R>
 void multiply_tile(const TileTask& t) {
-  using F = PanelFormat<kType>;
   constexpr PanelLayout kLayout = F::kLayout;
   FloatSums<R> sums;
   start_tile(t, sums);
@@ -67,19 +66,64 @@ void multiply_tile(const TileTask& t) {
 // Versions by number of rows, 1 … kPanelRows, at index rows - 1.
 using TileKernels = std::array<TileKernel, kPanelRows>;
 
-template <tensor::DType kType, int... R>
+template <typename F, int... R>
 constexpr TileKernels kernels_by_rows(std::integer_sequence<int, R...>) {
-  return {&multiply_tile<kType, R + 1>...};
+  return {&multiply_tile<F, R + 1>...};
 }
+template <typename F>
+constexpr TileKernels kKernels = kernels_by_rows<F>(std::make_integer_sequence<int, kPanelRows>());
+
+// As multiply_panels(), for several tiles.
 template <tensor::DType kType>
-constexpr TileKernels kKernels =
-    kernels_by_rows<kType>(std::make_integer_sequence<int, kPanelRows>());
+void multiply_decoded(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
+                      const PanelRange& range) {
+  constexpr int64_t kGroupBytes = panel_layout(kType).group_bytes();
+  constexpr int64_t kBlocks = panel_layout(kType).blocks;
+  constexpr int64_t kBlockBytes = Decoded<kType>::kLayout.group_bytes();
+  const TileFormat format = {.kernels = kKernels<Decoded<kType>>.data(),
+                             .group_bytes = kBlockBytes,
+                             .blocks = 1,
+                             .row_block_bytes = sizeof(Int8Block)};
+  alignas(64) std::byte decoded[kDecodedGroups<kType> * kBlocks * kBlockBytes];
+  const int64_t groups = w.panel_bytes / kGroupBytes;
+  const int64_t passes = (groups + kDecodedGroups<kType> - 1) / kDecodedGroups<kType>;
+  const int64_t shares = (range.tile_end - range.tile_begin) * kTilesAcross * kBlocks;
+  for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
+    for (int64_t i = 0; i < passes; ++i) {
+      const int64_t first = groups * i / passes, end = groups * (i + 1) / passes;
+      const std::byte* from = w.data + panel * w.panel_bytes + first * kGroupBytes;
+      const std::byte* behind = from + (end - first) * kGroupBytes;
+      const bool is_last = i + 1 == passes;
+      const bool ends = is_last && panel + 1 == range.panel_end && range.next != nullptr;
+      decode_groups<kType>(from, end - first, decoded);
+      pass_over(format,
+                {.panel = panel,
+                 .weights = decoded,
+                 .first_group = first * kBlocks,
+                 .groups = (end - first) * kBlocks,
+                 .ahead = ends ? range.next : behind,
+                 .ahead_lines = (kGroupBytes / 64 + shares - 1) / shares,
+                 .ahead_bytes = behind - from,
+                 .is_last = is_last},
+                w, packed, rows, range);
+    }
+  }
+}
+
+// From so many tiles on, decoding once costs less than each decoding for itself.
+constexpr int64_t kTilesToDecode = 16;
 
 template <tensor::DType kType>
 void multiply_as(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
                  const PanelRange& range) {
   constexpr PanelLayout kLayout = panel_layout(kType);
-  multiply_panels({.kernels = kKernels<kType>.data(),
+  // Q8_0 is stored as it is used.
+  if constexpr (kType != tensor::DType::kQ8_0) {
+    if (range.tile_end - range.tile_begin >= kTilesToDecode) {
+      return multiply_decoded<kType>(w, packed, rows, range);
+    }
+  }
+  multiply_panels({.kernels = kKernels<PanelFormat<kType>>.data(),
                    .group_bytes = kLayout.group_bytes(),
                    .blocks = kLayout.blocks,
                    .row_block_bytes = sizeof(Int8Block)},

@@ -89,6 +89,7 @@ struct Pass {
   int64_t groups;
   const std::byte* ahead;
   int64_t ahead_lines;
+  int64_t ahead_bytes;  // of which so many are wanted
   bool is_last;
 };
 
@@ -96,6 +97,7 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
                              const PackedRows& packed, const MatmulRows& rows,
                              const PanelRange& range) {
   const std::byte* ahead = pass.ahead;
+  const std::byte* ahead_end = ahead + pass.ahead_bytes;
   const int64_t fetched = pass.groups * format.blocks * pass.ahead_lines * 64;
   for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
     const int64_t first = packed.tiles.first(tile);
@@ -112,7 +114,7 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
            .weights = pass.weights + half * (format.group_bytes / 2),
            .groups = pass.groups,
            .ahead = ahead,
-           .ahead_lines = pass.ahead_lines,
+           .ahead_lines = ahead < ahead_end ? pass.ahead_lines : 0,
            .reads_once = range.tile_end - range.tile_begin == 1,
            .y = y,
            .bias = rows.bias == nullptr || !pass.is_last ? nullptr : rows.bias + col,
@@ -122,29 +124,56 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
   }
 }
 
+// What a panel is cut into: equal shares, or all but an end and that end.
+struct PanelCut {
+  int64_t groups;
+  int64_t passes;
+  int64_t end_groups;  // 0: equal shares
+
+  SLUICE_INLINE int64_t first(int64_t i) const {
+    if (end_groups > 0) return i == 0 ? 0 : (i == 1 ? groups - end_groups : groups);
+    return groups * i / passes;
+  }
+};
+
+// `jumps`: what is read after the panel lies elsewhere. A single tile turns there at its end only.
+SLUICE_INLINE PanelCut cut_panel(const TileFormat& format, const PanelWeights& w, int64_t tiles,
+                                 bool jumps) {
+  const int64_t groups = w.panel_bytes / format.group_bytes;
+  if (tiles > 1) {
+    return {groups, std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes), 0};
+  }
+  const int64_t end = (kFetchDistance + format.group_bytes - 1) / format.group_bytes;
+  return jumps && end < groups ? PanelCut{groups, 2, end} : PanelCut{groups, 1, 0};
+}
+
 void multiply_panels(const TileFormat& format, const PanelWeights& w, const PackedRows& packed,
                      const MatmulRows& rows, const PanelRange& range) {
-  const int64_t groups = w.panel_bytes / format.group_bytes;
   const int64_t tiles = range.tile_end - range.tile_begin;
-  const int64_t passes =
-      tiles == 1 ? 1 : std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes);
   // Tiles that pass over some groups fetch the next ones, each its share.
   const int64_t shares = tiles * kTilesAcross * format.blocks;
   const int64_t lines = (format.group_bytes / 64 + shares - 1) / shares;
+  const std::byte* behind = w.data + range.panel_end * w.panel_bytes;
+  const std::byte* next = range.next == nullptr ? behind : range.next;
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
     const std::byte* weights = w.data + panel * w.panel_bytes;
-    for (int64_t i = 0; i < passes; ++i) {
-      const int64_t first = groups * i / passes, end = groups * (i + 1) / passes;
+    const bool jumps = panel + 1 == range.panel_end && next != behind;
+    const PanelCut cut = cut_panel(format, w, tiles, jumps);
+    for (int64_t i = 0; i < cut.passes; ++i) {
+      const int64_t first = cut.first(i), end = cut.first(i + 1);
       const int64_t bytes = (end - first) * format.group_bytes;
       const std::byte* from = weights + first * format.group_bytes;
+      const std::byte* ahead = from + (tiles == 1 ? std::min(bytes, kFetchDistance) : bytes);
+      const bool is_last = i + 1 == cut.passes;
       pass_over(format,
                 {.panel = panel,
                  .weights = from,
                  .first_group = first,
                  .groups = end - first,
-                 .ahead = from + (tiles == 1 ? std::min(bytes, kFetchDistance) : bytes),
+                 .ahead = jumps && is_last ? next : ahead,
                  .ahead_lines = lines,
-                 .is_last = i + 1 == passes},
+                 .ahead_bytes = bytes,
+                 .is_last = is_last},
                 w, packed, rows, range);
     }
   }

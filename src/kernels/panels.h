@@ -72,6 +72,8 @@ struct PanelRange {
   int64_t tile_end;
   int64_t panel_begin;
   int64_t panel_end;
+  // Weights that are read after these, to be fetched in time; null: those behind them.
+  const std::byte* next = nullptr;
 };
 
 // What an instruction set does with rows of one kind; null where it does not know the kind.

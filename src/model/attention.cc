@@ -66,7 +66,7 @@ void Attention::finish_and_store(Step& step) const {
   const RopeAngles& angles = step.work.angles[static_cast<size_t>(rope_kind_)];
   const int64_t q_width = int64_t{shape_.heads} * shape_.head_dim;
   const int64_t kv_width = int64_t{shape_.kv_heads} * shape_.head_dim;
-  for_rows(step, [&](int64_t first, int64_t count) {
+  const auto finish = [&](int64_t first, int64_t count) {
     const float* cos = angles.cos.get() + first * (rope_dim_ / 2);
     const float* sin = angles.sin.get() + first * (rope_dim_ / 2);
     float* q = step.work.q.get() + first * q_width;
@@ -85,7 +85,11 @@ void Attention::finish_and_store(Step& step) const {
       kernels::write_kv(step.isa, step.kv.layer(layer_), step.batch.slices[slice].blocks,
                         step.work.row_position[row], 1, k + i * kv_width, v + i * kv_width);
     }
-  });
+  };
+  // Rows that are sequences of their own share no line of the cache, and each has to wait for its
+  // own.
+  const bool are_alone = step.batch.slices.size() == step.batch.tokens.size();
+  for_rows(step, finish, are_alone ? 1 : kernels::kKvGroup);
 }
 
 }  // namespace sluice::model

@@ -21,11 +21,10 @@ kernels::Gate gate_of(formats::Activation activation) {
 }
 
 void GatedUnit::run(Step& step, const float* x, float* out) const {
-  float* gate = step.work.gate.get();
-  float* up = step.work.up.get();
-  const kernels::Product gate_and_up[] = {gate_.into(gate), up_.into(up)};
-  kernels::matmul_each(gate_and_up, x, step.rows, step.team);
-  kernels::matmul_gated(down_.into(out), gate_of(activation_), gate, up, step.rows, step.team);
+  const kernels::GatedProducts unit = {.gate = gate_.into(step.work.gate.get()),
+                                       .up = up_.into(step.work.up.get()),
+                                       .down = down_.into(out)};
+  kernels::matmul_unit(unit, gate_of(activation_), x, step.rows, step.team);
 }
 
 std::unique_ptr<FeedForward> dense_ffn(Loader& load, int layer, GateUp form) {

@@ -137,16 +137,13 @@ void MixtureFfn::run_experts(Step& step, size_t begin, size_t end) const {
   const auto of_batch = [&](const Matrices& all) {
     return std::span(all).subspan(begin, end - begin);
   };
-  float* gate = work.gate.get();
-  float* up = work.up.get();
-  const kernels::ExpertProduct gate_and_up[] = {{.experts = of_batch(gate_), .y = gate},
-                                                {.experts = of_batch(up_), .y = up}};
-  kernels::matmul_routed(gate_and_up, work.normed.get(),
-                         {.first = routing.batch_first,
-                          .rows = std::span(routing.rows).subspan(static_cast<size_t>(from))},
-                         step.team);
-  kernels::matmul_gated_routed({.experts = of_batch(down_), .y = work.expert.get()},
-                               gate_of(activation_), gate, up, routing.batch_first, step.team);
+  const kernels::GatedExperts unit = {.gate = {.experts = of_batch(gate_), .y = work.gate.get()},
+                                      .up = {.experts = of_batch(up_), .y = work.up.get()},
+                                      .down = {.experts = of_batch(down_), .y = work.expert.get()}};
+  kernels::matmul_unit_routed(unit, gate_of(activation_), work.normed.get(),
+                              {.first = routing.batch_first,
+                               .rows = std::span(routing.rows).subspan(static_cast<size_t>(from))},
+                              step.team);
   add_entries(step, from, routing.first[end]);
 }
 

@@ -16,7 +16,7 @@ namespace sluice::model {
 namespace {
 
 constexpr int kBlockSize = 4;
-constexpr int kBlocks = 64;
+constexpr int kBlocks = 96;
 constexpr uint64_t kSeed = 20240;
 
 std::vector<int32_t> random_tokens(Rng& rng, int count, int vocab) {
@@ -96,7 +96,7 @@ std::unique_ptr<Model> load(const FakeSource& source, const FakeModel& fake, Thr
                            .kv_type = kv,
                            .block_size = kBlockSize,
                            .kv_blocks = kBlocks,
-                           .max_batch_rows = 144,
+                           .max_batch_rows = 264,
                            .max_context = fake.max_context},
                           team);
   EXPECT_TRUE(model) << (model ? "" : model.error().message());
@@ -249,10 +249,10 @@ TEST_P(EveryModel, ManyRowsOfABatchGiveTheSameLogits) {
   std::vector<Sequence> all;
   std::vector<Sequence*> pointers;
   for (int i = 0; i < 6; ++i) {
-    all.push_back(blocks.sequence(random_tokens(rng, 24, fake.config.vocab)));
+    all.push_back(blocks.sequence(random_tokens(rng, 44, fake.config.vocab)));
   }
   for (Sequence& s : all) pointers.push_back(&s);
-  step(*model, pointers, std::vector<int>(all.size(), 24));
+  step(*model, pointers, std::vector<int>(all.size(), 44));
   for (const Sequence& s : all) {
     Sequence alone{.tokens = s.tokens, .blocks = s.blocks, .done = 0, .logits = {}};
     run_in_chunks(*model, alone, 5);

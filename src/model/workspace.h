@@ -54,7 +54,7 @@ struct Routing {
 
 // Experts run together until they have this many entries, so that what they make of them is still
 // in the caches when it is used. One expert may have more.
-inline constexpr int64_t kRoutedEntries = 256;
+inline constexpr int64_t kRoutedEntries = 512;
 
 struct Workspace {
   Workspace(const formats::ModelConfig& config, int max_rows);
@@ -88,13 +88,12 @@ struct Step {
 };
 
 // Calls fn(first, count) over the rows in pieces, on the whole team. Only for work in which rows do
-// not depend on one another.
+// not depend on one another. Pieces are groups of K in the cache unless said: two threads that fill
+// one would take its lines from each other.
 template <typename Fn>
-void for_rows(const Step& step, Fn&& fn) {
-  // A group of K in the cache: two threads that fill one would take its lines from each other.
-  constexpr int64_t kRowsPerPiece = kernels::kKvGroup;
+void for_rows(const Step& step, Fn&& fn, int64_t rows_per_piece = kernels::kKvGroup) {
   const auto piece = [&fn](int64_t begin, int64_t end) { fn(begin, end - begin); };
-  step.team.parallel_for(step.rows, kRowsPerPiece, piece);
+  step.team.parallel_for(step.rows, rows_per_piece, piece);
 }
 
 }  // namespace sluice::model
