@@ -60,6 +60,7 @@ TEST(PackedJson, CopiesOutliveItAndAreChangedByManyThreads) {
   {
     const json::object kept = packed(object);
     std::vector<std::jthread> threads;
+    threads.reserve(copies.size());
     for (json::object& copy : copies) {
       threads.emplace_back([&kept, &copy] {
         for (int round = 0; round < 200; ++round) {
