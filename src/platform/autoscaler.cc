@@ -147,27 +147,27 @@ void Autoscaler::forget_gone(const std::vector<Entry>& all) {
   book_.keep_only(upstreams);
 }
 
-// A transformer stands before the predictors of its service: their requests are its own.
+// Requests go through a transformer to its service's predictors: who waits for one of them will
+// wait for the other.
 void Autoscaler::assign_upstreams(std::vector<Entry>& entries) {
   const auto service_of = [](const Entry& entry) {
     return upstream_name(entry.revision->ns,
                          control::text_at(entry.revision->body, "spec.service"));
   };
-  std::map<std::string, std::vector<size_t>> transformers;  // by service
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (component_of(*entries[i].revision) == Component::kTransformer) {
-      transformers[service_of(entries[i])].push_back(i);
-    } else {
-      const control::StoredObject& revision = *entries[i].revision;
-      entries[i].upstreams.push_back(upstream_name(revision.ns, revision.name));
-    }
+  std::map<std::string, std::vector<std::string>> transformed;  // by service
+  for (Entry& entry : entries) {
+    entry.upstream = upstream_name(entry.revision->ns, entry.revision->name);
+    entry.woken_by = {entry.upstream};
+    if (component_of(*entry.revision) == Component::kTransformer) transformed[service_of(entry)];
   }
-  if (transformers.empty()) return;
+  if (transformed.empty()) return;
   for (const Entry& entry : entries) {
-    if (component_of(*entry.revision) != Component::kPredictor) continue;
-    const auto found = transformers.find(service_of(entry));
-    if (found == transformers.end()) continue;
-    for (const size_t i : found->second) entries[i].upstreams.push_back(entry.upstreams.front());
+    const auto found = transformed.find(service_of(entry));
+    if (found != transformed.end()) found->second.push_back(entry.upstream);
+  }
+  for (Entry& entry : entries) {
+    const auto found = transformed.find(service_of(entry));
+    if (found != transformed.end()) entry.woken_by = found->second;
   }
 }
 
@@ -187,7 +187,7 @@ WorkDone Autoscaler::run() {
   assign_upstreams(looked_at);
   for (Entry& entry : looked_at) {
     const bool is_woken =
-        !woken.empty() && std::ranges::any_of(entry.upstreams, [&](const std::string& each) {
+        !woken.empty() && std::ranges::any_of(entry.woken_by, [&](const std::string& each) {
           return woken.contains(each);
         });
     decide(entry, tick, is_woken);
@@ -313,10 +313,8 @@ void Autoscaler::feed(const Entry& entry, Scaled& scaled) {
     }
   } else {
     std::map<int64_t, double> loads;
-    for (const std::string& upstream : entry.upstreams) {
-      for (const LoadSecond& second : book_.seconds(upstream, from, now_, context_.now())) {
-        loads[second.second] += load_of(entry, scaled, second);
-      }
+    for (const LoadSecond& second : book_.seconds(entry.upstream, from, now_, context_.now())) {
+      loads[second.second] += load_of(entry, scaled, second);
     }
     for (const auto& [second, load] : loads) {
       scaled.kpa->record(Seconds(now_), Seconds(second), load);

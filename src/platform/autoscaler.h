@@ -65,7 +65,8 @@ class Autoscaler {
   struct Entry {
     ObjectPtr revision;
     RevisionStatus status;
-    std::vector<std::string> upstreams = {};  // whose requests it serves
+    std::string upstream = {};               // whose requests it serves
+    std::vector<std::string> woken_by = {};  // requests that wait for these
     int desired = 0;
     int floor = 0;
     int granted = 0;
