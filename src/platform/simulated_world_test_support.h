@@ -193,6 +193,9 @@ class SimulatedWorld {
   ManualClock& clock() { return clock_; }
   SimulatedBackend& backend() { return backend_; }
   control::ObjectStore& store() { return *store_; }
+  control::Objects& objects() { return *objects_; }
+  // Some of what is asked for cannot be served.
+  void want_problems() { problems_wanted_ = true; }
   const std::map<std::string, SimulatedService>& wanted() const { return wanted_; }
   const std::map<std::string, std::set<std::string>>& endpoints() const { return endpoints_; }
   int64_t steps() const { return steps_; }
@@ -208,9 +211,6 @@ class SimulatedWorld {
   // The process is gone wherever it was: nothing of it is cleaned up.
   void maybe_die() {
     if (alive_for_ < 0) return;
-  control::Objects& objects() { return *objects_; }
-  // Some of what is asked for cannot be served.
-  void want_problems() { problems_wanted_ = true; }
     --alive_for_;
     if (alive_for_ < 0) throw Died();
   }
@@ -479,6 +479,7 @@ class SimulatedWorld {
   std::unique_ptr<Recipes> recipes_;
   std::unique_ptr<PlatformCore> core_;
   double publish_fails_ = 0;
+  bool problems_wanted_ = false;
   double dies_ = 0;
   int alive_for_ = -1;  // calls; below 0: for good
   bool models_slow_ = false;
@@ -500,4 +501,3 @@ class SimulatedWorld {
 };
 
 }  // namespace sluice::platform
-  bool problems_wanted_ = false;
