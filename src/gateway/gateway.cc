@@ -113,10 +113,12 @@ Gateway::Gateway(std::shared_ptr<const plan::Plan> plan,
   cache_->set_max_bytes(snapshot_->plan().cache.max_bytes);
   const net::ClientOptions options = client_options(snapshot_->plan());
   for (const auto& loop : loops) {
-    loops_.push_back({loop, std::make_unique<net::HttpClient>(options, loop),
-                      std::make_unique<PredictBatcher>(
-                          step_host_, gateway_metrics_, loop,
-                          [this](RelayRequest request) { enter(std::move(request)); })});
+    LoopParts& parts = loops_.emplace_back();
+    parts.loop = loop;
+    parts.client = std::make_unique<net::HttpClient>(options, loop);
+    parts.batcher = std::make_unique<PredictBatcher>(
+        step_host_, gateway_metrics_, loop,
+        [this](RelayRequest request) { enter(std::move(request)); });
   }
   metrics_.before_scrape([this] { set_gauges(); });
   reporter_ = std::make_unique<LoadReporter>([this] { return snapshot(); }, clock_,
