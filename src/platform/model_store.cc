@@ -23,16 +23,19 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxEntries = 4096;
 constexpr size_t kNameDigits = 32;
-constexpr int kAttempts = 3;  // of one request, in one pull
+constexpr std::string_view kStorage = "storage/";  // what was pulled here, each for one token
+constexpr int kAttempts = 3;                       // of one request, in one pull
 constexpr Duration kProgressEvery = std::chrono::seconds(1);
 
 bool is_local(std::string_view uri) {
   return uri.starts_with('/') || uri.starts_with("file:") || uri.starts_with(kPvcScheme);
 }
 
-// Under which the cache keeps what this uri stands for: whole, since a query may decide.
-std::string cache_name(const std::string& uri) {
-  return "storage/" + SecretDigest(uri).hex().substr(0, kNameDigits);
+// Under which the cache keeps what this uri stands for: whole, since a query may decide, and with
+// whose token: who may read it was asked for that one.
+std::string cache_name(const std::string& uri, const std::string& token_digest) {
+  const SecretDigest digest(fmt::format("{}\n{}", token_digest, uri));
+  return fmt::format("{}{}", kStorage, digest.hex().substr(0, kNameDigits));
 }
 
 // As registry::pull() writes it into the manifest; empty where another source could look the same.
@@ -86,14 +89,15 @@ struct ModelStore::Impl {
             .retry_at = clock.now() + options.first_pause};
   }
 
-  // What is in the cache, by whichever name.
-  std::optional<std::string> cached(const std::string& uri) const {
-    if (auto path = options.cache.resolve(cache_name(uri))) return model_in(*path);
+  // What is in the cache: pulled with this token, or put there by who runs this machine.
+  std::optional<std::string> cached(const Key& key) const {
+    const auto& [uri, token_digest] = key;
+    if (auto path = options.cache.resolve(cache_name(uri, token_digest))) return model_in(*path);
     const auto parsed = registry::parse_model_uri(uri, options.plain_http);
     const std::string source = parsed ? source_text(*parsed) : std::string();
     if (source.empty()) return std::nullopt;
     for (const registry::Manifest& manifest : options.cache.list()) {
-      if (manifest.source != source) continue;
+      if (manifest.source != source || manifest.name.starts_with(kStorage)) continue;
       if (auto path = options.cache.resolve(manifest.name)) return model_in(*path);
     }
     return std::nullopt;
@@ -108,7 +112,7 @@ struct ModelStore::Impl {
         return again(found->first, found->second);
       }
     }
-    auto path = cached(uri);  // reads files: not under the lock
+    auto path = cached(key);  // reads files: not under the lock
     const std::lock_guard lock(mutex);
     make_room();
     Entry& entry = entries.try_emplace(key).first->second;
@@ -174,7 +178,8 @@ struct ModelStore::Impl {
 
   Result<std::string> pull(const Key& key, const std::string& token, const std::stop_token& stop) {
     registry::PullOptions pull;
-    pull.name = cache_name(key.first);
+    pull.name = cache_name(key.first, key.second);
+    pull.prove_access = true;
     pull.plain_http = options.plain_http;
     pull.hub = options.hub;
     pull.attempts = kAttempts;

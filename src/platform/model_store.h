@@ -4,6 +4,10 @@
 //   pvc://NAME/path           a folder that is mapped for NAME in the options
 //   https://…, hf://…         pulled into the model cache, on threads of its own
 //
+// What was pulled with a token is for that token: with another one, or none, the source is asked
+// again whether it may be read, though its bytes are not fetched twice. What somebody has put into
+// the cache by `sluice pull` is for everybody on this machine.
+//
 // want() may be called as often as one likes, by any thread; it never waits for a network. What is
 // pulled goes on while nobody asks; what has failed is tried again with growing pauses, while it is
 // asked for. The listener is called, on any thread and without locks held, when the state of a uri

@@ -1,6 +1,8 @@
 #include "platform/model_store.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <filesystem>
@@ -19,7 +21,7 @@ class ModelStoreTest : public testing::Test {
  protected:
   void SetUp() override {
     root_ = fs::path(testing::TempDir()) /
-            (std::string("model-store-") +
+            (fmt::format("model-store-{}-", ::getpid()) +
              testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(root_);
     fs::create_directories(root_ / "folder");
@@ -220,6 +222,50 @@ TEST_F(ModelStoreTest, WhatTheCacheHoldsNeedsNoNetwork) {
   EXPECT_EQ(view.phase, ModelPhase::kReady) << view.error;
   EXPECT_EQ(view.path, pulled->path.string());
   EXPECT_EQ(pulls_, 0);
+}
+
+// A later store over the same cache, as after a restart.
+TEST_F(ModelStoreTest, WhatOneTokenOpenedIsNotAnotherOnes) {
+  const std::string uri = "hf://owner/model";
+  const registry::ModelCache cache(root_ / "cache");
+  std::set<std::string> names;
+  bool proves = true;
+  ModelStoreOptions given = options();
+  given.pull = [&](const std::string&, const registry::PullOptions& pull) {
+    const std::lock_guard lock(mutex_);
+    proves = proves && pull.prove_access;
+    names.insert(pull.name);
+    ++pulls_;
+    registry::PullOptions local;
+    local.name = pull.name;
+    auto result = registry::pull(cache, (root_ / "m.gguf").string(), local);
+    result->manifest.source = "hf://owner/model:main";
+    EXPECT_TRUE(cache.commit(result->manifest).has_value());
+    return result;
+  };
+  const auto phase = [&](const std::string& token) {
+    ModelStore store(given, clock_);
+    return store.want(uri, token).phase;
+  };
+  {
+    ModelStore store(given, clock_);
+    watch(store);
+    store.want(uri, "one");
+    wait_for([&] { return told_[uri] >= 1; });
+    EXPECT_EQ(store.want(uri, "one").phase, ModelPhase::kReady);
+    EXPECT_EQ(store.want(uri, "two").phase, ModelPhase::kPulling);
+    wait_for([&] { return told_[uri] >= 2; });
+  }
+  EXPECT_EQ(pulls_, 2);
+  EXPECT_EQ(phase("one"), ModelPhase::kReady);
+  EXPECT_EQ(phase("two"), ModelPhase::kReady);
+  EXPECT_EQ(pulls_, 2) << "it is in the cache";
+  EXPECT_EQ(phase(""), ModelPhase::kPulling);
+  EXPECT_EQ(phase("three"), ModelPhase::kPulling);
+  EXPECT_TRUE(proves);
+  for (const std::string& name : names) {
+    EXPECT_EQ(name.find("one"), std::string::npos) << "a token is no name";
+  }
 }
 
 TEST_F(ModelStoreTest, EndsWhileSomethingIsPulled) {

@@ -207,5 +207,31 @@ TEST(NextPage, OfALinkField) {
   EXPECT_EQ(next_page(""), "");
 }
 
+// Bytes that came with one token are not another one's, though the listing may be.
+TEST_F(Hub, WhoMayReadIsAskedAlsoOfFilesThatAreHere) {
+  options_.prove_access = true;
+  const std::string source = "hf://o/m/q8.gguf";
+  ASSERT_TRUE(pull_from(source));
+  options_.name = "other";
+  options_.hub.token = "another-token";
+  const auto allowed = pull_from(source);
+  ASSERT_TRUE(allowed) << allowed.error().message();
+  EXPECT_EQ(allowed->fetched_bytes, 0u) << "one byte is asked for, the rest is here";
+  EXPECT_EQ(web_.remote->seen(resolved("q8.gguf"), "range").back(), "bytes=0-0");
+  EXPECT_EQ(web_.remote->seen(resolved("q8.gguf"), "authorization").back(), "Bearer another-token");
+  options_.name = "third";
+  for (const int status : {401, 403, 404}) {
+    web_.remote->set(resolved("q8.gguf"), {.body = "no", .status = status});
+    const auto refused = pull_from(source);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Code::kPermissionDenied) << refused.error().message();
+    EXPECT_NE(refused.error().message().find(fmt::format("answered {}", status)),
+              std::string::npos);
+  }
+  EXPECT_FALSE(cache_.resolve("third"));
+  options_.prove_access = false;
+  EXPECT_TRUE(pull_from(source)) << "who runs the machine has the bytes anyway";
+}
+
 }  // namespace
 }  // namespace sluice::registry

@@ -187,6 +187,26 @@ Status hub_hint(const Status& failure) {
       failure.message() + "; set HF_TOKEN to one that may read it, and accept the model's terms"};
 }
 
+// Whether these credentials may read the file: its bytes may have come here by others. False: that
+// shows by fetching it only.
+Result<bool> may_read(const PullOptions& options, const Plan& plan, size_t index) {
+  if (!options.prove_access || plan.uri.kind != SourceKind::kHub) return true;
+  net::Headers headers = plan.headers;
+  headers.emplace_back("Range", "bytes=0-0");
+  const auto answer = fetch_document(options, headers, plan.from[index]);
+  if (!answer) {
+    // A server that does not know ranges.
+    if (answer.error().code() == Code::kTooLarge) return false;
+    return std::unexpected(answer.error());
+  }
+  if (answer->status == 200 || answer->status == 206) return true;
+  const bool refused = answer->status == 401 || answer->status == 403 || answer->status == 404;
+  return std::unexpected(
+      hub_hint({refused ? Code::kPermissionDenied : Code::kUnavailable,
+                fmt::format("{}: asked whether it may be read, the hub answered {}",
+                            shown(plan.files[index].path), answer->status)}));
+}
+
 Result<ModelFile> transfer_one(const ModelCache& cache, const PullOptions& options,
                                const Plan& plan, size_t index, uint64_t before, uint64_t total) {
   const ModelFile& file = plan.files[index];
@@ -212,8 +232,12 @@ Result<PullResult> carry_out(const ModelCache& cache, const PullOptions& options
   uint64_t done = 0;
   for (size_t i = 0; i < plan.files.size(); ++i) {
     const auto had = cache.blob_bytes(plan.files[i]);
+    bool usable = had.has_value();
+    if (usable) {
+      SLUICE_ASSIGN_OR_RETURN(usable, may_read(options, plan, i));
+    }
     Result<ModelFile> stored = plan.files[i];
-    if (had) {
+    if (usable) {
       stored->bytes = *had;
     } else {
       stored = transfer_one(cache, options, plan, i, done, total);

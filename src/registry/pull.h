@@ -31,6 +31,8 @@ struct PullOptions {
   std::string checksum;  // "sha256:…" of a source of one file
   PlainHttp plain_http = PlainHttp::kRefused;
   HubOptions hub;
+  // Also files whose bytes are in the cache are asked of the hub, lest they were another one's.
+  bool prove_access = false;
   int attempts = 5;                        // of each request, when the network or the server fails
   std::function<void(int attempt)> pause;  // between them; unset: 1, 2, 4, … seconds
   std::function<bool(const PullProgress&)> on_progress;  // false stops
