@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "control/json_util.h"
-#include "control/load_signals.h"
+#include "platform/scale_trace.h"
 
 namespace sluice::platform {
 
@@ -36,27 +36,6 @@ Component component_of(const control::StoredObject& revision) {
     if (component_name(each) == name) return each;
   }
   return Component::kPredictor;
-}
-
-// The first tokens of a second, and who still waits. Of many, so few that each bucket keeps its
-// share.
-double ttft_load(const LoadSecond& second, double target_ms, int ready) {
-  using std::chrono::nanoseconds;
-  const auto ms = [](double value) { return nanoseconds(static_cast<int64_t>(value * 1e6)); };
-  std::vector<control::FirstToken> seen;
-  const double share =
-      std::min(1.0, static_cast<double>(kMaxFirst) /
-                        static_cast<double>(std::max<uint64_t>(1, second.ttft.count())));
-  for (const auto& [bucket, count] : second.ttft.buckets()) {
-    const double middle = std::sqrt(plan::LogHistogram::lower_bound(bucket) *
-                                    plan::LogHistogram::lower_bound(bucket + 1));
-    const auto some = static_cast<size_t>(std::ceil(static_cast<double>(count) * share));
-    seen.insert(seen.end(), some, {ms(middle), ready});
-  }
-  for (const plan::WaitingRequest& each : second.waiting_first) {
-    seen.push_back({std::chrono::milliseconds(each.waited_ms), static_cast<int>(each.usable)});
-  }
-  return control::first_token_load(seen, ms(target_ms), second.in_flight);
 }
 
 }  // namespace
@@ -282,54 +261,140 @@ void Autoscaler::decide(Entry& entry, bool tick, bool woken) {
       const int most = options.max_scale == 0 ? kMaxReplicas : options.max_scale;
       options.initial_scale = std::clamp(scaled.policy.activation, 1, most);
     }
-    scaled.kpa = std::make_unique<Kpa>(options);
-    scaled.fed = now_ - scaled.policy.kpa.stable_window.count();
-    if (status.scaled && status.desired > 0) scaled.kpa->resume(Seconds(now_), status.desired);
+    begin(entry, scaled, options);
   } else if (options.initial_scale = scaled.kpa->options().initial_scale;
              !(scaled.kpa->options() == options)) {
     if (options.max_scale != 0) {
       options.initial_scale = std::min(options.initial_scale, options.max_scale);
     }
     scaled.kpa->configure(options, Seconds(now_));
+    trace_options(entry, options, "changed");
     fresh = true;
   }
-  if (tick || fresh) {
-    feed(entry, scaled);
-    entry.desired = bounded(scaled.kpa->decide(Seconds(now_), status.ready).desired);
-  }
+  if (tick || fresh) judge(entry, scaled);
   const int ceiling = options.max_scale == 0 ? kMaxReplicas : options.max_scale;
   entry.desired = std::clamp(entry.desired, options.min_scale, ceiling);
 }
 
-void Autoscaler::feed(const Entry& entry, Scaled& scaled) {
-  const int64_t oldest = now_ - scaled.policy.kpa.stable_window.count();
-  const int64_t from = std::max(scaled.fed - kLate, oldest);
-  const bool usage =
-      scaled.policy.metric == ScaleMetric::kCpu || scaled.policy.metric == ScaleMetric::kMemory;
-  if (usage) {
-    const double load = usage_load(entry, scaled);
-    for (int64_t second = std::max(scaled.fed, oldest); second < now_; ++second) {
-      scaled.kpa->record(Seconds(now_), Seconds(second), load);
-    }
-  } else {
-    std::map<int64_t, double> loads;
-    for (const LoadSecond& second : book_.seconds(entry.upstream, from, now_, context_.now())) {
-      loads[second.second] += load_of(entry, scaled, second);
-    }
-    for (const auto& [second, load] : loads) {
-      scaled.kpa->record(Seconds(now_), Seconds(second), load);
-    }
-  }
-  scaled.fed = now_;
+void Autoscaler::begin(const Entry& entry, Scaled& scaled, const KpaOptions& options) const {
+  scaled.kpa = std::make_unique<Kpa>(options);
+  scaled.fed = now_ - scaled.policy.kpa.stable_window.count();
+  scaled.told.clear();
+  const bool resumes = entry.status.scaled && entry.status.desired > 0;
+  if (resumes) scaled.kpa->resume(Seconds(now_), entry.status.desired);
+  // The panic that it then begins with is nothing that happened.
+  scaled.panicking = resumes && entry.status.desired > 1;
+  trace_options(entry, options, resumes ? "resumed" : "new");
 }
 
-double Autoscaler::load_of(const Entry& entry, Scaled& scaled, const LoadSecond& second) const {
+void Autoscaler::trace_options(const Entry& entry, const KpaOptions& options,
+                               std::string_view how) {
+  if (!log_enabled(LogLevel::kDebug)) return;
+  log_debug("{} {} {}", kScaleTrace, upstream_name(entry.revision->ns, entry.revision->name),
+            options_line(options, how));
+}
+
+void Autoscaler::judge(Entry& entry, Scaled& scaled) {
+  hear(entry, scaled);
+  const std::map<int64_t, double> loads = loads_since(entry, scaled);
+  for (const auto& [second, load] : loads) {
+    scaled.kpa->record(Seconds(now_), Seconds(second), load);
+  }
+  scaled.fed = now_;
+  const KpaOptions& options = scaled.kpa->options();
+  const control::KpaDecision decision = scaled.kpa->decide(Seconds(now_), entry.status.ready);
+  entry.desired = bounded(decision.desired);
+  if (log_enabled(LogLevel::kDebug)) {
+    log_debug(
+        "{} {} {}", kScaleTrace, upstream_name(entry.revision->ns, entry.revision->name),
+        decision_line({.now = now_, .samples = loads, .ready = entry.status.ready}, decision));
+  }
+  if (std::exchange(scaled.panicking, decision.panicking) == decision.panicking) return;
+  context_.tell(entry.revision, control::EventKind::kNormal,
+                decision.panicking ? "PanicBegun" : "PanicEnded",
+                fmt::format("a load of {:.2f} over {} s and {:.2f} over {} s, at {:.2f} for each "
+                            "replica, wants {}; {} are ready",
+                            decision.panic_average.value_or(0), options.panic_window.count(),
+                            decision.stable_average.value_or(0), options.stable_window.count(),
+                            options.target, entry.desired, entry.status.ready));
+}
+
+// What the replicas tell now is for the seconds since the last look. Those before keep what was
+// told then, also where a gateway tells of them late.
+void Autoscaler::hear(const Entry& entry, Scaled& scaled) const {
+  Told told{.ready = entry.status.ready};
+  const bool asked = scaled.policy.metric == ScaleMetric::kQueuedTokens ||
+                     scaled.policy.metric == ScaleMetric::kKvCache;
+  if (asked && signals_ != nullptr) {
+    for (const ObjectPtr& replica : owned(context_.store(), *entry.revision, replica_type())) {
+      if (!is_serving(*replica)) continue;
+      const auto signals = signals_->latest({.url = replica_state(*replica).url,
+                                             .ns = replica->ns,
+                                             .revision = entry.revision->name});
+      if (!signals) continue;
+      told.queued_tokens += signals->queued_tokens;
+      told.uses.push_back({signals->kv_used_tokens, signals->kv_capacity_tokens});
+    }
+  }
+  scaled.told.insert_or_assign(scaled.fed, std::move(told));
+  const int64_t oldest = now_ - scaled.policy.kpa.stable_window.count() - kLate;
+  while (scaled.told.size() > 1 && std::next(scaled.told.begin())->first <= oldest) {
+    scaled.told.erase(scaled.told.begin());
+  }
+}
+
+const Autoscaler::Told& Autoscaler::told_at(const Scaled& scaled, int64_t second) {
+  const auto after = scaled.told.upper_bound(second);
+  return after == scaled.told.begin() ? after->second : std::prev(after)->second;
+}
+
+std::map<int64_t, double> Autoscaler::loads_since(const Entry& entry, Scaled& scaled) const {
+  const int64_t oldest = now_ - scaled.policy.kpa.stable_window.count();
+  std::map<int64_t, double> loads;
+  if (scaled.policy.metric == ScaleMetric::kCpu || scaled.policy.metric == ScaleMetric::kMemory) {
+    const double load = usage_load(entry, scaled);
+    for (int64_t second = std::max(scaled.fed, oldest); second < now_; ++second) {
+      loads[second] = load;
+    }
+    return loads;
+  }
+  const int64_t from = std::max(scaled.fed - kLate, oldest);
+  for (const LoadSecond& second : book_.seconds(entry.upstream, from, now_, context_.now())) {
+    loads[second.second] += load_of(scaled, second);
+  }
+  return loads;
+}
+
+// The first tokens of a second, and who still waits. Of many, so few that each bucket keeps its
+// share. A late one counts the replicas of the time when its request came.
+double Autoscaler::ttft_load(const Scaled& scaled, const LoadSecond& second) {
+  using std::chrono::nanoseconds;
+  constexpr double kMsPerSecond = 1e3;
+  const auto ms = [](double value) { return nanoseconds(static_cast<int64_t>(value * 1e6)); };
+  std::vector<control::FirstToken> seen;
+  const double share =
+      std::min(1.0, static_cast<double>(kMaxFirst) /
+                        static_cast<double>(std::max<uint64_t>(1, second.ttft.count())));
+  for (const auto& [bucket, count] : second.ttft.buckets()) {
+    const double middle = std::sqrt(plan::LogHistogram::lower_bound(bucket) *
+                                    plan::LogHistogram::lower_bound(bucket + 1));
+    const auto some = static_cast<size_t>(std::ceil(static_cast<double>(count) * share));
+    const int64_t came = second.second - static_cast<int64_t>(middle / kMsPerSecond);
+    seen.insert(seen.end(), some, {ms(middle), told_at(scaled, came).ready});
+  }
+  for (const plan::WaitingRequest& each : second.waiting_first) {
+    seen.push_back({std::chrono::milliseconds(each.waited_ms), static_cast<int>(each.usable)});
+  }
+  return control::first_token_load(seen, ms(scaled.policy.target), second.in_flight);
+}
+
+double Autoscaler::load_of(const Scaled& scaled, const LoadSecond& second) {
   const ScalePolicy& policy = scaled.policy;
   switch (policy.metric) {
     case ScaleMetric::kRps:
       return static_cast<double>(second.arrived);
     case ScaleMetric::kTtft:
-      return ttft_load(second, policy.target, entry.status.ready);
+      return ttft_load(scaled, second);
     case ScaleMetric::kQueuedTokens:
     case ScaleMetric::kKvCache:
       break;
@@ -338,26 +403,18 @@ double Autoscaler::load_of(const Entry& entry, Scaled& scaled, const LoadSecond&
     case ScaleMetric::kMemory:
       return second.concurrency;
   }
-  int64_t queued = 0;
-  std::vector<control::KvUse> uses;
-  for (const ObjectPtr& replica : owned(context_.store(), *entry.revision, replica_type())) {
-    if (signals_ == nullptr || !is_serving(*replica)) continue;
-    const auto told = signals_->latest(
-        {.url = replica_state(*replica).url, .ns = replica->ns, .revision = entry.revision->name});
-    if (!told) continue;
-    queued += told->queued_tokens;
-    uses.push_back({told->kv_used_tokens, told->kv_capacity_tokens});
-  }
   // What waits in the gateway is as long as what was answered, where nothing better is known.
   constexpr int64_t kUsualPrompt = 512;
   const int64_t prompt = second.arrived > 0 && second.prompt_tokens > 0
                              ? second.prompt_tokens / second.arrived
                              : kUsualPrompt;
   const int64_t waiting = second.held * std::max<int64_t>(prompt, 1);
+  const Told& told = told_at(scaled, second.second);
   if (policy.metric == ScaleMetric::kQueuedTokens) {
-    return control::queued_token_load(queued + waiting, policy.target, second.in_flight);
+    return control::queued_token_load(told.queued_tokens + waiting, policy.target,
+                                      second.in_flight);
   }
-  return control::kv_load(uses, waiting, policy.target, second.in_flight);
+  return control::kv_load(told.uses, waiting, policy.target, second.in_flight);
 }
 
 double Autoscaler::usage_load(const Entry& entry, Scaled& scaled) const {

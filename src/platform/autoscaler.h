@@ -11,6 +11,9 @@
 // What is kept here only is a window of loads: a new controller begins with the counts of before
 // and takes nothing away for a stable window. wake() and note() from any thread, the rest from the
 // queue's.
+//
+// With the log at debug, every decision is a line there that tools/oracles/kpa.py can judge
+// (scale_trace.h).
 #pragma once
 
 #include <cstdint>
@@ -26,6 +29,7 @@
 #include <vector>
 
 #include "control/kpa.h"
+#include "control/load_signals.h"
 #include "control/object_store.h"
 #include "platform/context.h"
 #include "platform/load_book.h"
@@ -53,9 +57,17 @@ class Autoscaler {
   using ObjectPtr = control::ObjectPtr;
   using Seconds = std::chrono::seconds;
 
+  // What the replicas were and told at a look.
+  struct Told {
+    int ready = 0;
+    int64_t queued_tokens = 0;
+    std::vector<control::KvUse> uses = {};
+  };
   struct Scaled {
     std::unique_ptr<control::Kpa> kpa;
     ScalePolicy policy;
+    bool panicking = false;
+    std::map<int64_t, Told> told;  // by the first second that it holds for
     std::string service_uid;
     uint64_t service_version = 0;                // that the policy is of
     int64_t fed = 0;                             // second
@@ -83,10 +95,17 @@ class Autoscaler {
   control::KpaOptions options_of(const Entry& entry, const Scaled& scaled) const;
   void read_policy(const Entry& entry, Scaled& scaled) const;
   int floor_of(const Entry& entry, Scaled& scaled) const;
-  void feed(const Entry& entry, Scaled& scaled);
-  double load_of(const Entry& entry, Scaled& scaled, const LoadSecond& second) const;
+  void begin(const Entry& entry, Scaled& scaled, const control::KpaOptions& options) const;
+  static void trace_options(const Entry& entry, const control::KpaOptions& options,
+                            std::string_view how);
+  void judge(Entry& entry, Scaled& scaled);
+  void hear(const Entry& entry, Scaled& scaled) const;
+  std::map<int64_t, double> loads_since(const Entry& entry, Scaled& scaled) const;
   double usage_load(const Entry& entry, Scaled& scaled) const;
   void share(std::vector<Entry>& entries) const;
+  static double load_of(const Scaled& scaled, const LoadSecond& second);
+  static double ttft_load(const Scaled& scaled, const LoadSecond& second);
+  static const Told& told_at(const Scaled& scaled, int64_t second);
   bool put(const Entry& entry);
   void try_waiting();
 

@@ -9,6 +9,7 @@
 #include "platform/replica_signals.h"
 #include "platform/room.h"
 #include "platform/scale_policy.h"
+#include "platform/scale_trace.h"
 
 namespace sluice::platform {
 namespace {
@@ -127,6 +128,24 @@ TEST(ScalePolicy, SchedulesHoldByTheDayOnWhichTheyBegin) {
   EXPECT_EQ(scheduled_minimum(schedules, at(10, 1)), 5) << "Saturday, since Friday";
   EXPECT_EQ(scheduled_minimum(schedules, at(10, 2)), 0);
   EXPECT_EQ(scheduled_minimum(schedules, at(9, 1)), 0) << "Friday, before it";
+}
+
+TEST(ScaleTrace, IsWhatTheOracleReads) {
+  const control::KpaOptions options;
+  const auto line = parse_json(options_line(options, "new"));
+  ASSERT_TRUE(line.has_value());
+  const json::object& told = line->as_object().at("options").as_object();
+  EXPECT_EQ(told.at("target").to_number<double>(), options.target) << "to the last bit";
+  EXPECT_EQ(told.at("stable_window").as_int64(), 60);
+  EXPECT_EQ(told.size(), 13u);
+  const std::map<int64_t, double> samples = {{10, 1.5}, {11, 0.1 + 0.2}};
+  const auto tick = parse_json(decision_line({.now = 12, .samples = samples, .ready = 1},
+                                             {.desired = 3, .panicking = true}));
+  ASSERT_TRUE(tick.has_value());
+  const json::object& fields = tick->as_object();
+  EXPECT_EQ(fields.at("samples").as_object().at("11").as_double(), 0.1 + 0.2);
+  EXPECT_EQ(fields.at("desired").as_int64(), 3);
+  EXPECT_TRUE(fields.at("panic").as_bool());
 }
 
 TEST(ReplicaSignals, ReadsVllmsNames) {

@@ -41,6 +41,7 @@ struct SimulatedService {
   int max = 3;
   int memory_mib = 256;
   std::string rollout = {};  // JSON of spec.sluice.rollout; empty: none
+  std::string scaling = {};  // likewise of spec.sluice.scaling
   std::optional<int> percent = {};
   bool stopped = false;
   int canary_version = 0;  // 0: there is no canary
@@ -69,9 +70,10 @@ struct SimulatedService {
     predictor["maxReplicas"] = max;
     if (percent) predictor["canaryTrafficPercent"] = *percent;
     json::object spec{{"predictor", std::move(predictor)}};
-    if (!rollout.empty()) {
-      spec["sluice"] = json::object{{"rollout", *parse_json(rollout)}};
-    }
+    json::object own;
+    if (!rollout.empty()) own["rollout"] = *parse_json(rollout);
+    if (!scaling.empty()) own["scaling"] = *parse_json(scaling);
+    if (!own.empty()) spec["sluice"] = std::move(own);
     if (canary_version > 0) {
       json::object canary = predictor_of(canary_version);
       canary["name"] = "next";
@@ -91,6 +93,14 @@ struct SimulatedService {
     }
     return {{"metadata", std::move(metadata)}, {"spec", std::move(spec)}};
   }
+};
+
+// What replicas tell of themselves, as a test has it.
+struct SimulatedSignals : SignalSource {
+  std::optional<ReplicaSignals> latest(const SignalTarget& target) override {
+    return told ? told(target) : std::nullopt;
+  }
+  std::function<std::optional<ReplicaSignals>(const SignalTarget& target)> told;
 };
 
 class SimulatedWorld {
@@ -187,6 +197,9 @@ class SimulatedWorld {
     }
   }
   void set_load(const std::string& name, double concurrency) { loads_[name] = concurrency; }
+  // Each second's requests had their first token after so long; 0: none had.
+  void set_first_token(double ms) { first_token_ms_ = ms; }
+  SimulatedSignals& signals() { return signals_; }
   void set_models_slow(bool slow) { models_slow_ = slow; }
 
   Rng& rng() { return rng_; }
@@ -256,6 +269,7 @@ class SimulatedWorld {
       return "http://" + name;
     };
     options.publish = [this](const PlanText& plan) { return publish(plan); };
+    options.signals = &signals_;
     core_ =
         std::make_unique<PlatformCore>(*objects_, backend_, *recipes_, book_, std::move(options));
     EXPECT_TRUE(core_->begin().has_value());
@@ -302,6 +316,7 @@ class SimulatedWorld {
       told.concurrency = load;
       // Now and then somebody asks, so that rollouts have something to judge by.
       if (!urls.empty() && weight > 0) told.arrived = told.answered = 3;
+      if (!urls.empty() && first_token_ms_ > 0) told.ttft.add(first_token_ms_, 3);
       if (urls.empty() && load > 0) told.held = static_cast<int64_t>(load) + 1;
       report.upstreams.push_back(std::move(told));
     }
@@ -476,6 +491,8 @@ class SimulatedWorld {
   std::unique_ptr<control::Objects> objects_;
   SimulatedBackend backend_;
   LoadBook book_;
+  SimulatedSignals signals_;
+  double first_token_ms_ = 0;
   std::unique_ptr<Recipes> recipes_;
   std::unique_ptr<PlatformCore> core_;
   double publish_fails_ = 0;
