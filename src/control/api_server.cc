@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "control/answer.h"
+#include "control/scrape_targets.h"
 
 namespace sluice::control {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 constexpr int kWorkers = 2;
 constexpr size_t kMaxWaiting = 256;
 constexpr std::string_view kAdminPath = "/admin/v1/";
+constexpr std::string_view kTargetsPath = "/metrics/targets";
 
 std::string_view reason_word(int status) {
   switch (status) {
@@ -94,6 +96,10 @@ void ApiServer::handle(net::HttpRequest request, std::shared_ptr<net::Responder>
     return responder->send({.status = 200,
                             .headers = {{"Content-Type", "text/plain; version=0.0.4"}},
                             .body = std::move(page)});
+  }
+  if (request.path == kTargetsPath) {
+    return responder->send(
+        json_answer(200, scrape_targets(objects_.store(), request.header("host"))));
   }
   const auto shared = std::make_shared<net::HttpRequest>(std::move(request));
   const Outcome taken = workers_.submit([this, shared, who, responder] {

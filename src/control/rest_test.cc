@@ -11,6 +11,7 @@
 #include "control/answer.h"
 #include "control/api_server.h"
 #include "control/credentials.h"
+#include "control/scrape_targets.h"
 #include "control/test_support.h"
 
 namespace sluice::control {
@@ -274,6 +275,31 @@ TEST_F(RestTest, WhoComesInIsDecidedAtTheHead) {
   server.set_draining();
   EXPECT_EQ(refused({}, "/ready"), 503);
   EXPECT_EQ(refused({}, "/health"), 200);
+}
+
+TEST_F(RestTest, PrometheusIsToldOfReplicasThatTakeRequests) {
+  const ResourceType& replicas = *find_kind("sluice.dev/v1alpha1", "Replica");
+  EXPECT_EQ(scrape_targets(*store_, "here:8001"), "[]");
+  for (const char* name : {"a", "b"}) {
+    must_create(replicas,
+                {{"metadata", json::object{{"name", name}}},
+                 {"spec", json::object{{"revision", "s-predictor-00001"}, {"service", "s"}}}});
+  }
+  const auto put = [&](json::object status) {
+    EXPECT_TRUE(objects_->update_status(object(replicas, "b"), std::move(status), as(Role::kAdmin)))
+        << "a status is its platform's";
+  };
+  put({{"phase", "Ready"}});
+  const json::array targets = parsed(scrape_targets(*store_, "here:8001")).as_array();
+  ASSERT_EQ(targets.size(), 1u);
+  const json::object& target = targets[0].as_object();
+  EXPECT_EQ(json::serialize(target.at("targets")), R"(["here:8001"])");
+  EXPECT_EQ(
+      json::serialize(target.at("labels")),
+      R"({"__metrics_path__":"/apis/sluice.dev/v1alpha1/namespaces/default/replicas/b/metrics",)"
+      R"("namespace":"default","service":"s","revision":"s-predictor-00001","replica":"b"})");
+  put({{"phase", "Draining"}});
+  EXPECT_EQ(scrape_targets(*store_, "here:8001"), "[]");
 }
 
 class FolderTest : public testing::Test {

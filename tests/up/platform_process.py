@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,19 @@ class Platform:
 
     def get(self, *target):
         return json.loads(self.out("get", *target, "-o", "json"))
+
+    def api(self, method, path, body=None):
+        """One call of the control plane with the admin's token: status and JSON."""
+        with open(self.kubeconfig) as f:
+            token = re.search(r"token: (\S+)", f.read()).group(1)
+        context = ssl.create_default_context(cafile=os.path.join(self.data, "tls.crt"))
+        connection = http.client.HTTPSConnection("127.0.0.1", self.control_port, context=context, timeout=30)
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None, {"Authorization": "Bearer " + token})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
 
     # The data plane.
     def request(self, body, path="/v1/completions", timeout=60, headers=None):
