@@ -116,6 +116,7 @@ class Gateway : public net::HttpHandler {
   LoopParts* parts_here();
   // Through the wait for a server, where the route's upstreams have one, to the route's own
   // handler.
+  void charge(RelayRequest request, LoopParts& parts);
   void send(RelayRequest request, LoopParts& parts);
   void send_again(RelayRequest request, LoopParts& parts);
   void pass_on(RelayRequest request, LoopParts& parts);

@@ -168,14 +168,19 @@ void Gateway::enter(RelayRequest request) {
   if (!request.batched) log_payload(request);
   if (PredictBatcher::takes(request)) return parts->batcher->take(std::move(request));
   if (answer_again(request, parts->loop)) return;
+  charge(std::move(request), *parts);
+}
+
+// Over Sluice replicas it is charged where its prompt is counted.
+void Gateway::charge(RelayRequest request, LoopParts& parts) {
   const bool by_replicas = request.route->sluice() && sluice_handler_;
   if (by_replicas || !quota_ || request.caller.tenant == nullptr) {
-    return send(std::move(request), *parts);
+    return send(std::move(request), parts);
   }
   const auto most = most_cost(request);
   if (!most) return refused(request, most.error());
-  reserve(std::move(request), *most, parts->loop,
-          [this, &parts = *parts](RelayRequest paid) { send(std::move(paid), parts); });
+  reserve(std::move(request), *most, parts.loop,
+          [this, &parts](RelayRequest paid) { send(std::move(paid), parts); });
 }
 
 void Gateway::log_payload(RelayRequest& request) {
@@ -208,15 +213,18 @@ void Gateway::send_again(RelayRequest request, LoopParts& parts) {
   const std::string name = request.route->settings().name;
   auto now = snapshot();
   Route* route = now->find_route(name);
-  const bool known = route != nullptr && route->sluice() == request.route->sluice();
-  if (!known) {
+  if (route == nullptr) {
     return refused(request,
                    {Code::kUnavailable, "the model is not served any more", {}, "upstream_gone"});
   }
   if (!request.known_by) request.known_by = std::move(request.snapshot);
   request.snapshot = std::move(now);
+  const bool same_kind = route->sluice() == request.route->sluice();
   request.route = route;
-  send(std::move(request), parts);
+  if (same_kind) return send(std::move(request), parts);
+  if (const auto grant = std::exchange(request.grant, nullptr)) grant->settle({}, name);
+  request.limit_headers.clear();
+  charge(std::move(request), parts);
 }
 
 void Gateway::pass_on(RelayRequest request, LoopParts& parts) {
