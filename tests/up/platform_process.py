@@ -99,6 +99,9 @@ class Platform:
                 return pid
         return None
 
+    def replica_pids(self):
+        return [pid for pid in descendants(self.process.pid) if command_line(pid)[1:2] == ["serve"]]
+
     def kill(self, name, sig=signal.SIGKILL):
         """Kills `sluice NAME` and waits until another one has taken its place."""
         victim = self.child(name)
