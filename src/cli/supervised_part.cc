@@ -39,6 +39,7 @@ constexpr Duration kLongestPause = std::chrono::seconds(5);
   if (::getppid() != parent) std::_Exit(1);
   const auto count = static_cast<int>(listeners.size());
   std::vector<int> moved;  // to where none is put over another
+  moved.reserve(listeners.size());
   for (const net::Fd& each : listeners) {
     moved.push_back(::fcntl(each.get(), F_DUPFD_CLOEXEC, kFirstInherited + count));
   }
