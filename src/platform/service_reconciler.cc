@@ -344,9 +344,7 @@ std::map<std::string, ServiceReconciler::Wanted> ServiceReconciler::roles(
         want.role = RevisionRole::kCanary;
         want.floor = fixed;
         want.ceiling = std::max(1, fixed);
-      } else if (!serving) {
-        want.floor = std::max(1, share_of(each.percent, whole));
-      } else if (rollout.weight > 0 && rollout.tight) {
+      } else if (!serving || (rollout.weight > 0 && rollout.tight)) {
         want.floor = std::max(1, share_of(each.percent, whole));
       } else if (rollout.weight > 0 && rollout.phase == RolloutPhase::kStepping) {
         // It takes all back at any time.
