@@ -5,6 +5,7 @@ import argparse
 import http.client
 import json
 import os
+import random
 import re
 import ssl
 import sys
@@ -24,7 +25,8 @@ WINDOW = 10.0
 SERVICE = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
 RUNTIMES = "/apis/serving.kserve.io/v1alpha1/namespaces/default/servingruntimes"
 OWN = ["--threads", "1", "--kv-cache-memory-bytes", "64M"]
-# In turn: how the request is made, and how many tokens it asks for.
+# How the request is made, and how many tokens it asks for; by chance, for what comes in turn a split of whole percents would
+# give to one version always.
 KINDS = [("greedy", True, 64), ("chat", False, 48), ("sampled", True, 48), ("greedy", False, 32), ("chat", True, 96)]
 
 
@@ -117,9 +119,9 @@ class Load(threading.Thread):
         return time.monotonic() - self.began
 
     def run(self):
-        requests = []
+        requests, source = [], random.Random(1)
         while not self.over.wait(max(0.0, self.asked / self.rate - self.now())):
-            request = threading.Thread(target=self.one, args=(KINDS[self.asked % len(KINDS)],))
+            request = threading.Thread(target=self.one, args=(source.choice(KINDS),))
             request.start()
             self.asked += 1
             requests = [each for each in requests if each.is_alive()] + [request]
