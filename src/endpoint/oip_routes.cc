@@ -148,15 +148,16 @@ void change_repository(const RouteKit& kit, const HttpRequest& http, const PathP
 }
 
 void add_health_routes(net::Router& router, const RouteKit& kit) {
-  router.add("GET", "/v2", [](HttpRequest, const PathParams&, const ResponderPtr& responder) {
-    responder->send(json_response(api::server_metadata_body(kVersion)));
-  });
+  router.add("GET", "/v2",
+             [](const HttpRequest&, const PathParams&, const ResponderPtr& responder) {
+               responder->send(json_response(api::server_metadata_body(kVersion)));
+             });
   router.add("GET", "/v2/health/live",
-             [](HttpRequest, const PathParams&, const ResponderPtr& responder) {
+             [](const HttpRequest&, const PathParams&, const ResponderPtr& responder) {
                responder->send(json_response(R"({"live":true})"));
              });
   router.add("GET", "/v2/health/ready",
-             [&kit](HttpRequest, const PathParams&, const ResponderPtr& responder) {
+             [&kit](const HttpRequest&, const PathParams&, const ResponderPtr& responder) {
                const bool ready = kit.backend().ready();
                const std::string_view body =
                    ready ? R"({"ready":true,"live":true})" : R"({"ready":false,"live":true})";
