@@ -68,6 +68,7 @@ std::string_view oip_finish_reason(FinishReason finish) {
 std::vector<std::string> output_elements(std::string_view output,
                                          const completion::Answer& answer) {
   std::vector<std::string> elements;
+  elements.reserve(answer.choices.size());
   for (const AnsweredChoice& choice : answer.choices) {
     elements.emplace_back(output == "text_output" ? choice.text : oip_finish_reason(choice.finish));
   }
