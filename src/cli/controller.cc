@@ -239,7 +239,7 @@ int run_controller(const ControllerOptions& options) {
        signal == 0 && !(*controller)->has_plan() && system_clock().now() < until;) {
     signal = signals.wait_for(kPlanLook);
   }
-  notify_ready();
+  if (signal == 0) notify_ready();
   give_back_start_pages();
   if (signal == 0) signal = signals.wait();
   const bool leave = signal == SIGUSR2 || options.platform.keep_replicas;

@@ -49,9 +49,11 @@ constexpr Duration kLongestPause = std::chrono::seconds(5);
   ::setenv("LISTEN_FDS", std::to_string(count).c_str(), 1);
   ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
   ::setenv("NOTIFY_SOCKET", notify.c_str(), 1);
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  // Held back until the program asks for them: one that comes just now must not end it halfway.
+  sigset_t later;
+  sigemptyset(&later);
+  for (const int each : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&later, each);
+  ::sigprocmask(SIG_SETMASK, &later, nullptr);
   std::vector<char*> arguments;
   arguments.reserve(command.size() + 1);
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
@@ -135,6 +137,7 @@ pid_t SupervisedPart::launch() {
 }
 
 void SupervisedPart::start() {
+  if (ending_) return;
   begun_ = true;
   current_ = launch();
 }
@@ -160,6 +163,7 @@ void SupervisedPart::end(int signal) {
   // Who comes from now on is refused at once, and goes elsewhere: in the queue of a socket that
   // nobody takes from any more, they would wait for nothing.
   listeners_.clear();
+  if (current_ == 0 && ever_ready_) status_ = 0;  // of one that would have been followed
   kill_all(signal);
 }
 

@@ -160,7 +160,7 @@ class Platform {
   // The gateway needs the plan that the controller writes, so it starts second, and ends first.
   void on_ready(pid_t process) {
     if (controller_.on_ready(process)) {
-      if (!std::exchange(gateway_begun_, true)) gateway_.start();
+      if (!ending_ && !std::exchange(gateway_begun_, true)) gateway_.start();
       return;
     }
     const bool first = !gateway_.ever_ready();

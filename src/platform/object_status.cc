@@ -14,7 +14,7 @@ using control::text_at;
 
 namespace {
 
-constexpr Duration kPlanLook = std::chrono::milliseconds(20);
+constexpr Duration kPlanLook = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -30,7 +30,10 @@ WorkDone ObjectStatus::reconcile(const control::ObjectKey& key) {
   // Whether the gateway can serve it is known when a plan was made with it.
   const bool seen =
       control::integer_at(object->body, "status.observedGeneration").value_or(0) == generation;
-  if (!seen && context_.plan_version() < object->version) return WorkDone::after(kPlanLook);
+  if (!seen && context_.plan_version() < object->version) {
+    context_.queue.add({.kind = WorkKind::kPlan, .ns = {}, .name = {}});
+    return WorkDone::after(kPlanLook);
+  }
   json::object status;
   if (const auto* present = control::object_at(object->body, "status")) status = *present;
   status["observedGeneration"] = generation;

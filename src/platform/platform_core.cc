@@ -275,11 +275,17 @@ void PlatformCore::look_at_services(const std::string& ns) {
   }
 }
 
-// Replicas that a missing Secret or ConfigMap may keep from starting.
+// What a missing Secret or ConfigMap may keep from starting: replicas, and models being fetched.
 void PlatformCore::look_at_waiting(const std::string& ns) {
   for (const ObjectPtr& each : context_.store().list(replica_type(), ns).objects) {
     if (text_at(each->body, "status.phase") != "Pending") continue;
     queue_.add({WorkKind::kReplica, each->ns, each->name});
+  }
+  for (const ObjectPtr& each : context_.store().list(revision_type(), ns).objects) {
+    const auto model = find_condition(*each, "ModelReady");
+    if (model && model->status == "False") {
+      queue_.add({WorkKind::kRevision, each->ns, each->name});
+    }
   }
 }
 

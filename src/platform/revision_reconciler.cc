@@ -32,11 +32,6 @@ int worth(const StoredObject& replica) {
   return phase == "Starting" ? 1 : 0;
 }
 
-// Roles are given by the service's reconciler.
-bool is_retired(const RevisionStatus& status) {
-  return status.has_role && status.role == RevisionRole::kRetired;
-}
-
 std::string_view model_phase(ModelPhase phase) {
   switch (phase) {
     case ModelPhase::kReady:

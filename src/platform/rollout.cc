@@ -21,10 +21,19 @@ class Machine {
 
   RolloutDecision run() {
     drop_missing();
+    // A command stands for as long as nobody takes it away, and counts once.
+    const bool same =
+        in_.command.action == RolloutAction::kPromote && in_.command.revision == r_.obeyed;
+    if (!same) r_.obeyed.clear();
     settle_candidate();
     obey();
     give_up_recreated();
-    if (!r_.candidate.empty()) go_on();
+    if (in_.stopped) {
+      r_.since = 0;  // it waits anew when it goes on
+    } else if (!r_.candidate.empty()) {
+      if (r_.since == 0) r_.since = in_.now;
+      go_on();
+    }
     decide_weights();
     decide_capacity();
     return std::move(out_);
@@ -59,9 +68,7 @@ class Machine {
 
   void settle_candidate() {
     if (in_.latest.empty() || find(in_.latest) == nullptr) return;
-    if (in_.command.action == RolloutAction::kPromote && in_.command.revision == r_.failed) {
-      r_.failed.clear();  // somebody knows better
-    }
+    if (is_told(r_.failed)) r_.failed.clear();  // somebody knows better
     const bool is_failed = in_.latest == r_.failed && !r_.stable.empty();
     if (!is_failed && !r_.failed.empty()) {
       r_.failed.clear();
@@ -117,9 +124,16 @@ class Machine {
     if (candidate.ready && enough) promote("somebody asked for it");
   }
 
-  bool told_to_promote() const {
-    return in_.command.action == RolloutAction::kPromote && !r_.candidate.empty() &&
-           in_.command.revision == r_.candidate;
+  bool told_to_promote() const { return is_told(r_.candidate); }
+
+  // To promote it, and not yet done.
+  bool is_told(const std::string& revision) const {
+    return in_.command.action == RolloutAction::kPromote && !revision.empty() &&
+           in_.command.revision == revision && r_.obeyed != revision;
+  }
+
+  void note_obeyed(const std::string& revision) {
+    if (is_told(revision)) r_.obeyed = revision;
   }
 
   // What took over before it had ever worked, and never will.
@@ -136,6 +150,7 @@ class Machine {
     const std::string bad = r_.stable;
     r_.stable = std::exchange(r_.previous, bad);
     leave();
+    note_obeyed(bad);
     r_.failed = bad;
     say(RolloutPhase::kRolledBack, std::move(reason),
         fmt::format("{} was taken back: {}", bad, why));
@@ -145,6 +160,7 @@ class Machine {
   void roll_back(std::string reason, const std::string& why) {
     const std::string bad = r_.candidate;
     leave();
+    note_obeyed(bad);
     r_.failed = bad;
     say(RolloutPhase::kRolledBack, std::move(reason),
         fmt::format("{} was rolled back to {}: {}", bad, r_.stable, why));
@@ -156,6 +172,7 @@ class Machine {
     if (!old.empty()) r_.previous = old;
     if (r_.previous == r_.stable) r_.previous.clear();
     leave();
+    note_obeyed(r_.stable);
     say(RolloutPhase::kIdle, "", "");
     note(false, "Promoted",
          old.empty() ? fmt::format("{} serves all requests", r_.stable)
@@ -179,6 +196,10 @@ class Machine {
     if (policy_.percent) return by_hand(candidate);
     if (r_.by_hand && candidate.ready) return promote("canaryTrafficPercent was removed");
     if (r_.by_hand) return;
+    if (!candidate.ready && r_.tight && !stepwise()) {
+      r_.weight = 0;  // the stable one needs its room again
+      return wait_to_start(candidate);
+    }
     switch (policy_.strategy) {
       case RolloutStrategy::kLatest:
         if (!candidate.ready) return;
@@ -243,7 +264,7 @@ class Machine {
   void wait(std::string reason, std::string message) {
     const bool steps = r_.step >= 0 && r_.step < static_cast<int>(policy_.steps.size());
     const double pause = steps ? step_of(r_.step).pause_seconds : 0;
-    const double until = r_.since + pause + policy_.deadline_seconds;
+    const double until = std::max(r_.since, in_.began) + pause + policy_.deadline_seconds;
     if (in_.now >= until) {
       message = fmt::format("it came no further for {:g} s: {}", policy_.deadline_seconds, message);
       reason = "ProgressDeadlineExceeded";
@@ -437,6 +458,7 @@ class Machine {
   // What the candidate must be able to carry to go one step further.
   int candidate_share() const {
     if (r_.stable.empty() || told_to_promote()) return kWhole;
+    if (r_.tight && !stepwise() && !ready(r_.candidate)) return 1;
     if (policy_.percent) return std::max(r_.weight, *policy_.percent);
     const bool by_steps = policy_.strategy == RolloutStrategy::kProgressive ||
                           policy_.strategy == RolloutStrategy::kBlueGreen;

@@ -106,6 +106,8 @@ struct RolloutInput {
   std::string latest = {};                    // revision of the present spec; empty: none yet
   std::vector<RevisionState> revisions = {};  // all that exist
   RolloutCommand command = {};
+  bool stopped = false;  // nothing runs, and nothing is waited for
+  double began = 0;      // since when somebody looks; what was before is no waiting
   // Of one revision over [from, to).
   std::function<RolloutFigures(const std::string& revision, double from, double to)> figures = {};
   // Answer of the external check of look number `look`, once it is there.
@@ -136,6 +138,7 @@ struct Rollout {
   bool tight = false;       // no room for both whole: the stable one shrinks as this one grows
   bool by_hand = false;     // canaryTrafficPercent was given for this candidate
   std::string failed;       // rolled back; not tried again while it is the latest
+  std::string obeyed;       // a command to promote it was carried out, once
   std::string reason;       // a word: why it is as it is
   std::string message;      // in words
   bool operator==(const Rollout&) const = default;

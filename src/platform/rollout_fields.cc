@@ -147,6 +147,7 @@ json::object to_json(const Rollout& rollout) {
   put("previous", rollout.previous);
   put("candidate", rollout.candidate);
   put("failed", rollout.failed);
+  put("obeyed", rollout.obeyed);
   put("reason", rollout.reason);
   put("message", rollout.message);
   if (rollout.candidate.empty()) return out;
@@ -172,6 +173,7 @@ Rollout rollout_from_json(const json::object& object) {
   out.previous = text_at(object, "previous");
   out.candidate = text_at(object, "candidate");
   out.failed = text_at(object, "failed");
+  out.obeyed = text_at(object, "obeyed");
   out.reason = text_at(object, "reason");
   out.message = text_at(object, "message");
   if (out.candidate.empty()) return out;

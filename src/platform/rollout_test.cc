@@ -355,6 +355,74 @@ TEST_F(RolloutTest, WhatCannotStartIsRolledBack) {
   EXPECT_TRUE(rollout_.message.contains("no such model"));
 }
 
+// The command stands in an annotation that nobody takes away.
+TEST_F(RolloutTest, ACommandToPromoteCountsOnce) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"Recreate"}}})");
+  input_.revisions[1].failure = "exit code 1";
+  run();
+  ASSERT_EQ(rollout_.failed, "v2");
+  input_.command = parse_rollout_command("promote v2");
+  input_.revisions[1].failure.clear();
+  run();
+  EXPECT_EQ(rollout_.stable, "v2") << "somebody knows better";
+  EXPECT_EQ(rollout_.obeyed, "v2");
+  input_.revisions[1].failure = "exit code 1";
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(shown(after(10).weights), "v1:100");
+    EXPECT_EQ(rollout_.stable, "v1");
+    EXPECT_EQ(rollout_.failed, "v2");
+  }
+  EXPECT_EQ(std::ranges::count(notes_, "RolledBack"), 2);
+  // Taken away and given again it counts again.
+  input_.command = {};
+  run();
+  input_.revisions[1].failure.clear();
+  exists("v2");
+  input_.command = parse_rollout_command("promote v2");
+  EXPECT_EQ(shown(run().weights), "v2:100");
+  // And not for a rollout of another time.
+  policy_ = policy_of(kProgressive);
+  exists("v3");
+  input_.latest = "v3";
+  for (int i = 0; i < 100 && rollout_.stable != "v3"; ++i) after(10);
+  ASSERT_EQ(rollout_.stable, "v3");
+  input_.latest = "v2";
+  EXPECT_EQ(shown(run().weights), "v3:80 v2:20");
+}
+
+TEST_F(RolloutTest, NoDeadlineRunsWhileItIsStoppedOrNobodyLooks) {
+  upgrade(kProgressive);
+  input_.stopped = true;
+  after(10'000);
+  EXPECT_EQ(rollout_.candidate, "v2");
+  input_.stopped = false;
+  run();
+  after(599);
+  EXPECT_EQ(rollout_.candidate, "v2");
+  now_ += 10'000;
+  input_.began = now_;
+  after(599);
+  EXPECT_EQ(rollout_.candidate, "v2") << "the control plane was away";
+  after(2);
+  EXPECT_EQ(rollout_.candidate, "");
+  EXPECT_EQ(rollout_.reason, "ProgressDeadlineExceeded");
+}
+
+TEST_F(RolloutTest, WhereRoomIsShortTheOldOneGetsItsRoomBackFromOneThatBreaks) {
+  upgrade("{}");
+  exists("v2");
+  input_.revisions[1].can_carry = 75;
+  input_.revisions[1].no_room = "all is taken";
+  RolloutDecision at = run();
+  EXPECT_EQ(shown(at.weights), "v1:25 v2:75");
+  exists("v2", false);
+  at = run();
+  EXPECT_EQ(shown(at.weights), "v1:100");
+  EXPECT_EQ(shown(at.capacity), "v1:100 v2:1");
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v1:25 v2:75");
+}
+
 TEST_F(RolloutTest, WithoutAPolicyAFailureIsOnlyTold) {
   upgrade("{}");
   input_.revisions[1].failure = "no memory";

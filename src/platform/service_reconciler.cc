@@ -69,7 +69,8 @@ RevisionState state_of(const StoredObject& revision, int can_carry, const Machin
           .ready = may_serve(revision),
           .can_carry = can_carry,
           .failure = status.ready > 0 ? std::string() : failure_of(revision, room),
-          .loaded = model && model->status == "True",
+          // A retired one says so without having looked.
+          .loaded = model && model->status == "True" && !is_retired(status),
           .pulling = model && model->reason == "ModelPulling",
           .proven = status.proven,
           .no_room = fits ? std::string() : scheduled->message};
@@ -245,6 +246,8 @@ void ServiceReconciler::roll(const ObjectPtr& service, int capacity, Track& trac
   facts.rollout = stored_rollout(*service, facts);
   RolloutInput input;
   input.now = context_.now();
+  input.began = began_;
+  input.stopped = annotation(*service, kStopAnnotation) == "true";
   if (facts.latest) input.latest = facts.latest->name;
   const bool predictor = facts.kind == Component::kPredictor && facts.branch.empty();
   const int whole = predictor ? capacity : std::max(1, min_replicas(*track.spec));

@@ -78,6 +78,7 @@ class ServiceReconciler {
   Context& context_;
   LoadBook& book_;
   ServiceHooks hooks_;
+  const double began_ = context_.now();  // Unix time
 };
 
 }  // namespace sluice::platform

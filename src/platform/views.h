@@ -48,6 +48,10 @@ struct RevisionStatus {
   int ready = 0;
   bool proven = false;  // it has had a ready replica
 };
+// Roles are given by the service's reconciler.
+inline bool is_retired(const RevisionStatus& status) {
+  return status.has_role && status.role == RevisionRole::kRetired;
+}
 RevisionStatus revision_status(const control::StoredObject& revision);
 // Puts the fields into the object's status, conditions and the like as they are.
 json::object with_revision_status(const control::StoredObject& revision,
