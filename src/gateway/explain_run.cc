@@ -11,6 +11,7 @@ namespace sluice::gateway {
 namespace {
 
 constexpr size_t kPromptsAtOnce = 16;
+constexpr size_t kMaxHeldTokens = 4u << 20;  // of all prompts together
 constexpr JsonLimits kAnswerLimits{.max_bytes = 16u << 20};
 
 // What is found under the keys; null where there is nothing.
@@ -156,6 +157,11 @@ void ExplainRun::next_tokens() {
         // A prompt of one part is nothing without it: some token must stand before the answer.
         if (tokens.empty() && !prompts_.empty()) tokens.push_back(prompts_.front().front());
         if (tokens.empty()) return fail_with(not_told("a prompt's tokens"));
+        held_tokens_ += tokens.size();
+        if (held_tokens_ > kMaxHeldTokens) {
+          return fail_with({Code::kInvalidArgument,
+                            fmt::format("the prompt is too long for {} segments", parts_.size())});
+        }
         prompts_.push_back(std::move(tokens));
         next_tokens();
       });

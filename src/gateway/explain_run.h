@@ -64,6 +64,7 @@ class ExplainRun : public std::enable_shared_from_this<ExplainRun> {
   std::string answer_;
   std::vector<int64_t> answer_ids_;
   std::vector<std::string> answer_tokens_;
+  size_t held_tokens_ = 0;                     // in all of them
   std::vector<std::vector<int64_t>> prompts_;  // tokens: whole, then without each part
   std::vector<std::vector<double>> scores_;    // of the same
   size_t asked_scores_ = 0;

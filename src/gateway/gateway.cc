@@ -77,6 +77,14 @@ HttpResponse models_page(const Snapshot& snapshot, const Caller& caller, std::st
                                    "model_not_found"});
 }
 
+// As logs and traces may tell it. Whoever knows what follows /predictors/ needs no key.
+std::string told_path(const std::string& path) {
+  constexpr std::string_view kPrefix = "/predictors/";
+  if (!path.starts_with(kPrefix)) return path;
+  const size_t end = std::min(path.find('/', kPrefix.size()), path.size());
+  return std::string(kPrefix) + "-" + path.substr(end);
+}
+
 // The field that differs though it is read at the start only; empty: none.
 std::string_view changed_at_start_only(const plan::Plan& a, const plan::Plan& b) {
   if (a.listeners != b.listeners) return "listen";
@@ -310,7 +318,7 @@ RequestRecord Gateway::new_record(const HttpRequest& request) const {
   RequestRecord record;
   record.id = new_id("req-");
   record.method = request.method;
-  record.path = request.path;
+  record.path = told_path(request.path);
   record.peer = request.peer;
   record.began = clock_.now();
   record.unix_began = clock_.unix_seconds();

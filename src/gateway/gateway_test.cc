@@ -166,10 +166,12 @@ TEST(Gateway, LogsEachRequestWithoutItsSecrets) {
     gateway.post(R"({"model":"m","prompt":"my-secret-prompt"})", {},
                  "/v1/completions?key=my-secret-key");
     gateway.post(kBody, {{"Authorization", "Bearer my-secret-key"}});
+    gateway.post(kBody, {}, "/predictors/my-secret-path/v1/completions");
   }
   const std::string log = *read_file(path, 1 << 20);
   std::filesystem::remove(path);
-  EXPECT_EQ(std::ranges::count(log, '\n'), 2);
+  EXPECT_EQ(std::ranges::count(log, '\n'), 3);
+  EXPECT_TRUE(log.contains("\"/predictors/-/v1/completions\""));
   EXPECT_TRUE(log.contains("\"route\":\"r\"") && log.contains("\"replica\":\"r0\""));
   EXPECT_TRUE(log.contains("\"status\":401"));
   EXPECT_FALSE(log.contains("secret"));

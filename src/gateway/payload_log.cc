@@ -189,7 +189,11 @@ class Recorder final : public net::Responder {
   bool crowded_ = false;  // there was no room for it
 };
 
-size_t size_of(const PayloadEvent& event) { return kEventOverhead + event.body.size(); }
+size_t size_of(const PayloadEvent& event) {
+  size_t bytes = kEventOverhead + event.body.size();
+  for (const auto& [name, value] : event.headers) bytes += name.size() + value.size();
+  return bytes;
+}
 
 }  // namespace
 

@@ -47,7 +47,7 @@ std::string attribute_text(std::string_view text);
 class PayloadLog : public std::enable_shared_from_this<PayloadLog> {
  public:
   static constexpr size_t kMaxWaiting = 1024;          // events of one sink
-  static constexpr size_t kMaxSinkBytes = 16u << 20;   // waiting for one sink
+  static constexpr size_t kMaxSinkBytes = 32u << 20;   // waiting for one sink
   static constexpr size_t kMaxHeldBytes = 128u << 20;  // waiting and being recorded, together
   static constexpr int kMaxUnderWay = 4;               // to one sink at a time
 

@@ -73,6 +73,10 @@ Result<std::vector<std::string>> split_predictions(std::string_view answer,
   }
   json::array all = std::move(*list);
   object->erase("predictions");
+  if (to_json(*object).size() > StepResponder::kMaxAnswerBytes / counts.size()) {
+    return fail(Code::kUnavailable, "the server's answer is too large to be shared out", {},
+                "bad_batch_answer");
+  }
   std::vector<std::string> parts;
   size_t at = 0;
   for (const size_t count : counts) {
@@ -146,6 +150,7 @@ PredictBatcher::BatchPtr PredictBatcher::open(const PartPtr& part, const std::st
 }
 
 void PredictBatcher::due(const BatchPtr& batch) {
+  loop_->post([batch] {});  // its timer runs this, and must not go before it is back
   if (!batch->sent) return send(batch);
   if (batch->asked) batch->asked->leave();
   fail_all(batch, {Code::kDeadlineExceeded, "the server took too long for the joined requests"});
@@ -196,7 +201,12 @@ void PredictBatcher::ask(const BatchPtr& batch, std::string body) {
 void PredictBatcher::answered(const BatchPtr& batch, Result<net::HttpResponse> whole) {
   if (batch->over) return;
   if (!whole) return fail_all(batch, whole.error());
-  if (whole->status != 200) return answer_all(batch, *whole);
+  if (whole->status != 200) {
+    if (whole->body.size() > StepResponder::kMaxAnswerBytes / batch->parts.size()) {
+      whole->body.clear();
+    }
+    return answer_all(batch, *whole);
+  }
   std::vector<size_t> counts;
   for (const PartPtr& part : batch->parts) counts.push_back(part->count);
   const auto body = std::make_shared<const std::string>(std::move(whole->body));

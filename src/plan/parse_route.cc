@@ -242,8 +242,9 @@ void read_attributes(Fields& f, PayloadLogPlan& out) {
 }
 
 void read_log(Fields& f, PayloadLogPlan& out) {
-  constexpr std::array<std::string_view, 6> kSecret = {
-      "authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"};
+  constexpr std::array<std::string_view, 8> kSecret = {
+      "authorization",  "proxy-authorization",  "cookie",      "x-api-key", "api-key",
+      "x-goog-api-key", "x-amz-security-token", "x-auth-token"};
   f.require("url");
   read_service_url(f, "url", out.url);
   f.choice<PayloadLogPlan::Mode>("mode", out.mode,

@@ -106,6 +106,7 @@ ModelPool::~ModelPool() {
 }
 
 void ModelPool::add(PoolModel model) {
+  const std::lock_guard lock(mutex_);
   entries_.push_back(std::make_unique<Entry>(*this, std::move(model), entries_.size()));
 }
 
@@ -348,13 +349,14 @@ void ModelPool::load_loop(const std::stop_token& stop) {
     unload_asked(out);
     Entry* next = next_load(out);
     set_gauges();
-    const auto told = std::exchange(told_, {});
+    auto told = std::exchange(told_, {});
     lock.unlock();
     if (!out.empty()) {
       out.clear();
       ::malloc_trim(0);
     }
     for (const auto& tell : told) tell();
+    told.clear();  // what they hold is not for the next load to keep
     lock.lock();
     if (next == nullptr) continue;
     load(*next, lock);
