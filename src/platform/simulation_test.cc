@@ -24,8 +24,10 @@ constexpr std::string_view kProgressive =
     R"({"weight":60,"pauseSeconds":5}],"analysis":{"intervalSeconds":2,"minRequests":1}})";
 
 uint64_t seeds() {
-  const char* stated = std::getenv("SLUICE_SIM_SEEDS");
-  return stated == nullptr ? 120 : std::strtoull(stated, nullptr, 10);
+  if (const char* stated = std::getenv("SLUICE_SIM_SEEDS")) {
+    return std::strtoull(stated, nullptr, 10);
+  }
+  return std::getenv("SLUICE_LONG") == nullptr ? 120 : 10'000;
 }
 
 std::string name_of(uint64_t i) { return "svc" + std::to_string(i); }
