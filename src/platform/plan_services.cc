@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "control/json_util.h"
 #include "platform/names.h"
@@ -118,8 +119,22 @@ class ServiceWriter {
     for (const PlanCanary& each : service_.canaries) {
       add_target(each.revision, each.percent * kWhole, each.branch);
     }
+    return_lost_parts();
     std::erase_if(targets_,
                   [](const Branch& each) { return each.weight == 0 && each.when.empty(); });
+  }
+
+  // Weights were decided when a candidate or canary was ready. One that has lost its last replica
+  // since, and is to run, gives its part to the stable one until it has another or is decided anew.
+  void return_lost_parts() {
+    const auto stable = std::ranges::find(targets_, find(service_.stable), &Branch::revision);
+    if (stable == targets_.end() || stable->revision == nullptr) return;
+    if (stable->revision->replicas.empty()) return;
+    for (Branch& each : targets_) {
+      const bool runs = revision_status(*each.revision->object).granted > 0;
+      if (!runs || !each.revision->replicas.empty()) continue;
+      stable->weight += std::exchange(each.weight, 0);
+    }
   }
 
   // Where the candidate has all the traffic.
