@@ -125,16 +125,19 @@ class ServiceWriter {
   }
 
   // Weights were decided when a candidate or canary was ready. One that has lost its last replica
-  // since, and is to run, gives its part to the stable one until it has another or is decided anew.
+  // since gives its part to the stable one, until it has another or is decided anew. One that
+  // sleeps keeps it: its requests wake it.
   void return_lost_parts() {
-    const auto stable = std::ranges::find(targets_, find(service_.stable), &Branch::revision);
-    if (stable == targets_.end() || stable->revision == nullptr) return;
-    if (stable->revision->replicas.empty()) return;
+    const PlanRevision* stable = find(service_.stable);
+    if (stable == nullptr || stable->replicas.empty()) return;
+    int lost = 0;
     for (Branch& each : targets_) {
-      const bool runs = revision_status(*each.revision->object).granted > 0;
-      if (!runs || !each.revision->replicas.empty()) continue;
-      stable->weight += std::exchange(each.weight, 0);
+      const RevisionStatus status = revision_status(*each.revision->object);
+      const bool sleeps = status.granted == 0 && !is_retired(status);
+      if (sleeps || !each.revision->replicas.empty()) continue;
+      lost += std::exchange(each.weight, 0);
     }
+    if (lost > 0) add_target(service_.stable, lost, "");
   }
 
   // Where the candidate has all the traffic.
