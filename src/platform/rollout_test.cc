@@ -6,86 +6,10 @@
 #include <map>
 
 #include "base/rng.h"
-#include "platform/load_book.h"
-#include "platform/parts_test_support.h"
-#include "platform/rollout_analysis.h"
+#include "platform/rollout_test_support.h"
 
 namespace sluice::platform {
 namespace {
-
-RolloutPolicy policy_of(std::string_view spec) { return rollout_policy(parsed(spec)); }
-
-// A world for one rollout: what is ready, what the figures are, what time it is.
-class RolloutTest : public testing::Test {
- protected:
-  static RolloutFigures good() {
-    return {.requests = 100,
-            .errors = 0,
-            .ttft_p95_ms = 50,
-            .latency_p95_ms = 400,
-            .tokens_second = 40};
-  }
-
-  void exists(const std::string& name, bool ready = true) {
-    const auto found = std::ranges::find(input_.revisions, name, &RevisionState::name);
-    if (found == input_.revisions.end()) {
-      input_.revisions.push_back({.name = name, .ready = ready});
-    } else {
-      found->ready = ready;
-    }
-  }
-
-  RolloutDecision run() {
-    input_.now = now_;
-    input_.figures = [this](const std::string& revision, double from, double to) {
-      asked_.emplace_back(from, to);
-      return figures_.contains(revision) ? figures_[revision] : good();
-    };
-    RolloutDecision decision = step(rollout_, policy_, input_);
-    for (const RolloutNote& note : decision.notes) notes_.push_back(note.reason);
-    // Whatever the state is: it survives being written down.
-    EXPECT_TRUE(rollout_from_json(to_json(rollout_)) == rollout_)
-        << json::serialize(to_json(rollout_));
-    return decision;
-  }
-  RolloutDecision after(double seconds) {
-    now_ += seconds;
-    return run();
-  }
-
-  // v1 is the stable revision, v2 the latest.
-  void upgrade(std::string_view spec) {
-    exists("v1");
-    input_.latest = "v1";
-    run();
-    policy_ = policy_of(spec);
-    exists("v2", false);
-    input_.latest = "v2";
-    run();
-    notes_.clear();
-  }
-
-  static std::string shown(const std::vector<RevisionWeight>& weights) {
-    std::string text;
-    for (const RevisionWeight& each : weights) {
-      text += (text.empty() ? "" : " ") + each.revision + ":" + std::to_string(each.percent);
-    }
-    return text;
-  }
-
-  double now_ = 1000;
-  Rollout rollout_;
-  RolloutPolicy policy_;
-  RolloutInput input_;
-  std::map<std::string, RolloutFigures> figures_;
-  std::vector<std::pair<double, double>> asked_;
-  std::vector<std::string> notes_;
-};
-
-constexpr std::string_view kProgressive =
-    R"({"sluice":{"rollout":{"strategy":"Progressive",
-        "steps":[{"weight":20,"pauseSeconds":10},{"weight":60,"pauseSeconds":10}],
-        "analysis":{"intervalSeconds":5,"failureLimit":2,"minRequests":10,"maxErrorRate":0.02}}}})";
 
 TEST_F(RolloutTest, TheFirstRevisionGetsEverythingAtOnce) {
   EXPECT_EQ(shown(run().weights), "");
@@ -307,33 +231,6 @@ TEST_F(RolloutTest, RecreateEndsTheOldOneFirst) {
   EXPECT_EQ(rollout_.phase, RolloutPhase::kRolledBack);
 }
 
-TEST_F(RolloutTest, WhatIsPromotedByHandIsGivenWhatItNeedsFirst) {
-  upgrade(R"({"sluice":{"rollout":{"strategy":"Manual"}}})");
-  exists("v2");
-  input_.revisions[1].can_carry = 50;
-  input_.command = parse_rollout_command("promote v2");
-  RolloutDecision at = run();
-  EXPECT_EQ(shown(at.weights), "v1:100");
-  EXPECT_EQ(shown(at.capacity), "v1:100 v2:100");
-  input_.revisions[1].no_room = "all is taken";
-  EXPECT_EQ(shown(run().weights), "v2:100") << "who asks for it gets it";
-}
-
-TEST_F(RolloutTest, WithoutAutoRollbackItStaysAndSaysSo) {
-  upgrade(R"({"sluice":{"rollout":{"autoRollback":false,"steps":[{"weight":20,"pauseSeconds":10}],
-              "analysis":{"intervalSeconds":5,"failureLimit":1,"maxErrorRate":0}}}})");
-  exists("v2");
-  run();
-  figures_["v2"] = {.requests = 50, .errors = 1};
-  EXPECT_EQ(shown(after(5).weights), "v1:80 v2:20");
-  EXPECT_EQ(rollout_.phase, RolloutPhase::kPaused);
-  EXPECT_EQ(rollout_.reason, "AnalysisFailed");
-  figures_["v2"] = good();
-  EXPECT_EQ(shown(after(50).weights), "v1:80 v2:20") << "until somebody decides";
-  input_.command = parse_rollout_command("rollback v2");
-  EXPECT_EQ(shown(run().weights), "v1:100");
-}
-
 TEST_F(RolloutTest, ARevisionThatIsLostGetsNothing) {
   upgrade(kProgressive);
   exists("v2");
@@ -353,41 +250,6 @@ TEST_F(RolloutTest, WhatCannotStartIsRolledBack) {
   EXPECT_EQ(shown(run().weights), "v1:100");
   EXPECT_EQ(rollout_.failed, "v2");
   EXPECT_TRUE(rollout_.message.contains("no such model"));
-}
-
-// The command stands in an annotation that nobody takes away.
-TEST_F(RolloutTest, ACommandToPromoteCountsOnce) {
-  upgrade(R"({"sluice":{"rollout":{"strategy":"Recreate"}}})");
-  input_.revisions[1].failure = "exit code 1";
-  run();
-  ASSERT_EQ(rollout_.failed, "v2");
-  input_.command = parse_rollout_command("promote v2");
-  input_.revisions[1].failure.clear();
-  run();
-  EXPECT_EQ(rollout_.stable, "v2") << "somebody knows better";
-  EXPECT_EQ(rollout_.obeyed, "v2");
-  input_.revisions[1].failure = "exit code 1";
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(shown(after(10).weights), "v1:100");
-    EXPECT_EQ(rollout_.stable, "v1");
-    EXPECT_EQ(rollout_.failed, "v2");
-  }
-  EXPECT_EQ(std::ranges::count(notes_, "RolledBack"), 2);
-  // Taken away and given again it counts again.
-  input_.command = {};
-  run();
-  input_.revisions[1].failure.clear();
-  exists("v2");
-  input_.command = parse_rollout_command("promote v2");
-  EXPECT_EQ(shown(run().weights), "v2:100");
-  // And not for a rollout of another time.
-  policy_ = policy_of(kProgressive);
-  exists("v3");
-  input_.latest = "v3";
-  for (int i = 0; i < 100 && rollout_.stable != "v3"; ++i) after(10);
-  ASSERT_EQ(rollout_.stable, "v3");
-  input_.latest = "v2";
-  EXPECT_EQ(shown(run().weights), "v3:80 v2:20");
 }
 
 TEST_F(RolloutTest, NoDeadlineRunsWhileItIsStoppedOrNobodyLooks) {
@@ -434,56 +296,6 @@ TEST_F(RolloutTest, WithoutAPolicyAFailureIsOnlyTold) {
   EXPECT_EQ(shown(run().weights), "v2:100");
 }
 
-TEST_F(RolloutTest, CanaryTrafficPercentAsInKServe) {
-  upgrade(R"({"predictor":{"canaryTrafficPercent":30}})");
-  EXPECT_EQ(shown(run().weights), "v1:100");
-  exists("v2");
-  EXPECT_EQ(shown(run().weights), "v1:70 v2:30");
-  EXPECT_EQ(shown(after(1e6).weights), "v1:70 v2:30");
-  policy_.percent = 0;  // pins the old one
-  EXPECT_EQ(shown(run().weights), "v1:100");
-  EXPECT_EQ(rollout_.candidate, "v2");
-  policy_.percent = 55;
-  EXPECT_EQ(shown(run().weights), "v1:45 v2:55");
-  policy_.percent.reset();  // promotes
-  EXPECT_EQ(shown(run().weights), "v2:100");
-  EXPECT_EQ(rollout_.previous, "v1");
-}
-
-TEST_F(RolloutTest, ByHandAndByCommand) {
-  upgrade(R"({"sluice":{"rollout":{"strategy":"Manual"}}})");
-  exists("v2");
-  EXPECT_EQ(shown(after(1e6).weights), "v1:100");
-  EXPECT_EQ(rollout_.reason, "WaitsForPromotion");
-  input_.command = parse_rollout_command("promote v1");
-  EXPECT_EQ(shown(run().weights), "v1:100") << "of another revision: no effect";
-  input_.command = parse_rollout_command("promote v2");
-  EXPECT_EQ(shown(run().weights), "v2:100");
-  input_.command = parse_rollout_command("rollback v2");
-  exists("v1", false);  // has been taken away
-  RolloutDecision at = run();
-  EXPECT_EQ(shown(at.weights), "v2:100") << "until the old one is back";
-  EXPECT_EQ(shown(at.capacity), "v1:100 v2:100");
-  exists("v1");
-  at = run();
-  EXPECT_EQ(shown(at.weights), "v1:100");
-  EXPECT_EQ(shown(at.capacity), "v1:100");
-  EXPECT_EQ(shown(after(100).weights), "v1:100") << "the command stands there still";
-  input_.command = parse_rollout_command("promote v2");
-  EXPECT_EQ(shown(run().weights), "v2:100") << "somebody knows better";
-}
-
-TEST_F(RolloutTest, PausedByCommand) {
-  upgrade(kProgressive);
-  exists("v2");
-  run();
-  input_.command = parse_rollout_command("pause v2");
-  EXPECT_EQ(shown(after(1000).weights), "v1:80 v2:20");
-  EXPECT_EQ(rollout_.phase, RolloutPhase::kPaused);
-  input_.command = {};
-  EXPECT_EQ(shown(run().weights), "v1:40 v2:60");
-}
-
 TEST_F(RolloutTest, BlueGreenAsksTheCheckBeforeAnybodyIsServed) {
   upgrade(R"({"sluice":{"rollout":{"strategy":"BlueGreen","analysis":{"intervalSeconds":5,
               "failureLimit":2,"check":{"url":"http://judge/","timeoutSeconds":3}}}}})");
@@ -516,70 +328,6 @@ TEST_F(RolloutTest, ANewerRevisionTakesTheCandidatesPlace) {
   EXPECT_EQ(shown(run().weights), "v1:100");
   EXPECT_EQ(rollout_.candidate, "");
   EXPECT_EQ(notes_.back(), "RolloutAbandoned");
-}
-
-TEST(RolloutPolicy, Defaults) {
-  const RolloutPolicy none = policy_of("{}");
-  EXPECT_EQ(none.strategy, RolloutStrategy::kLatest);
-  EXPECT_FALSE(none.analysis.has_value());
-  const RolloutPolicy progressive = policy_of(R"({"sluice":{"rollout":{}}})");
-  EXPECT_EQ(progressive.strategy, RolloutStrategy::kProgressive);
-  ASSERT_EQ(progressive.steps.size(), 4u);
-  EXPECT_EQ(progressive.steps.back().weight, 100);
-  EXPECT_DOUBLE_EQ(progressive.steps.back().pause_seconds, 30) << "three looks of 10 s";
-  EXPECT_DOUBLE_EQ(progressive.analysis->max_error_rate.value(), 0.05);
-  EXPECT_TRUE(progressive.auto_rollback);
-  EXPECT_EQ(parse_rollout_command("promote").action, RolloutAction::kNone);
-  EXPECT_EQ(parse_rollout_command("destroy v1").action, RolloutAction::kNone);
-  EXPECT_EQ(parse_rollout_command("pause  v1 ").revision, "v1");
-}
-
-TEST(RolloutAnalysis, JudgesEachFigure) {
-  const RolloutFigures stable{.requests = 200,
-                              .errors = 1,
-                              .ttft_p95_ms = 100,
-                              .latency_p95_ms = 1000,
-                              .tokens_second = 50};
-  RolloutFigures candidate = stable;
-  RolloutAnalysis analysis;
-  const auto verdict = [&] { return judge(analysis, candidate, stable); };
-  EXPECT_EQ(verdict(), "");
-  analysis.max_ratio = 1.5;
-  EXPECT_EQ(verdict(), "");
-  candidate.ttft_p95_ms = 151;
-  EXPECT_TRUE(verdict().contains("the time to the first token is 151 ms"));
-  candidate = stable;
-  candidate.tokens_second = 33;
-  EXPECT_TRUE(verdict().contains("33.0 tokens/s"));
-  candidate = stable;
-  candidate.errors = 4;  // 2 %, more than 1.5 times (1 + 1) of 201
-  EXPECT_TRUE(verdict().contains("4 of 200"));
-  candidate = stable;
-  analysis = {};
-  analysis.max_ttft_ms = 90;
-  EXPECT_TRUE(verdict().contains("at most 90 ms"));
-  analysis = {};
-  analysis.max_latency_ms = 900;
-  EXPECT_TRUE(verdict().contains("the time of a request is 1000 ms"));
-  analysis = {};
-  analysis.min_tokens_second = 51;
-  EXPECT_TRUE(verdict().contains("at least 51.0"));
-  analysis = {};
-  analysis.max_error_rate = 0;
-  EXPECT_TRUE(verdict().contains("1 of 200"));
-}
-
-TEST(RolloutFigures, AreMadeOfASpan) {
-  LoadSpan span;
-  span.answered = 7;
-  span.failed = 2;
-  span.refused = 1;
-  for (int i = 0; i < 100; ++i) span.ttft.add(100);
-  const RolloutFigures figures = rollout_figures(span);
-  EXPECT_EQ(figures.requests, 10);
-  EXPECT_EQ(figures.errors, 3);
-  EXPECT_NEAR(figures.ttft_p95_ms.value(), 100, 20);
-  EXPECT_FALSE(figures.latency_p95_ms.has_value());
 }
 
 // Whatever happens in whatever order: what the header promises holds at every step.

@@ -360,12 +360,12 @@ TEST_F(ServerTest, AHandedSocketRefusesNobodyBetweenOneServerAndTheNext) {
     EXPECT_EQ((*server)->port(), ntohs(address.sin_port));
     grpc::ChannelArguments own;  // not the connection of the turn before
     own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto stub = GRPCInferenceService::NewStub(grpc::CreateCustomChannel(
+    const auto client = GRPCInferenceService::NewStub(grpc::CreateCustomChannel(
         "127.0.0.1:" + std::to_string((*server)->port()), grpc::InsecureChannelCredentials(), own));
     grpc::ClientContext context;
     authorize(context);
     inference::ModelInferResponse answer;
-    const grpc::Status status = stub->ModelInfer(&context, request(), &answer);
+    const grpc::Status status = client->ModelInfer(&context, request(), &answer);
     EXPECT_TRUE(status.ok()) << status.error_message();
     EXPECT_TRUE((*server)->drain(std::chrono::seconds(30)));
     server->reset();

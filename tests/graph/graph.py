@@ -11,6 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+import cases  # noqa: E402
 from server import Server  # noqa: E402
 
 TOKEN = "graph-test-token"
@@ -198,7 +199,6 @@ def main():
     service.daemon_threads = True
     threading.Thread(target=service.serve_forever, daemon=True).start()
     transform, graphs = examples()
-    failed = []
     checks = [transformer, switch_and_sequence, stream, kserve_sequence, ensemble, errors, explanation]
     with Server(["--internal-token", TOKEN, "--threads", "1", "--kv-cache-memory-bytes", "64M"]) as runtime, \
             tempfile.NamedTemporaryFile("w", suffix=".yaml") as plan:
@@ -206,15 +206,7 @@ def main():
                            "graphs": graphs})
         plan.flush()
         with Server(["--config", plan.name, "--port", "0"], command=("gateway",), env=dict(os.environ, GRAPH_TOKEN=TOKEN)) as gateway:
-            for check in checks:
-                try:
-                    check(Front(gateway.port))
-                except Exception as e:  # noqa: BLE001
-                    failed.append("%s: %r" % (check.__name__, e))
-    for line in failed:
-        print("failed: " + line)
-    print("%d passed, %d failed, 0 skipped" % (len(checks) - len(failed), len(failed)))
-    return 1 if failed else 0
+            return cases.run(checks, Front(gateway.port))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ class Skipped(Exception):
     """Raised by a case that this machine cannot run; the reason."""
 
 
-def run(cases):
-    """Those that the command line names, or all; returns the exit status."""
+def run(cases, *given):
+    """Those that the command line names, or all, each with what is given; returns the exit status."""
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     cases = [case for case in cases if not wanted or case.__name__ in wanted]
     failed = skipped = 0
     for case in cases:
         began = time.monotonic()
         try:
-            case()
+            case(*given)
             print("%s: %.1f s" % (case.__name__, time.monotonic() - began), flush=True)
         except Skipped as e:
             skipped += 1

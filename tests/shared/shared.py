@@ -13,6 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+import cases  # noqa: E402
 from server import BINARY, MODEL, Server  # noqa: E402
 
 TOKEN = "shared-test-token"
@@ -281,22 +282,12 @@ def behind_the_gateway(arguments):
 
 
 def main():
-    failed = []
-    checks = [refusals, alone, administered, behind_the_gateway]
     with tempfile.TemporaryDirectory() as folder:
         repository(folder)
         budget = int(size_of_one(folder) * 2.5 * (1 << 20))
         arguments = ("--model-repository", folder, "--model-memory-bytes", str(budget), "--kv-cache-memory-bytes", "4M",
                      "--threads", "1")
-        for check in checks:
-            try:
-                check(arguments)
-            except Exception as e:  # noqa: BLE001
-                failed.append("%s: %r" % (check.__name__, e))
-    for line in failed:
-        print("failed: " + line)
-    print("%d passed, %d failed, 0 skipped" % (len(checks) - len(failed), len(failed)))
-    return 1 if failed else 0
+        return cases.run([refusals, alone, administered, behind_the_gateway], arguments)
 
 
 if __name__ == "__main__":
