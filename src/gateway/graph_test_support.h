@@ -1,6 +1,7 @@
 // Upstreams that say who they are, and plans of graphs over them.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -26,10 +27,13 @@ inline std::string graph_plan(const std::vector<std::string>& urls, const std::s
   std::string routes = "routes:\n";
   for (size_t i = 0; i < urls.size(); ++i) {
     const std::string name(1, static_cast<char>('a' + i));
-    upstreams += "  - {name: " + name + ", health: {active: false}, endpoints: [{url: \"" +
-                 urls[i] + "\"}]}\n";
-    routes += "  - {name: " + name + ", match: {models: [m-" + name +
-              "]}, retry: {attempts: 0}, targets: [{upstream: " + name + "}]}\n";
+    upstreams +=
+        fmt::format("  - {{name: {}, health: {{active: false}}, endpoints: [{{url: \"{}\"}}]}}\n",
+                    name, urls[i]);
+    routes += fmt::format(
+        "  - {{name: {0}, match: {{models: [m-{0}]}}, retry: {{attempts: 0}}, "
+        "targets: [{{upstream: {0}}}]}}\n",
+        name);
   }
   return upstreams + routes + "graphs:\n  - name: ns/g\n    models: [g]\n    public: true\n" +
          more + "    nodes:\n" + nodes;

@@ -344,6 +344,7 @@ TEST_F(ServerTest, AReaderThatIsTooSlowIsCut) {
 
 TEST_F(ServerTest, AHandedSocketRefusesNobodyBetweenOneServerAndTheNext) {
   const int held = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_GE(held, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -370,6 +371,7 @@ TEST_F(ServerTest, AHandedSocketRefusesNobodyBetweenOneServerAndTheNext) {
     EXPECT_TRUE((*server)->drain(std::chrono::seconds(30)));
     server->reset();
     const int waiting = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_GE(waiting, 0);
     EXPECT_EQ(::connect(waiting, where, length), 0) << std::strerror(errno);
     ::close(waiting);
   }
