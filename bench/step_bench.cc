@@ -54,12 +54,14 @@ constexpr int kBlockSize = 16;
 Result<Loaded> load(const std::string& path, int streams, ThreadTeam& team) {
   Loaded loaded;
   SLUICE_ASSIGN_OR_RETURN(loaded.source, formats::open_model(path));
-  SLUICE_ASSIGN_OR_RETURN(loaded.model,
-                          model::load_model(*loaded.source,
-                                            {.block_size = kBlockSize,
-                                             .kv_blocks = streams * kContext / kBlockSize,
-                                             .max_context = kContext},
-                                            team));
+  SLUICE_ASSIGN_OR_RETURN(
+      loaded.model,
+      model::load_model(*loaded.source,
+                        {.kv_type = model::default_kv_type(*loaded.source, kernels::best_isa()),
+                         .block_size = kBlockSize,
+                         .kv_blocks = streams * kContext / kBlockSize,
+                         .max_context = kContext},
+                        team));
   return loaded;
 }
 

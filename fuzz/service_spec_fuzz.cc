@@ -1,7 +1,9 @@
 // Objects of any shape as services, runtimes and states: no crash, and what comes out is within its
-// bounds: revisions have a command and a hash, replicas no PORT of their own, a rollout's state is
-// read as it was written, and whatever plan is written is one that the gateway takes.
+// bounds: revisions have a command and a hash, replicas no PORT of their own, a shared process its
+// models, a rollout's state is read as it was written, and whatever plan is written is one that the
+// gateway takes.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -13,6 +15,7 @@
 #include "plan/parse.h"
 #include "platform/placeholders.h"
 #include "platform/plan_writer.h"
+#include "platform/process_sharing.h"
 #include "platform/replica_template.h"
 #include "platform/revision_spec.h"
 #include "platform/rollout.h"
@@ -69,6 +72,29 @@ void check_plan(const json::object& service, const json::object& spec) {
   if (!plan::plan_from_json(*value, secrets)) std::abort();
 }
 
+// As one of a process that services share.
+void check_shared(const json::object& service, const json::object& spec) {
+  const auto shared = platform::shared_template(service, spec);
+  if (!shared) {
+    if (shared.error().message().empty()) std::abort();
+    return;
+  }
+  const std::string process = platform::process_key(*shared);
+  const auto own = object_of("serving.kserve.io/v1beta1", "InferenceService", service);
+  const platform::ProcessGroup group = platform::process_group(
+      {own}, process, own, {{.process = process, .storage_uri = "file:///m.gguf"}});
+  const json::object revision = platform::shared_revision_spec(*shared, group, "a");
+  if (platform::shared_uri(revision, "a") != "file:///m.gguf") std::abort();
+  const platform::ReplicaPlace place{.id = "default.a-0",
+                                     .ns = "default",
+                                     .models = {{"a", "/m.gguf"}},
+                                     .sluice_program = "/bin/sluice",
+                                     .find = [](auto, auto) { return control::ObjectPtr(); }};
+  const auto replica = platform::replica_template(revision, place);
+  if (replica && std::ranges::count(replica->command, "/m.gguf=a") < 1) std::abort();
+  check_plan(service, revision);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -99,6 +125,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (control::text_at(*spec, "templateHash").size() != 16) std::abort();
     check_replica(*spec);
     check_plan(service, *spec);
+    check_shared(service, *spec);
   }
   check_replica(part("component"));
   platform::rollout_policy(part("service"));

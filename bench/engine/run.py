@@ -24,6 +24,9 @@ CASES = {
     "decode-8": dict(kind="batch", prompt=64, tokens=32, streams=8),
     "decode-16": dict(kind="batch", prompt=64, tokens=32, streams=16),
     "decode-32": dict(kind="batch", prompt=64, tokens=32, streams=32),
+    "same-8": dict(kind="same", prompt=64, tokens=32, streams=8),
+    "same-16": dict(kind="same", prompt=64, tokens=32, streams=16),
+    "same-32": dict(kind="same", prompt=64, tokens=32, streams=32),
     "long-8k-1": dict(kind="long", depth=8192, tokens=32, streams=1),
     "long-8k-8": dict(kind="long", depth=8192, tokens=16, streams=8),
     "long-16k-1": dict(kind="long", depth=16384, tokens=32, streams=1),
@@ -35,8 +38,9 @@ PROBES = ("memory_read", "int8_avx512_vnni", "int8_avx_vnni", "int8_avx2", "bf16
 def own_engine(build):
     command = os.path.join(build, "bench", "model_bench") + " {model} threads={threads} output=json "
     return {"name": OURS, "prefill": command + "streams=1 prompt={prompt} tokens=1",
-            "decode": command + "streams=1 prompt=16 tokens={tokens}",
+            "decode": command + "streams=1 prompt=16 tokens={tokens} bandwidth=8",
             "batch": command + "streams={streams} prompt={prompt} tokens={tokens}",
+            "same": command + "streams={streams} prompt={prompt} tokens={tokens} draw=same",
             "long": command + "streams={streams} depth={depth} prompt=16 tokens={tokens}"}
 
 
@@ -62,7 +66,8 @@ def sample(engine, case, values):
     rates = [r[field] for r in rows if r.get(field) and r["streams"] == values["streams"]]
     if not rates:
         return {"error": "no figure in the output of: " + " ".join(command)}
-    return {"tok_s": round(rates[-1], 2), "others": others.share(), "wall_s": round(time.monotonic() - start, 2),
+    beside = {"memory_read": round(r["memory_gb_s"], 1) for r in rows if r.get("memory_gb_s")}
+    return {"tok_s": round(rates[-1], 2), **beside, "others": others.share(), "wall_s": round(time.monotonic() - start, 2),
             "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)}
 
 
@@ -120,11 +125,11 @@ def measure(a, results):
                     os.replace(a.out + ".new", a.out)
 
 
-def limit_share(case_name, work, rate, limits):
+def limit_share(case_name, work, sample):
     """Share of the limit that a rate reaches: of the read bandwidth in decoding, of the arithmetic peak in prefill."""
-    case = CASES[case_name]
+    case, rate, limits = CASES[case_name], sample["tok_s"], sample["limits"]
     if case["kind"] == "decode":
-        return rate * work["bytes"] / 1e9 / limits["memory_read"]
+        return rate * work["bytes"] / 1e9 / sample.get("memory_read", limits["memory_read"])
     if case["kind"] != "prefill":
         return None
     int8 = [limits[p] for p in PROBES if p.startswith("int8") and p in limits]
@@ -156,7 +161,7 @@ def report(results, max_other):
         ours = cells.get(OURS)
         ratio = "%.2f" % (ours["tok_s"] / max(peers)) if ours and peers else ""
         quiet = ours["chosen"] if ours and ours["quiet"] else []
-        shares = [limit_share(case, results["work"][model], s["tok_s"], s["limits"]) for s in quiet]
+        shares = [limit_share(case, results["work"][model], s) for s in quiet]
         share = "%.0f %%" % (100 * statistics.median(shares)) if shares and shares[0] is not None else ""
         print("| %s | %s | %s | %s | %s | %s |" % (
             model, case, " | ".join("%.1f%s" % (c["tok_s"], "" if c["quiet"] else " (noisy)") if c else "" for c in
@@ -169,7 +174,7 @@ def main():
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--peers", help="JSON file with the peers' command lines")
     parser.add_argument("--only", help="names of the engines to run")
-    parser.add_argument("--case", default=",".join(c for c in CASES if not c.startswith("long")))
+    parser.add_argument("--case", default=",".join(c for c in CASES if not c.startswith(("long", "same"))))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "release"))

@@ -2,11 +2,11 @@
 // prefill of whole prompts. One line a case: milliseconds, GB/s of K and V read once, GFLOP/s.
 //
 //   attention_bench [--isa avx512] [--threads 2] [--kv f16] [--case decode] [--seconds 0.2] [--huge
-//   1]
+//   1] [--shared 1]
 //
-// --kv: f32, f16 or int8; --case: decode, prefill, small (heads of 8 to 32) or team (loops of empty
-// chunks); --huge asks for huge pages. Layers are rotated through 256 MiB or more, so that decoding
-// streams from memory.
+// --kv: f32, f16, bf16 or int8; --case: decode, prefill, small (heads of 8 to 32) or team (loops of
+// empty chunks); --huge asks for huge pages; with --shared all sequences have the blocks of the
+// first. Layers are rotated through 256 MiB or more, so that decoding streams from memory.
 #include <fmt/format.h>
 #include <sys/mman.h>
 
@@ -31,6 +31,7 @@ struct Options {
   std::string wanted;
   double seconds = 0.2;
   bool huge = false;
+  bool shared = false;
 };
 
 struct Heads {
@@ -124,7 +125,7 @@ void bench_case(const Options& o, const Case& c, KvElement element, ThreadTeam& 
   std::vector<AttentionSlice> batch;
   for (int s = 0; s < c.sequences; ++s) {
     batch.push_back({q.data(), out.data() + s * floats, c.rows, c.context - c.rows,
-                     cache.blocks[static_cast<size_t>(s)]});
+                     cache.blocks[o.shared ? 0 : static_cast<size_t>(s)]});
   }
   size_t next = 0;
   const bench::Seconds s = bench::measure(o.seconds, [&] {
@@ -202,6 +203,8 @@ Result<Options> parse(int argc, char** argv) {
       o.wanted = value;
     } else if (flag == "--huge") {
       o.huge = std::atoi(value) != 0;
+    } else if (flag == "--shared") {
+      o.shared = std::atoi(value) != 0;
     } else if (flag == "--seconds") {
       o.seconds = std::atof(value);
     } else {

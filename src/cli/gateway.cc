@@ -32,6 +32,7 @@
 #include "net/forwarded.h"
 #include "net/server.h"
 #include "plan/parse.h"
+#include "plan/plan_reader.h"
 #include "rpc/server.h"
 #include "telemetry/metrics.h"
 
@@ -221,9 +222,10 @@ class GatewayProcess {
 // Takes the configuration anew when its files have changed, or on SIGHUP.
 class Reloader {
  public:
-  // `stamp` is of before the plan in force was read.
-  Reloader(GatewayProcess& process, const GatewayOptions& options, std::string stamp)
-      : process_(process), options_(options), stamp_(std::move(stamp)) {}
+  // `stamp` is of before the plan in force was read by `reader`.
+  Reloader(GatewayProcess& process, const GatewayOptions& options, plan::PlanReader& reader,
+           std::string stamp)
+      : process_(process), options_(options), reader_(reader), stamp_(std::move(stamp)) {}
 
   void look() {
     process_.refresh_tls();
@@ -232,7 +234,7 @@ class Reloader {
 
   void reload() {
     stamp_ = plan::plan_stamp(options_.config);
-    auto plan = plan::load_plan(options_.config, secrets_.source());
+    auto plan = reader_.read();
     if (!plan) {
       process_.gateway().note_bad_reload();
       log_error("the configuration was refused, the one before stays in force:\n{}",
@@ -253,8 +255,8 @@ class Reloader {
  private:
   GatewayProcess& process_;
   const GatewayOptions& options_;
+  plan::PlanReader& reader_;
   std::string stamp_;
-  plan::SecretFiles secrets_;
 };
 
 int check(const GatewayOptions& options) {
@@ -299,7 +301,8 @@ int run_gateway(const GatewayOptions& options) {
   const Signals signals(Signals::kServing);
   ConfigWatch watch(options.config);  // before the file is read: no change is missed
   std::string stamp = plan::plan_stamp(options.config);
-  auto plan = plan::load_plan(options.config);
+  plan::PlanReader reader(options.config);
+  auto plan = reader.read();
   if (!plan) {
     log_error("{}", plan.error().message());
     return 1;
@@ -314,7 +317,7 @@ int run_gateway(const GatewayOptions& options) {
   if (const auto port = (*process)->grpc_port()) {
     log_info("sluice gateway serves gRPC on {}:{}", listener_of(**plan, options).host, *port);
   }
-  Reloader reloader(**process, options, std::move(stamp));
+  Reloader reloader(**process, options, reader, std::move(stamp));
   // Who waits for this process may send the one before away: discovery should have found somebody.
   const TimePoint ready_until = system_clock().now() + kReadyPatience;
   bool told = false;

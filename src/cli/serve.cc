@@ -40,8 +40,10 @@ constexpr auto kTlsLook = std::chrono::seconds(1);
 
 int default_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-Result<model::KvType> parse_kv_type(const std::string& name) {
-  if (name == "auto" || name == "f16" || name == "fp16" || name == "float16") {
+// None for auto.
+Result<std::optional<model::KvType>> parse_kv_type(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  if (name == "f16" || name == "fp16" || name == "float16") {
     return model::KvType::kF16;
   }
   if (name == "bf16" || name == "bfloat16") return model::KvType::kBf16;

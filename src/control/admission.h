@@ -4,8 +4,10 @@
 // Pure functions; other objects are asked for through a lookup.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -19,6 +21,21 @@ struct AdmissionPolicy {
   // Programs that edit may let replicas run: a name, or a whole path. Others need admin.
   std::vector<std::string> allowed_commands = {"sluice"};
 };
+
+// Of an InferenceService's spec: what keeps its predictor from sharing a process with others.
+struct SharingObstacle {
+  std::string_view field;
+  std::string_view why;
+};
+inline constexpr std::array<SharingObstacle, 5> kSharingObstacles = {{
+    {"canary", "its branches run processes of their own"},
+    {"predictor.canaryTrafficPercent", "a new revision takes over for all of a process at once"},
+    {"sluice.rollout", "a new revision takes over for all of a process at once"},
+    {"transformer.containers", "it is woken together with a predictor of its own"},
+    {"explainer.containers", "it runs together with a predictor of its own"},
+}};
+// The first that the spec has; null: none.
+const SharingObstacle* sharing_obstacle(const json::object& service_spec);
 
 // Whether an object is there.
 using Lookup =

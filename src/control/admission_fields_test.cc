@@ -46,12 +46,28 @@ TEST_F(FieldsTest, OfAnInferenceService) {
   EXPECT_EQ(of_predictor(R"("batcher":{"maxBatchSize":3})"), "");
   EXPECT_TRUE(of_spec(R"({"transformer":{"sluice":{"url":"http://x"},"batcher":{}}})")
                   .contains("spec.transformer.batcher has no effect"));
-  EXPECT_TRUE(of_spec(R"({"sluice":{"shareProcess":true}})")
-                  .contains("spec.sluice.shareProcess has no effect"));
   const std::string transformer = of_spec(
       R"({"transformer":{"sluice":{"url":"http://x"},"timeout":3,"canaryTrafficPercent":5}})");
   EXPECT_TRUE(transformer.contains("spec.transformer.timeout has no effect")) << transformer;
   EXPECT_TRUE(transformer.contains("spec.transformer.canaryTrafficPercent has no effect"));
+}
+
+TEST_F(FieldsTest, OfASharedProcess) {
+  EXPECT_EQ(of_spec(R"({"sluice":{"shareProcess":true},"explainer":{}})"), "");
+  for (const std::string beside :
+       {R"("sluice":{"shareProcess":true,"rollout":{"strategy":"BlueGreen"}}|sluice.rollout)",
+        R"("sluice":{"shareProcess":true},"canary":[{"trafficPercent":1,"predictor":{"name":"c",
+        "model":{"modelFormat":{"name":"gguf"},"storageUri":"hf://o/m"}}}]|canary)",
+        R"("sluice":{"shareProcess":true},"transformer":{"containers":[{"command":["x"]}]}|)"
+        R"(transformer.containers)",
+        R"("sluice":{"shareProcess":true},"predictor":{"containers":[{"command":["x"]}]}|)"
+        R"(predictor.model)"}) {
+    const size_t bar = beside.find('|');
+    const std::string warnings = of_spec("{" + beside.substr(0, bar) + "}");
+    EXPECT_TRUE(warnings.contains("spec.sluice.shareProcess has no effect")) << beside << warnings;
+    EXPECT_TRUE(warnings.contains("spec." + beside.substr(bar + 1))) << beside << warnings;
+  }
+  EXPECT_FALSE(of_spec(R"({"sluice":{"rollout":{"strategy":"BlueGreen"}}})").contains("share"));
 }
 
 TEST_F(FieldsTest, LabelsOfReplicasAreLabels) {

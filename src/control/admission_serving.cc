@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <string>
@@ -206,6 +207,20 @@ void check_rollout(Admission& admission, const json::object& spec) {
   }
 }
 
+// A service that shares its process changes, splits and fronts nothing of its own.
+void check_sharing(Admission& admission, const json::object& spec) {
+  if (!true_at(spec, "sluice.shareProcess")) return;
+  if (const SharingObstacle* obstacle = sharing_obstacle(spec)) {
+    admission.warn(fmt::format("spec.sluice.shareProcess has no effect beside spec.{}: {}",
+                               obstacle->field, obstacle->why));
+  }
+  if (object_at(spec, "predictor.model") == nullptr) {
+    admission.warn(
+        "spec.sluice.shareProcess has no effect without spec.predictor.model: models are shared, "
+        "not containers");
+  }
+}
+
 void check_schedules(Admission& admission, const json::object& spec) {
   const auto* schedules = array_at(spec, "sluice.scaling.schedules");
   for (size_t i = 0; schedules != nullptr && i < schedules->size(); ++i) {
@@ -228,6 +243,15 @@ void check_schedules(Admission& admission, const json::object& spec) {
 
 }  // namespace
 
+const SharingObstacle* sharing_obstacle(const json::object& service_spec) {
+  const auto* found = std::ranges::find_if(kSharingObstacles, [&](const SharingObstacle& each) {
+    const json::value* value = find_path(service_spec, each.field);
+    if (value == nullptr || value->is_null()) return false;
+    return !value->is_array() || !value->get_array().empty();
+  });
+  return found == kSharingObstacles.end() ? nullptr : found;
+}
+
 ApiOutcome admit_inference_service(Admission& admission) {
   const auto* spec = object_at(admission.object, "spec");
   if (spec == nullptr) return {};
@@ -248,6 +272,7 @@ ApiOutcome admit_inference_service(Admission& admission) {
     }
   }
   check_rollout(admission, *spec);
+  check_sharing(admission, *spec);
   check_schedules(admission, *spec);
   return check_canaries(admission, *spec);
 }

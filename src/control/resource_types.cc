@@ -104,6 +104,7 @@ std::vector<ResourceType> serving_types() {
                    {"Replicas", "integer", "status.components.predictor.replicas", true},
                    {"Runtime", "string", "runtime", true},
                    {"Storage", "string", "spec.predictor.model.storageUri", true},
+                   {"ProcessOf", "string", "status.sluice.leader", true},
                    kReason,
                    kAge},
        .scale = {"spec.predictor.minReplicas", "spec.predictor.maxReplicas",

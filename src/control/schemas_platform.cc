@@ -18,6 +18,8 @@ branch string -- Name of the canary that it is.
 runtime RuntimeReference -- Runtime that was chosen.
 modelNames []string -- What the server calls its model; the first is what it is asked for.
 storageUri string -- Where the model lies.
+process string -- Of one that several services share: what tells their processes from others.
+models []SharedModel key=name -- Of one that several services share: their models.
 container Container! -- The process of a replica.
 serviceAccountName string -- ServiceAccount whose secrets open the storage.
 terminationGracePeriodSeconds int64 min=0 -- Seconds that a replica has to drain.
@@ -27,6 +29,10 @@ containerConcurrency int64 min=0 -- Requests that one replica handles at a time;
 timeoutSeconds int64 min=0 -- Seconds that a request may take.
 templateHash string -- Fingerprint of what decides about the replicas.
 source object -- The service's component as it was written, its scale left out: for going back.
+
+= SharedModel -- A model of a revision that several services share.
+name string! -- The service, as which the model is asked for.
+storageUri string! -- Where the model lies.
 
 = RuntimeReference -- A runtime.
 kind string! -- ServingRuntime or ClusterServingRuntime.
@@ -43,8 +49,16 @@ replicas int32 -- Replicas that there are, those being drained apart.
 readyReplicas int32 -- Replicas that take requests.
 traffic int32 -- Percent of the component's requests that go to it.
 proven bool -- It has had a replica that was ready.
+wants []RevisionWant key=service -- Of one that several services share: what each asks for.
 model ModelProgress -- Its model.
 conditions []Condition key=type -- Ready, Scheduled, ModelReady.
+
+= RevisionWant -- What a service asks of a revision that it shares; it gets the largest of all.
+service string! -- The service.
+role string enum=Serving|Candidate -- What it is to the service.
+traffic int32 -- Percent of the service's requests that go to it.
+floor int32 -- Replicas at least.
+ceiling int32 -- Replicas at most; 0 is no limit.
 
 = ModelProgress -- How much of a model is here.
 phase string -- Ready, Pulling or Failed.

@@ -125,8 +125,8 @@ maxSegments int32 min=2 max=200 -- Most parts.
 rollout RolloutPolicy -- How a new revision takes over.
 scaling ScalingPolicy -- How replicas are counted.
 wake WakePolicy -- What requests to a service at zero do.
-shareProcess bool ignored=(each service has processes of its own; several models in one process are
-    had by a model repository) -- Several models in one process, loaded on demand.
+shareProcess bool -- One process with the others of the namespace that ask for it and whose
+    processes differ in the model only; models are loaded on demand.
 
 = RolloutPolicy -- How a new revision takes over.
 strategy string enum=Progressive|BlueGreen|Manual|Recreate -- Step by step, all at once, by hand, or

@@ -26,6 +26,8 @@ class GatedRunner : public Runner {
   void forward(const model::Batch& batch, std::span<float> logits) override {
     {
       std::unique_lock lock(mutex_);
+      closed_ = closed_ || steps_left_ == 0;
+      if (steps_left_ >= 0) --steps_left_;
       held_ = closed_;
       changed_.notify_all();
       changed_.wait(lock, [this] { return !closed_; });
@@ -39,6 +41,12 @@ class GatedRunner : public Runner {
     closed_ = closed;
     changed_.notify_all();
   }
+  // Closed by itself once so many more steps are done: however late the test's thread comes, there
+  // is one to hold.
+  void close_after(int steps) {
+    const std::lock_guard lock(mutex_);
+    steps_left_ = steps;
+  }
   // Waits until a step stands in forward().
   void wait_for_step() {
     std::unique_lock lock(mutex_);
@@ -51,6 +59,7 @@ class GatedRunner : public Runner {
   std::condition_variable changed_;
   bool closed_ = false;
   bool held_ = false;
+  int steps_left_ = -1;  // until it closes; negative: nothing closes it
 };
 
 // Holds the engine's next step until open(), or the end of the scope.
@@ -178,10 +187,10 @@ TEST(Engine, CancelEndsARunningRequestWithinAStep) {
   GatedRunner runner;
   Outputs outputs;
   const auto engine = start_engine(runner, options(), outputs.sink());
+  runner.close_after(4);
   ASSERT_TRUE(engine->submit(request(1, 20, 2000)));
-  outputs.wait_for_tokens(1, 3);
-  Gate gate(runner);
   runner.wait_for_step();
+  Gate gate(runner);
   const uint64_t before = engine->stats().steps;
   engine->cancel(1);
   engine->cancel(77);  // unknown: no effect
@@ -199,10 +208,10 @@ TEST(Engine, TheQueueIsBoundedByRequestsAndByTokens) {
   o.max_queued_requests = 3;
   o.max_queued_tokens = 100;
   const auto engine = start_engine(runner, o, outputs.sink());
+  runner.close_after(2);
   ASSERT_TRUE(engine->submit(request(1, 20, 1000)));
-  outputs.wait_for_tokens(1, 1);
-  Gate gate(runner);
   runner.wait_for_step();
+  Gate gate(runner);
   ASSERT_TRUE(engine->submit(request(2, 60)));
   const auto over_tokens = engine->submit(request(3, 60));
   ASSERT_FALSE(over_tokens);
@@ -327,6 +336,7 @@ TEST(Engine, ManyThreadsSubmitAndCancel) {
   std::atomic<size_t> accepted = 0;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (RequestId t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
         for (RequestId i = 0; i < 50; ++i) {

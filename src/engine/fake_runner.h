@@ -99,7 +99,8 @@ class PagedRunner : public Runner {
 
   void store(const model::Batch& batch, const model::SequenceSlice& slice, int r) {
     const int position = slice.first_position + r;
-    SLUICE_CHECK(size_t(position / block_size_) < slice.blocks.size(), "a row without a block");
+    SLUICE_CHECK(size_t(position) / size_t(block_size_) < slice.blocks.size(),
+                 "a row without a block");
     slot(slice, position) = {batch.tokens[size_t(slice.first_row + r)], position};
   }
 

@@ -37,9 +37,11 @@ int StepBudget::prompt_rows(const StepLoad& load) {
   if (least_share_ < 0.0) return max_rows_;
   follow(load);
   if (load.streams == 0 || !cost_.known()) return max_rows_;
-  // What is not known would be guessed from larger steps, far too low, and a step with the fewest
-  // prompt rows teaches nothing about one without: one such step does.
-  if (!cost_.known_at(load.stream_rows.rows)) return 0;
+  // What is not known would be guessed from much larger steps, far too low, or from one of the
+  // server's first; and a step with the fewest prompt rows teaches nothing about one without. One
+  // such step does.
+  gave_none_ = !gave_none_ && !cost_.known_at(load.stream_rows.rows);
+  if (gave_none_) return 0;
   const int behind = std::max(load.prompts - 1, 0);
   const double fair = std::min(double(behind) / load.streams, kGreatestShare);
   const double share = std::max(share_, fair);

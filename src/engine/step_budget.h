@@ -9,10 +9,10 @@
 // first one and the streams get time in proportion to their numbers; at most, prompts get two and a
 // half times the streams'. Without streams there is nothing to protect and a step takes what fits.
 //
-// Never below kLeastPromptRows, so prompts go on whatever the model says; but for one step that
-// streams have to themselves where it is not known what they take. What it answers follows from
-// what it was told: under a simulated clock it is reproducible. It sizes chunks only, and chunks
-// never change tokens. One owner, one thread.
+// Never below kLeastPromptRows, so prompts go on whatever the model says; but for single steps that
+// streams have to themselves where it is not known what about so many take. What it answers follows
+// from what it was told: under a simulated clock it is reproducible. It sizes chunks only, and
+// chunks never change tokens. One owner, one thread.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,8 @@ class StepBudget {
 
   const double least_share_;  // of a step's time, over the streams' part
   const int max_rows_;
-  double share_;  // what prompts get now
+  double share_;            // what prompts get now
+  bool gave_none_ = false;  // in the last step, to learn what streams take
   StepCost cost_;
 };
 

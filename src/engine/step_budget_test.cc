@@ -55,7 +55,30 @@ TEST(StepBudget, WhatStreamsTakeAloneIsLearnedBeforePromptsJoinThem) {
   EXPECT_EQ(budget.prompt_rows(load(1, 11)), 0);
   budget.learn({1, 0}, machine(1));
   EXPECT_GT(budget.prompt_rows(load(1, 11)), 4 * kLeastPromptRows);
-  EXPECT_GT(budget.prompt_rows(load(11, 11)), kLeastPromptRows);
+  // One stream says little about eleven.
+  EXPECT_EQ(budget.prompt_rows(load(11, 11)), 0);
+  budget.learn({11, 0}, machine(11));
+  EXPECT_GT(budget.prompt_rows(load(11, 11)), 4 * kLeastPromptRows);
+}
+
+TEST(StepBudget, PromptsNeverWaitTwiceForWhatIsNotLearned) {
+  StepBudget budget(1.25, kMost);
+  budget.learn({kMost, 0}, machine(kMost));
+  EXPECT_EQ(budget.prompt_rows(load(8, 2)), 0);
+  EXPECT_GE(budget.prompt_rows(load(8, 2)), kLeastPromptRows);
+}
+
+// A server's first step of all waits for what is not in memory yet.
+TEST(StepBudget, ASlowFirstStepStretchesNoOthers) {
+  StepBudget budget(1.25, kMost);
+  budget.learn({1, 0}, std::chrono::milliseconds(100));
+  budget.learn({kMost, 0}, machine(kMost));
+  for (int i = 0; i < 100; ++i) {
+    const int rows = budget.prompt_rows(load(8, 1));
+    budget.learn({8 + rows, 0}, machine(8 + rows));
+    if (i > 1) EXPECT_LE(stretch(8, rows), 1.5) << i << ": " << rows;
+  }
+  EXPECT_GE(budget.prompt_rows(load(8, 1)), kLeastPromptRows);
 }
 
 // Whichever size was seen first, the one step is the only one.

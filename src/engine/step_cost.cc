@@ -13,6 +13,8 @@ constexpr double kLeastRate = 0.15;
 // A step that took this many times as long as expected says as much as one that took exactly that
 // long: the machine did something else meanwhile.
 constexpr double kOutlier = 1.5;
+// Observations behind which a size is known well.
+constexpr int kWellKnown = 5;
 // The mean context at which an error is blamed on attention and on the rest alike.
 constexpr double kEvenContext = 8192.0;
 // Per row beyond the largest size seen, as a share of that size's time per row.
@@ -52,23 +54,39 @@ void StepCost::learn(const StepShape& step, Duration time) {
       size.seen = 1;
       const int i = static_cast<int>(index);
       first_seen_ = first_seen_ < 0 ? i : std::min(first_seen_, i);
+      lower_those_below(index);
       continue;
     }
+    // From what was predicted by it, which a smaller one may have raised.
+    size.seconds = base(size.rows);
     const double rate = std::max(kLeastRate, 1.0 / (size.seen + 1)) * weight;
     const double expected = base(step.rows) + attention;
     double error = seconds - expected;
-    if (size.seen > 4) error = std::min(error, expected * (kOutlier - 1.0));
+    if (size.seen >= kWellKnown) error = std::min(error, expected * (kOutlier - 1.0));
     const double blame = mean_context * mean_context / (1.0 + mean_context * mean_context);
     size.seconds = std::max(size.seconds + rate * (1.0 - blame) * error, seconds * 0.01);
     if (step.context > 0) {
       per_position_ = std::max(0.0, per_position_ + rate * blame * error / double(step.context));
     }
     ++size.seen;
+    lower_those_below(index);
+  }
+}
+
+// No smaller step takes longer: a size that was seen once, while the machine did something else or
+// the weights were not in memory yet, would else stand for all above it.
+void StepCost::lower_those_below(size_t index) {
+  const Size& size = sizes_[index];
+  for (size_t i = 0; i < index; ++i) {
+    if (std::min(sizes_[i].seen, kWellKnown) > size.seen) continue;
+    sizes_[i].seconds = std::min(sizes_[i].seconds, size.seconds);
   }
 }
 
 bool StepCost::known_at(int rows) const {
-  return known() && size_t(first_seen_) <= at_or_below(rows) + 1;
+  return std::ranges::any_of(sizes_, [rows](const Size& size) {
+    return size.seen > 0 && size.rows <= 2 * rows && rows <= 2 * size.rows;
+  });
 }
 
 double StepCost::base(int rows) const {

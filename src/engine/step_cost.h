@@ -4,8 +4,8 @@
 // two an octave, and read by interpolation: it is flat while a step waits for the weights to come
 // from memory and steep once it computes, and where it bends no formula knows. Each observation
 // moves the two sizes beside it, and the cost of a position in proportion to how long the contexts
-// are. Plain arithmetic on what it is told: equal observations give an equal model. One owner, one
-// thread.
+// are; smaller sizes that were thought to take longer are lowered to it. Plain arithmetic on what
+// it is told: equal observations give an equal model. One owner, one thread.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,7 @@ class StepCost {
   // Whether anything was learned; before that predict() is 0.
   bool known() const { return first_seen_ >= 0; }
 
-  // Whether a step of that many rows, or a smaller one, was among them, by the nearest size.
+  // Whether a step of about that many rows was among them: of half as many to twice as many.
   bool known_at(int rows) const;
 
   // Seconds. Does not fall as rows or context grow.
@@ -48,6 +48,7 @@ class StepCost {
     double seconds = 0.0;  // without attention
   };
 
+  void lower_those_below(size_t index);
   double base(int rows) const;
   size_t at_or_below(int rows) const;
 

@@ -75,6 +75,37 @@ TEST(StepCost, OneDisturbedStepMovesItLittleALastingChangeAllTheWay) {
   EXPECT_NEAR(cost.predict({8, 800}), 0.04, 0.002);
 }
 
+TEST(StepCost, ASmallStepThatWasHeldUpOnceDoesNotStandForLargerOnes) {
+  StepCost cost;
+  cost.learn({1, 20}, seconds(0.11));  // the first one of all
+  for (int i = 0; i < 20; ++i) cost.learn({8, 800}, seconds(0.02));
+  EXPECT_NEAR(cost.predict({8, 800}), 0.02, 0.001);
+  EXPECT_LE(cost.predict({1, 20}), 0.021);
+  EXPECT_GT(cost.predict({1, 20}), 0.01);
+  // Also after many: the machine was slow then.
+  for (int i = 0; i < 50; ++i) cost.learn({4, 400}, seconds(0.04));
+  for (int i = 0; i < 20; ++i) cost.learn({8, 800}, seconds(0.02));
+  EXPECT_NEAR(cost.predict({8, 800}), 0.02, 0.001);
+  EXPECT_LE(cost.predict({4, 400}), 0.021);
+  EXPECT_GT(cost.predict({4, 400}), 0.01);
+  // A size that is new and quick draws the others down with it, and is not driven to nothing.
+  for (int i = 0; i < 50; ++i) cost.learn({24, 2400}, seconds(0.06));
+  for (int i = 0; i < 40; ++i) {
+    cost.learn({32, 3200}, seconds(0.03));
+    EXPECT_GT(cost.predict({32, 3200}), 0.029) << i;
+  }
+  EXPECT_NEAR(cost.predict({32, 3200}), 0.03, 0.002);
+}
+
+TEST(StepCost, KnowsWhatIsNearToWhatItSaw) {
+  StepCost cost;
+  EXPECT_FALSE(cost.known_at(1));
+  cost.learn({1, 0}, seconds(0.1));
+  cost.learn({512, 131'072}, seconds(0.35));
+  for (const int rows : {1, 2, 256, 1024}) EXPECT_TRUE(cost.known_at(rows)) << rows;
+  for (const int rows : {3, 8, 255, 1025}) EXPECT_FALSE(cost.known_at(rows)) << rows;
+}
+
 TEST(StepCost, LongContextsAreBlamedOnAttention) {
   StepCost cost;
   Rng rng(5);

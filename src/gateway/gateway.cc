@@ -169,6 +169,11 @@ void Gateway::end() {
   done.wait();
 }
 
+void Gateway::drain() {
+  draining_ = true;
+  reporter_->leave();
+}
+
 void Gateway::end_reports() {
   reporter_->end();
   payload_log_->flush(kLogPatience);
@@ -204,6 +209,7 @@ Outcome Gateway::apply(std::shared_ptr<const plan::Plan> plan) {
   cache_->set_max_bytes(snapshot()->plan().cache.max_bytes);
   if (access_log_) access_log_->reopen();
   gateway_metrics_.reload(true);
+  reporter_->plan_taken();
   return {};
 }
 

@@ -62,7 +62,7 @@ class Gateway : public net::HttpHandler {
   Outcome apply(std::shared_ptr<const plan::Plan> plan);
   // A plan was refused.
   void note_bad_reload() { gateway_metrics_.reload(false); }
-  void drain() { draining_ = true; }
+  void drain();
   // No request is under way any more: the control plane is told, and sinks of payloads get what is
   // left for them. Blocks for two seconds at most.
   void end_reports();

@@ -12,6 +12,7 @@ namespace sluice::gateway {
 namespace {
 
 constexpr Duration kBackoff = std::chrono::milliseconds(50);  // doubled each time
+constexpr int kOk = 200;
 constexpr int kNotFound = 404;
 
 bool worth_retrying(int status) { return status >= 500 || status == 429; }
@@ -61,6 +62,7 @@ struct GraphRun::Try {
   std::shared_ptr<Scope> below;  // of a try by a node
   int tried = 0;
   bool passed = false;
+  uint64_t sent = 0;  // to the client, by tries that are over
   std::function<void()> on_time;
   net::EventLoop::Timer timer;
 
@@ -68,6 +70,7 @@ struct GraphRun::Try {
   bool stop() {
     timer.clear();
     passed = (responder && responder->leave()) || passed;
+    if (responder) sent += responder->sent();
     if (call) call->cancel();
     responder.reset();
     call.reset();
@@ -103,6 +106,7 @@ GraphRun::GraphRun(StepHost& host, std::shared_ptr<net::EventLoop> loop, net::Ht
       request_(std::move(request)),
       body_(std::make_shared<const std::string>(std::move(request_.http.body))),
       deadline_(loop_, [this] {
+        if (!may_run_out()) return;
         finish({.error = Status(Code::kDeadlineExceeded,
                                 fmt::format("graph {}: its time is over", graph_.settings().name),
                                 {}, "graph_timeout")});
@@ -292,7 +296,7 @@ void GraphRun::attempt(const std::shared_ptr<Try>& step) {
   if (settings.timeout > Duration::zero()) {
     step->on_time = [this, weak = std::weak_ptr(step)] {
       const auto alive = weak.lock();
-      if (!alive || alive->passed) return;
+      if (!alive || alive->passed || (alive->course.last && !may_run_out())) return;
       heard(alive, fail(Code::kDeadlineExceeded, "it did not answer in time", {}, "step_timeout"));
     };
     step->timer.set(net::EventLoop::now() + settings.timeout);
@@ -300,6 +304,17 @@ void GraphRun::attempt(const std::shared_ptr<Try>& step) {
   if (!settings.route.empty()) return ask_route(step);
   if (!settings.url.empty()) return ask_url(step);
   ask_node(step);
+}
+
+// Time is over for what leads to the graph's answer: not where that has begun, of which on_passed()
+// may not have heard yet. Else it does not begin any more.
+bool GraphRun::may_run_out() {
+  for (const auto& each : tries_) {
+    if (each->course.last && each->responder && !each->responder->leave_unless_passed()) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void GraphRun::ask_node(const std::shared_ptr<Try>& step) {
@@ -344,6 +359,7 @@ void GraphRun::on_passed(const std::shared_ptr<Try>& step) {
   }
   deadline_.clear();
   request_.record.stream = true;
+  if (request_.record.status == 0) request_.record.status = kOk;
   request_.record.first_byte = host_.clock.now() - request_.record.began;
 }
 
@@ -379,6 +395,7 @@ void GraphRun::heard(const std::shared_ptr<Try>& step, Result<net::HttpResponse>
 
 bool GraphRun::end_try(const std::shared_ptr<Try>& step) {
   const bool passed = step->stop();
+  request_.record.bytes_out += std::exchange(step->sent, 0);
   tries_.erase(step);
   loop_.post([step] {});  // it must not end inside its own timer
   const auto below = std::exchange(step->below, nullptr);
@@ -426,8 +443,11 @@ void GraphRun::finish(Answer answer) {
   const auto kept = shared_from_this();
   RequestRecord& record = request_.record;
   if (answer.passed) {
-    if (answer.error) record.ending = Ending::kCut;
-    record.status = answer.error ? 200 : answer.status;
+    if (answer.error) {
+      record.ending = Ending::kCut;
+      record.error = answer.error->reason();
+    }
+    record.status = answer.error ? kOk : answer.status;
     return over();
   }
   net::HttpResponse response;
@@ -461,6 +481,7 @@ void GraphRun::over() {
   deadline_.disarm();
   for (const auto& step : std::exchange(tries_, {})) {
     step->stop();
+    request_.record.bytes_out += step->sent;
     step->timer.disarm();
     loop_.post([step] {});  // it must not end inside its own timer
   }

@@ -9,7 +9,8 @@
 //
 // A hard step's answer outside of 2xx is its node's answer; a soft one's goes on. No answer at all
 // ends the node either way. What is the graph's last word may be a stream, which passes through as
-// it comes; the time of all steps that lead to it, and the graph's, are over with its first byte.
+// it comes; the time of all steps that lead to it, and the graph's, are over with its first byte. A
+// stream that ends with an error, or is cut, is on the graph's record too.
 // What is given up (a try that took too long, an ensemble that has failed) takes along all that it
 // had begun.
 //
@@ -104,6 +105,7 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
   void heard(const std::shared_ptr<Try>& step, Result<net::HttpResponse> answer);
   void decide(const std::shared_ptr<Try>& step, Answer answer);
   void on_passed(const std::shared_ptr<Try>& step);
+  bool may_run_out();
   // Both: whether the client has got a part of an answer by what ends here.
   bool end_try(const std::shared_ptr<Try>& step);
   bool give_up(Scope& scope);

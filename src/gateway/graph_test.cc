@@ -1,9 +1,12 @@
 // Graphs through the whole gateway, before scripted upstreams.
 #include "gateway/graph.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -11,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "gateway/graph_body.h"
 #include "gateway/graph_test_support.h"
@@ -250,6 +254,35 @@ TEST(Graph, TheLastStepStreamsAndOthersDoNot) {
   ASSERT_TRUE(ended.wait());
   EXPECT_EQ(got, "data: 1\n\ndata: 2\n\n");
   EXPECT_FALSE(a.handler->seen().front().body.contains("stream"));
+}
+
+// Its own record and the step's say so; the client is told by an event.
+TEST(Graph, AStreamThatBreaksIsOnTheRecord) {
+  const auto path =
+      std::filesystem::temp_directory_path() / fmt::format("graph_test_{}.log", ::getpid());
+  std::filesystem::remove(path);
+  std::string got;
+  {
+    RunningUpstream a([&](const HttpRequest&, const Responder& responder) {
+      responder->start(200, {{"Content-Type", "text/event-stream"}});
+      responder->write("data: 1\n\n");
+    });
+    RunningGateway gateway(
+        "access_log: {path: " + path.string() + "}\n" +
+        graph_plan({a.url()}, "      - {name: root, type: sequence, steps: [{route: a}]}\n"));
+    got = gateway.post(R"({"model":"g","prompt":"hi","stream":true})").body;
+    gateway.get("/health");  // the loop has been round since
+  }
+  EXPECT_TRUE(got.starts_with("data: 1\n\ndata: {\"error\":")) << got;
+  EXPECT_TRUE(got.ends_with("\n\n")) << got;
+  const std::string log = *read_file(path, 1 << 20);
+  std::filesystem::remove(path);
+  const size_t at = log.find("\"route\":\"ns/g\"");
+  ASSERT_NE(at, std::string::npos) << log;
+  const std::string line = log.substr(at, log.find('\n', at) - at);
+  EXPECT_TRUE(line.contains(R"("status":200,"ending":"cut","error":"graph_step_failed")")) << line;
+  EXPECT_TRUE(line.contains(fmt::format("\"bytes_out\":{}", got.size()))) << line;
+  EXPECT_TRUE(log.contains(R"("ending":"cut","error":"server_error")")) << log;
 }
 
 TEST(Graph, ANodeThatIsGivenUpIsHeardNoMore) {

@@ -80,10 +80,10 @@ void HeldResponder::send(net::HttpResponse response) {
   if (!begun_) return inner_->send(std::move(response));
   if (response.status < 400) {
     inner_->write(net::sse_event(response.body));
-  } else {
-    inner_->write(error_event(path_, status_of(response)));
+    return inner_->finish();
   }
-  inner_->finish();
+  inner_->write(error_event(path_, status_of(response)));
+  inner_->finish_with_error();
 }
 
 void HeldResponder::start(int status, net::Headers headers) {
@@ -92,13 +92,17 @@ void HeldResponder::start(int status, net::Headers headers) {
   broken_ = true;
   inner_->write(error_event(
       path_, Status(Code::kUnavailable, "the server did not answer with an event stream")));
-  inner_->finish();
+  inner_->finish_with_error();
 }
 
 bool HeldResponder::write(std::string_view bytes) { return !broken_ && inner_->write(bytes); }
 
 void HeldResponder::finish() {
   if (!broken_) inner_->finish();
+}
+
+void HeldResponder::finish_with_error() {
+  if (!broken_) inner_->finish_with_error();
 }
 
 }  // namespace sluice::gateway

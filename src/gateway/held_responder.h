@@ -31,6 +31,7 @@ class HeldResponder final : public net::Responder {
   void start(int status, net::Headers headers) override;
   bool write(std::string_view bytes) override;
   void finish() override;
+  void finish_with_error() override;
   void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
   bool closed() const override { return inner_->closed(); }
 

@@ -58,6 +58,9 @@ struct Control {
     if (!report->wake.empty()) {
       for (const auto& name : report->wake) wakes.push_back(name);
       woken.set();
+    } else if (report->plan_id) {
+      plans.push_back(*report->plan_id);
+      planned.set();
     } else if (report->ended) {
       ended.set();
     } else {
@@ -92,6 +95,8 @@ struct Control {
   std::mutex mutex;
   std::vector<std::string> wakes;
   std::vector<plan::LoadReport> seconds;
+  std::vector<std::string> plans;
+  Signal planned;
   Signal woken;
   Signal told;
   Signal ended;
@@ -102,12 +107,16 @@ struct World {
   std::string kind = "";  // more fields of the upstream
   std::string hold = "max_wait: 20s";
   std::string control = "";
+  std::string plan_id = "";
   std::string more = "";  // of the route
   std::string health = "{active: false}";
 
   std::string plan(const std::vector<std::string>& urls) const {
     std::string text;
-    if (!control.empty()) text += "control: {url: \"" + control + "\", token: {env: T}}\n";
+    if (!control.empty()) {
+      text += "control: {url: \"" + control + "\", token: {env: T}";
+      text += (plan_id.empty() ? "" : ", plan_id: " + plan_id) + "}\n";
+    }
     text += "upstreams:\n  - name: u\n    health: " + health + "\n" + kind;
     text += "    hold: {" + hold + "}\n    endpoints: [";
     for (size_t i = 0; i < urls.size(); ++i) {
@@ -176,7 +185,7 @@ TEST(Hold, ARequestWaitsForAReplicaAndWakesTheControlPlane) {
   Asked asked(gateway, kBody);
   ASSERT_TRUE(control.woken.wait());
   EXPECT_EQ(control.wakes, std::vector<std::string>{"u"});
-  EXPECT_EQ(gateway.waiting(), 1);
+  EXPECT_TRUE(eventually([&] { return gateway.waiting() == 1; }));
   ASSERT_TRUE(gateway.gateway->apply(plan_of(world.plan({upstream.url()}))));
   ASSERT_TRUE(asked.ended.wait());
   EXPECT_EQ(asked.status, 200);
@@ -387,6 +396,21 @@ TEST(LoadReporter, TellsWhatWasDone) {
   EXPECT_EQ(control.seconds.front().upstreams.front().usable, 1);
   gateway.gateway->end_reports();
   EXPECT_EQ(control.ended.count(), 1);
+}
+
+TEST(LoadReporter, TellsWhichPlanIsInForce) {
+  Control control;
+  World world{.control = control.server.url(), .plan_id = "first"};
+  RunningUpstream upstream(answers("a"));
+  Begun gateway(world.plan({upstream.url()}));
+  ASSERT_TRUE(control.planned.wait());
+  world.plan_id = "second";
+  ASSERT_TRUE(gateway.gateway->apply(plan_of(world.plan({upstream.url()}))));
+  ASSERT_TRUE(control.planned.wait(2));
+  gateway.gateway->drain();
+  ASSERT_TRUE(control.planned.wait(3));
+  const std::lock_guard lock(control.mutex);
+  EXPECT_EQ(control.plans, (std::vector<std::string>{"first", "second", ""}));
 }
 
 TEST(LoadReporter, KeepsTheLastSecondsForAControlPlaneThatIsAway) {

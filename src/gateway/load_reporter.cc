@@ -17,6 +17,8 @@ constexpr Duration kPatience = std::chrono::milliseconds(900);
 constexpr Duration kLastPatience = std::chrono::milliseconds(400);
 constexpr Duration kWakeAgain = std::chrono::milliseconds(50);
 constexpr size_t kMaxWoken = 4096;
+// Ticks behind which the plan is told again: the control plane may be another process since.
+constexpr size_t kPlanAgain = 5;
 
 bool is_good(int status) { return status >= 200 && status < 300; }
 // It will not be taken at another time either.
@@ -77,10 +79,21 @@ void LoadReporter::wake(const std::string& upstream) {
   loop_->post([this] { send_wakes(); });
 }
 
+void LoadReporter::plan_taken() {
+  if (begun_) loop_->post([this] { send_plan(); });
+}
+
+void LoadReporter::leave() {
+  leaving_ = true;
+  plan_taken();
+}
+
 void LoadReporter::tick() {
   const auto snapshot = snapshot_();
   collect(*snapshot);
   if (snapshot->plan().control) send_next();
+  if (++plan_told_ago_ >= kPlanAgain) told_plan_.clear();
+  send_plan();
   each_second_();
   const Duration offset = LoadMeter::unix_offset_of(clock_);
   const Duration unix_now = net::EventLoop::now().time_since_epoch() + offset;
@@ -140,6 +153,25 @@ void LoadReporter::send_wakes() {
   post(to_json(report), kPatience, [this](bool) {
     waking_ = false;
     send_wakes();
+  });
+}
+
+// Where it is not what was told last. One that is not taken is told anew with the next tick.
+void LoadReporter::send_plan() {
+  const auto snapshot = snapshot_();
+  if (telling_plan_ || !snapshot->plan().control) return;
+  const std::string& plan_id = snapshot->plan().control->plan_id;
+  if (plan_id.empty()) return;
+  const plan::LoadReport report{.gateway = id_, .plan_id = leaving_ ? std::string() : plan_id};
+  std::string text = to_json(report);
+  if (text == told_plan_) return;
+  telling_plan_ = true;
+  post(text, kPatience, [this, text](bool good) {
+    telling_plan_ = false;
+    if (!good) return;
+    told_plan_ = text;
+    plan_told_ago_ = 0;
+    send_plan();
   });
 }
 

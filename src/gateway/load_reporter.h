@@ -1,5 +1,6 @@
 // LoadReporter: tells the control plane what the upstreams have to do (plan/load_report.h): each
-// second, and at once when a request begins to wait for an upstream that has nobody.
+// second, and at once when a request begins to wait for an upstream that has nobody; and which plan
+// is in force.
 //
 // On a loop and a thread of its own: no request waits for it, whatever the control plane does.
 // While that is away the last seconds are kept for it.
@@ -40,6 +41,11 @@ class LoadReporter {
   // nothing began.
   void end();
 
+  // Another plan is in force. Any thread.
+  void plan_taken();
+  // No new requests come from now on, whatever the plan. Any thread.
+  void leave();
+
   // Any thread; takes a microsecond. Wakes of an upstream that come on each other's heels are one.
   void wake(const std::string& upstream);
 
@@ -52,6 +58,7 @@ class LoadReporter {
   void collect(const Snapshot& snapshot);
   void send_next();
   void send_wakes();
+  void send_plan();
   void post(std::string body, Duration patience, Told told);
   void warn(const std::string& why);
 
@@ -63,12 +70,16 @@ class LoadReporter {
   std::unique_ptr<net::HttpClient> client_;
   std::jthread thread_;
   std::atomic<bool> begun_ = false;
+  std::atomic<bool> leaving_ = false;
 
   // The loop's.
   std::unique_ptr<net::EventLoop::Timer> timer_;
   std::deque<std::pair<int64_t, std::vector<std::string>>> unsent_;  // by second, its parts
   bool sending_ = false;
   bool waking_ = false;
+  bool telling_plan_ = false;
+  std::string told_plan_;     // of the last report of it that was taken
+  size_t plan_told_ago_ = 0;  // ticks
   bool over_ = false;
   std::string warned_;
 

@@ -133,12 +133,13 @@ class Recorder final : public net::Responder {
   }
 
   void finish() override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (inner_->closed() && !told_) event_.headers.emplace_back("ce-cut", "true");
-      tell();
-    }
+    end();
     inner_->finish();
+  }
+
+  void finish_with_error() override {
+    end();
+    inner_->finish_with_error();
   }
 
   void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
@@ -150,6 +151,12 @@ class Recorder final : public net::Responder {
     type_ = net::find_header(headers, "content-type");
     event_.headers.emplace_back("ce-status", std::to_string(status));
     if (stream) event_.headers.emplace_back("ce-stream", "true");
+  }
+
+  void end() {
+    const std::lock_guard lock(mutex_);
+    if (inner_->closed() && !told_) event_.headers.emplace_back("ce-cut", "true");
+    tell();
   }
 
   void keep(std::string_view bytes) {

@@ -368,7 +368,7 @@ void Relay::cut(const Status& status, std::string_view why) {
     std::string event = ends_event_ ? "" : "\n\n";
     event += error_event(request_.http.path, status);
     request_.responder->write(event);
-    request_.responder->finish();
+    request_.responder->finish_with_error();
   }
   // Otherwise dropping the Responder cuts the connection, so that nobody takes it for whole.
   over();

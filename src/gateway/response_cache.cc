@@ -143,6 +143,14 @@ class Recorder final : public net::Responder {
     inner_->finish();
   }
 
+  void finish_with_error() override {
+    {
+      const std::lock_guard lock(mutex_);
+      forget();
+    }
+    inner_->finish_with_error();
+  }
+
   void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
   bool closed() const override { return inner_->closed(); }
 
@@ -258,9 +266,9 @@ std::optional<std::string> cache_key(const net::HttpRequest& request, const Call
 CacheWishes cache_wishes(const net::HttpRequest& request) {
   const std::string_view said = request.header("cache-control");
   const auto says = [&](std::string_view word) {
-    return std::ranges::search(said, word, [](char a, char b) {
-             return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b;
-           }).size() > 0;
+    return !std::ranges::search(said, word, [](char a, char b) {
+              return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b;
+            }).empty();
   };
   const bool no_store = says("no-store");
   return {.read = !no_store && !says("no-cache"), .store = !no_store};

@@ -19,6 +19,9 @@ class RetryBudget {
         most_(std::max(per_second, ratio > 0 ? kBurst : 0.0)),
         tokens_(std::min(per_second, most_)) {}
 
+  double ratio() const { return ratio_; }
+  double per_second() const { return per_second_; }
+
   void on_request() {
     const std::lock_guard lock(mutex_);
     tokens_ = std::min(most_, tokens_ + ratio_);

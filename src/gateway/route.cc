@@ -8,6 +8,23 @@
 #include "gateway/transform_run.h"
 
 namespace sluice::gateway {
+namespace {
+
+// A plan of a thousand services has thousands of targets: the kernel is asked once.
+uint64_t next_seed() {
+  thread_local Rng seeds(random_seed());
+  return seeds.next();
+}
+
+std::shared_ptr<RetryBudget> kept(std::shared_ptr<RetryBudget>& budget, double ratio,
+                                  double per_second) {
+  if (!budget || budget->ratio() != ratio || budget->per_second() != per_second) {
+    budget = std::make_shared<RetryBudget>(ratio, per_second);
+  }
+  return budget;
+}
+
+}  // namespace
 
 RouteMemory::RouteMemory(const plan::Route& route)
     : admission(std::make_shared<Admission>(route.queue)) {}
@@ -29,14 +46,24 @@ std::shared_ptr<TargetMemory> RouteMemory::target(const std::string& upstream,
   return memory;
 }
 
+std::shared_ptr<RetryBudget> RouteMemory::retries(const plan::Route& route) {
+  const std::lock_guard lock(mutex_);
+  return kept(retries_, route.retry.budget_ratio, route.retry.budget_per_second);
+}
+
+std::shared_ptr<RetryBudget> RouteMemory::hedges(const plan::Route& route) {
+  const std::lock_guard lock(mutex_);
+  return kept(hedges_, route.hedge.budget_ratio, 0);
+}
+
 Route::Route(std::shared_ptr<const plan::Plan> plan, const plan::Route& settings,
              std::shared_ptr<RouteMemory> memory, FindUpstream upstreams, const Clock& clock)
     : plan_(std::move(plan)),
       settings_(settings),
       memory_(std::move(memory)),
       split_(settings.targets),
-      retries_(settings.retry.budget_ratio, settings.retry.budget_per_second),
-      hedges_(settings.hedge.budget_ratio, 0) {
+      retries_(memory_->retries(settings)),
+      hedges_(memory_->hedges(settings)) {
   for (const plan::Target& each : settings.targets) {
     targets_.push_back(make_target(each.upstream, each.model, upstreams, clock));
     holds_ = holds_ || targets_.back()->holds();
@@ -57,7 +84,7 @@ std::unique_ptr<Target> Route::make_target(const std::string& upstream, const st
                           .sticky_replica = settings_.sticky.replica,
                           .model = model};
   return std::make_unique<Target>(upstreams(upstream), std::move(target),
-                                  memory_->target(upstream, settings_), clock, random_seed());
+                                  memory_->target(upstream, settings_), clock, next_seed());
 }
 
 Target* Route::split(std::string_view sticky_key, FindHeader header) {

@@ -35,6 +35,10 @@ class RouteMemory {
   // Of the branch over that upstream; slots are an upstream's own.
   std::shared_ptr<TargetMemory> target(const std::string& upstream, const plan::Route& route);
 
+  // What is left of them, as long as their settings stay.
+  std::shared_ptr<RetryBudget> retries(const plan::Route& route);
+  std::shared_ptr<RetryBudget> hedges(const plan::Route& route);
+
   std::shared_ptr<Admission> admission;
   RecentQuantile first_bytes;    // seconds, for hedging
   std::atomic<int> mirrors = 0;  // copies under way
@@ -42,6 +46,8 @@ class RouteMemory {
  private:
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<TargetMemory>> targets_;
+  std::shared_ptr<RetryBudget> retries_;
+  std::shared_ptr<RetryBudget> hedges_;
 };
 
 class Route {
@@ -78,8 +84,8 @@ class Route {
   // Null: requests and answers go on as they are.
   const Transform* transform() const { return transform_.get(); }
 
-  RetryBudget& retries() { return retries_; }
-  RetryBudget& hedges() { return hedges_; }
+  RetryBudget& retries() { return *retries_; }
+  RetryBudget& hedges() { return *hedges_; }
   bool usable() const;
   Duration unusable_for() const;
 
@@ -100,8 +106,8 @@ class Route {
   std::unique_ptr<Target> mirror_;
   std::shared_ptr<const Transform> transform_;
   std::atomic<uint64_t> mirror_turn_ = 0;
-  RetryBudget retries_;
-  RetryBudget hedges_;
+  const std::shared_ptr<RetryBudget> retries_;
+  const std::shared_ptr<RetryBudget> hedges_;
   std::array<std::atomic<uint64_t>, 5> splits_{};
 };
 

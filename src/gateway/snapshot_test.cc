@@ -156,6 +156,8 @@ TEST(Snapshot, StateOutlivesAReload) {
   const auto replicas = next.upstreams().at("u")->replicas();
   EXPECT_EQ((*replicas)[0]->outstanding() + (*replicas)[1]->outstanding(), 1);
   EXPECT_EQ(next.find_route("m")->memory(), before->memory());
+  EXPECT_EQ(&next.find_route("m")->retries(), &before->retries());
+  EXPECT_EQ(&next.find_route("m")->hedges(), &before->hedges());
 }
 
 TEST(Snapshot, ARequestKeepsTheKindAndTheCredentialsThatItBeganWith) {

@@ -18,12 +18,18 @@ StepResponder::~StepResponder() {
   tell(fail(Code::kUnavailable, "the answer was cut off", {}, "upstream_lost"));
 }
 
-bool StepResponder::leave() {
+bool StepResponder::leave() { return close(true); }
+
+bool StepResponder::leave_unless_passed() { return !close(false); }
+
+// Whether a part of the answer is with the client.
+bool StepResponder::close(bool passed_too) {
   std::function<void()> gone;
   bool passes = false;
   {
     const std::lock_guard lock(mutex_);
     passes = passes_;
+    if (passes && !passed_too) return true;
     if (std::exchange(closed_, true)) return passes;
     told_ = true;
     callbacks_ = {};
@@ -66,6 +72,7 @@ bool StepResponder::write(std::string_view bytes) {
       return true;
     }
   }
+  sent_ += bytes.size();
   return client_->write(bytes);
 }
 
@@ -85,6 +92,16 @@ void StepResponder::finish() {
   }
   if (passes) client_->finish();
   tell(std::move(answer));
+}
+
+void StepResponder::finish_with_error() {
+  bool passes = false;
+  {
+    const std::lock_guard lock(mutex_);
+    passes = passes_ && !closed_;
+  }
+  if (passes) client_->finish_with_error();
+  tell(fail(Code::kUnavailable, "its stream ended with an error"));
 }
 
 void StepResponder::on_close(std::function<void()> callback) {

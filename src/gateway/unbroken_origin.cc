@@ -107,7 +107,7 @@ bool RecordingResponder::write(std::string_view bytes) {
 
 void RecordingResponder::finish() {
   const Ending ending = ending_now(Ending::kCut);
-  inner_->finish();
+  ending == Ending::kCut ? inner_->finish_with_error() : inner_->finish();
   over(ending);
 }
 

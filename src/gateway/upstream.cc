@@ -45,6 +45,7 @@ Upstream::Upstream(const plan::Upstream& settings, TlsPtr tls)
 void Upstream::configure(const plan::Upstream& settings, TlsPtr tls) {
   {
     const std::lock_guard lock(mutex_);
+    if (tls == tls_ && settings == *settings_) return;
     tls_ = std::move(tls);
     const bool discovered = settings.dns || settings.file;
     settings_ = std::make_shared<const plan::Upstream>(settings);

@@ -21,6 +21,10 @@ constexpr int kPartsPerTask = 2;
 constexpr int64_t kMostPartFloats = int64_t{16} << 20;
 // Multiply-adds that are done sooner alone than by a team.
 constexpr int64_t kAloneMultiplies = 100'000;
+// Positions in common that are worth being read together.
+constexpr int kSharedPositions = kPartitionPositions / 2;
+// Bundles for each thread: fewer, and one would wait for another's last.
+constexpr int kBundlesOfThread = 4;
 
 // One slice's tasks: numbered by rows, latest first as these are the longest; then KV head, then
 // range of partitions.
@@ -56,7 +60,23 @@ struct Plans {
   int64_t tasks = 0;
   int64_t multiplies = 0;
 
+  // Bundles of tasks that run one after the other on one thread: bundle i is order[bundles[i]] to
+  // order[bundles[i + 1]]. Without any, a task is one by itself.
+  std::vector<int64_t> order;
+  std::vector<int64_t> bundles;
+
   void make(const AttentionShape& shape, std::span<const AttentionSlice> slices, bool may_split);
+  void bundle(const AttentionShape& shape, const KvLayer& kv,
+              std::span<const AttentionSlice> slices, int threads);
+
+ private:
+  bool find_shared(const KvLayer& kv, std::span<const AttentionSlice> slices);
+  bool shares(const AttentionShape& shape, const AttentionSlice& slice, size_t i, int range) const;
+  void add_to_bundle(int64_t task, int64_t most);
+
+  // Of each slice: the first one that begins with the same blocks, and for how many positions.
+  std::vector<size_t> leader_;
+  std::vector<int> shared_;
 };
 
 void Plans::make(const AttentionShape& shape, std::span<const AttentionSlice> slices,
@@ -91,6 +111,87 @@ void Plans::make(const AttentionShape& shape, std::span<const AttentionSlice> sl
   }
   if (std::ssize(parts) < floats) parts.resize(static_cast<size_t>(floats));
   done.assign(static_cast<size_t>(counts), 0);
+}
+
+// False when no slice reads what another one reads.
+bool Plans::find_shared(const KvLayer& kv, std::span<const AttentionSlice> slices) {
+  leader_.resize(slices.size());
+  shared_.assign(slices.size(), 0);
+  bool found = false;
+  for (size_t i = 0; i < slices.size(); ++i) {
+    leader_[i] = i;
+    // Chunks of prompts have work enough for what they read.
+    if (slices[i].rows > kRowsTogether) continue;
+    const std::span<const int32_t> own = slices[i].blocks;
+    for (size_t j = 0; j < i; ++j) {
+      const std::span<const int32_t> other = slices[j].blocks;
+      if (leader_[j] != j || slices[j].rows > kRowsTogether || other[0] != own[0]) continue;
+      const auto differs = std::ranges::mismatch(own, other).in1;
+      const auto shared = static_cast<int>(differs - own.begin()) * kv.block_size;
+      if (shared < kSharedPositions) continue;
+      leader_[i] = j;
+      shared_[i] = shared;
+      found = true;
+      break;
+    }
+  }
+  return found;
+}
+
+// Whether most of what a slice reads in a range of its partitions is read by its leader, too.
+bool Plans::shares(const AttentionShape& shape, const AttentionSlice& slice, size_t i,
+                   int range) const {
+  const Plan& plan = plans[i];
+  const int seen = visible_positions(shape, slice.first_position + slice.rows - 1).end;
+  const int each = plan.part_tasks == 1 ? plan.parts.count : kPartsPerTask;
+  const int begin = (plan.parts.first + range * each) * kPartitionPositions;
+  return shared_[i] >= (begin + std::min(begin + each * kPartitionPositions, seen)) / 2;
+}
+
+void Plans::add_to_bundle(int64_t task, int64_t most) {
+  if (std::ssize(order) - bundles.back() >= most) bundles.push_back(std::ssize(order));
+  order.push_back(task);
+}
+
+// Sequences with a prefix in common read the same K and V: their tasks over the same positions run
+// one after the other, the first from memory and the others from the second-level cache.
+void Plans::bundle(const AttentionShape& shape, const KvLayer& kv,
+                   std::span<const AttentionSlice> slices, int threads) {
+  order.clear();
+  bundles.assign(1, 0);
+  if (slices.size() < 2 || multiplies < kAloneMultiplies || !find_shared(kv, slices)) return;
+  const int64_t most = std::max<int64_t>(1, tasks / (int64_t{kBundlesOfThread} * threads));
+  const auto close = [this] {
+    if (bundles.back() < std::ssize(order)) bundles.push_back(std::ssize(order));
+  };
+  for (size_t first = 0; first < slices.size(); ++first) {
+    if (leader_[first] != first) continue;
+    const Plan& plan = plans[first];
+    const int64_t heads_and_ranges = int64_t{shape.kv_heads} * plan.part_tasks;
+    for (int64_t local = 0; local < plan.row_tasks * heads_and_ranges; ++local) {
+      close();
+      add_to_bundle(plan.first_task + local, most);
+      const auto range = static_cast<int>(local % plan.part_tasks);
+      const int64_t head = local / plan.part_tasks;
+      for (size_t i = first + 1; i < slices.size(); ++i) {
+        if (leader_[i] != first || range >= plans[i].part_tasks) continue;
+        if (!shares(shape, slices[i], i, range)) continue;
+        add_to_bundle(plans[i].first_task + head * plans[i].part_tasks + range, most);
+      }
+    }
+  }
+  // What followers read alone.
+  for (size_t i = 0; i < slices.size(); ++i) {
+    if (leader_[i] == i) continue;
+    const Plan& plan = plans[i];
+    for (int64_t local = 0; local < int64_t{shape.kv_heads} * plan.part_tasks; ++local) {
+      const auto range = static_cast<int>(local % plan.part_tasks);
+      if (range < plans[leader_[i]].part_tasks && shares(shape, slices[i], i, range)) continue;
+      close();
+      add_to_bundle(plan.first_task + local, most);
+    }
+  }
+  close();
 }
 
 }  // namespace
@@ -138,6 +239,14 @@ void attention(Isa isa, const AttentionShape& shape, const KvLayer& kv,
     t.part_end = seen.end;
     table.merge_attention(t);
   };
+  all.bundle(shape, kv, slices, team.size());
+  if (!all.order.empty()) {
+    return team.parallel_for(std::ssize(all.bundles) - 1, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = all.bundles[size_t(begin)]; i < all.bundles[size_t(end)]; ++i) {
+        run_task(all.order[size_t(i)]);
+      }
+    });
+  }
   const int64_t chunk = all.multiplies < kAloneMultiplies ? std::max<int64_t>(1, all.tasks) : 1;
   team.parallel_for(all.tasks, chunk, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) run_task(task);

@@ -24,6 +24,8 @@ namespace sluice::kernels {
 namespace avx512 {
 namespace {
 
+constexpr int kQueryTile = 8;
+
 // Order matters: each is written over the names of those before it.
 // clang-format off
 #include "kernels/vec_avx512.inl"
@@ -32,6 +34,8 @@ namespace {
 #include "kernels/simd_formats.inl"
 #include "kernels/simd_matmul.inl"
 #include "kernels/simd_kv.inl"
+#include "kernels/simd_attention_cache.inl"
+#include "kernels/simd_attention_float.inl"
 #include "kernels/simd_attention.inl"
 // clang-format on
 

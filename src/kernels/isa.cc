@@ -115,4 +115,6 @@ std::vector<Isa> supported_isas() {
 
 Isa best_isa() { return supported_isas().back(); }
 
+bool multiplies_bf16_pairs(Isa isa) { return isa == Isa::kAvx512Bf16; }
+
 }  // namespace sluice::kernels

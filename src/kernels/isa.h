@@ -28,4 +28,7 @@ bool isa_supported(Isa isa);        // by this processor
 std::vector<Isa> supported_isas();  // ascending, as built_isas()
 Isa best_isa();
 
+// Whether attention over a BF16 cache multiplies BF16, faster than float32.
+bool multiplies_bf16_pairs(Isa isa);
+
 }  // namespace sluice::kernels

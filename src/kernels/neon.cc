@@ -19,6 +19,8 @@ namespace sluice::kernels {
 namespace neon {
 namespace {
 
+constexpr int kQueryTile = 4;
+
 // Order matters: each is written over the names of those before it.
 // clang-format off
 #include "kernels/vec_neon.inl"
@@ -27,6 +29,8 @@ namespace {
 #include "kernels/simd_formats.inl"
 #include "kernels/simd_matmul.inl"
 #include "kernels/simd_kv.inl"
+#include "kernels/simd_attention_cache.inl"
+#include "kernels/simd_attention_float.inl"
 #include "kernels/simd_attention.inl"
 // clang-format on
 

@@ -110,6 +110,7 @@ const OpTable& ops(Isa isa);
 const OpTable& reference_ops();
 const OpTable& avx2_ops();
 const OpTable& avx512_ops();
+const OpTable& avx512_bf16_ops();
 const OpTable& neon_ops();
 
 }  // namespace sluice::kernels

@@ -25,8 +25,9 @@ const OpTable& ops(Isa isa) {
       return avx2_ops();
     case Isa::kAvx512:
     case Isa::kAvx512Vnni:
-    case Isa::kAvx512Bf16:
       return avx512_ops();
+    case Isa::kAvx512Bf16:
+      return avx512_bf16_ops();
 #elif defined(__aarch64__)
     case Isa::kNeon:
     case Isa::kNeonDotprod:

@@ -5,17 +5,16 @@
 constexpr PanelLayout kBf16Layout = panel_layout(tensor::DType::kBF16);
 constexpr int kPairs = kBlockElements / 2;
 
-template <int R>
-void bf16_tile(const TileTask& t) {
-  FloatSums<R> s;
-  start_tile(t, s);
+template <int R, typename Fetch>
+SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
   const std::byte* rows = t.rows;
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
   for (int64_t g = 0; g < t.groups; ++g) {
-    fetch_ahead(ahead, t.ahead_lines, t.reads_once);
+    Fetch::at_block(ahead, t.ahead_lines, t.reads_once);
 #pragma clang loop unroll_count(4)
     for (int i = 0; i < kPairs; ++i) {
+      Fetch::at_step(ahead, i);
       Pairs w[kTileVectors];
       for (int c = 0; c < kTileVectors; ++c) {
         const int offset = half_of(c) * kBf16Layout.half_bytes() + 4 * lane_of(c);
@@ -28,6 +27,17 @@ void bf16_tile(const TileTask& t) {
     }
     group += kBf16Layout.group_bytes();
     rows += R * sizeof(Bf16Block);
+  }
+}
+
+template <int R>
+void bf16_tile(const TileTask& t) {
+  FloatSums<R> s;
+  start_tile(t, s);
+  if (is_alone(t, kBf16Layout)) {
+    add_groups<R, LoneFetch<lone_lines(kBf16Layout), kPairs>>(t, s);
+  } else {
+    add_groups<R, BlockFetch>(t, s);
   }
   store_tile(t, s);
 }

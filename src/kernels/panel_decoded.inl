@@ -12,6 +12,7 @@ struct DecodedFormat {
                                           .subs = kSubs,
                                           .zero_shift = kHasMin ? 0 : 7,
                                           .has_min = kHasMin};
+  static constexpr bool kSpreadsFetches = false;
 
   SLUICE_INLINE static V scale(const std::byte* half, int, int sub, int lane) {
     return load(reinterpret_cast<const float*>(half) + kHalfColumns * sub + lane);

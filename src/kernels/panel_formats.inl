@@ -10,6 +10,8 @@ struct PanelFormat {
   static constexpr PanelLayout kLayout = panel_layout(kType);
   static constexpr bool kBlocksOf32 = kLayout.small == 0;
   static constexpr bool kNibbles = kType == tensor::DType::kQ2_K;
+  // Whether a tile alone does: of blocks of 256, which have fewer lines a block, it brings nothing.
+  static constexpr bool kSpreadsFetches = kBlocksOf32;
 
   // The byte scale of a part of a block.
   SLUICE_INLINE static const std::byte* small(const std::byte* half, int block, int sub, int lane) {

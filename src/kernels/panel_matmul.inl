@@ -4,12 +4,14 @@
 //   quants, exact in int32; times the weight's scale, plus its min times the row's own sum; times
 //   the row's scale, added to the result by a fused multiply-add. The bias comes last.
 
-template <typename F, int R, int kSub>
+template <typename F, int R, int kSub, typename Fetch>
 SLUICE_INLINE void add_part(const std::byte* rows, const std::byte* const* halves,
-                            const std::byte* const* planes, int block, FloatSums<R>& sums) {
+                            const std::byte* const* planes, int block, const std::byte* ahead,
+                            FloatSums<R>& sums) {
   constexpr PanelLayout kLayout = F::kLayout;
   IntSums<R> t;
-  add_steps<F, R, kSub>(rows, planes, t, std::make_integer_sequence<int, kSteps / kLayout.subs>());
+  add_steps<F, R, kSub, Fetch>(rows, planes, ahead, t,
+                               std::make_integer_sequence<int, kSteps / kLayout.subs>());
   V scale[kTileVectors], min[kTileVectors];
   for (int c = 0; c < kTileVectors; ++c) {
     scale[c] = F::scale(halves[c], block, kSub, lane_of(c));
@@ -30,23 +32,23 @@ SLUICE_INLINE void add_part(const std::byte* rows, const std::byte* const* halve
   }
 }
 
-template <typename F, int R>
+template <typename F, int R, typename Fetch>
 SLUICE_INLINE void add_block(const std::byte* rows, const std::byte* const* halves, int block,
-                             FloatSums<R>& sums) {
+                             const std::byte* ahead, FloatSums<R>& sums) {
   constexpr PanelLayout kLayout = F::kLayout;
   const std::byte* planes[kTileVectors];
   for (int c = 0; c < kTileVectors; ++c) {
     planes[c] = halves[c] + kLayout.head_bytes() + block * kLayout.planes() * kPlaneBytes;
   }
-  add_part<F, R, 0>(rows, halves, planes, block, sums);
-  if constexpr (kLayout.subs == 2) add_part<F, R, 1>(rows, halves, planes, block, sums);
+  add_part<F, R, 0, Fetch>(rows, halves, planes, block, ahead, sums);
+  if constexpr (kLayout.subs == 2) {
+    add_part<F, R, 1, Fetch>(rows, halves, planes, block, ahead, sums);
+  }
 }
 
-template <typename F, int R>
-void multiply_tile(const TileTask& t) {
+template <typename F, int R, typename Fetch>
+SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& sums) {
   constexpr PanelLayout kLayout = F::kLayout;
-  FloatSums<R> sums;
-  start_tile(t, sums);
   const std::byte* rows = t.rows;
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
@@ -55,10 +57,21 @@ void multiply_tile(const TileTask& t) {
     for (int c = 0; c < kTileVectors; ++c) halves[c] = group + half_of(c) * kLayout.half_bytes();
 #pragma clang loop unroll(disable)
     for (int block = 0; block < kLayout.blocks; ++block) {
-      fetch_ahead(ahead, t.ahead_lines, t.reads_once);
-      add_block<F, R>(rows, halves, block, sums);
+      Fetch::at_block(ahead, t.ahead_lines, t.reads_once);
+      add_block<F, R, Fetch>(rows, halves, block, ahead, sums);
       rows += R * sizeof(Int8Block);
     }
+  }
+}
+
+template <typename F, int R>
+void multiply_tile(const TileTask& t) {
+  FloatSums<R> sums;
+  start_tile(t, sums);
+  if (F::kSpreadsFetches && is_alone(t, F::kLayout)) {
+    add_groups<F, R, LoneFetch<lone_lines(F::kLayout), kSteps>>(t, sums);
+  } else {
+    add_groups<F, R, BlockFetch>(t, sums);
   }
   store_tile(t, sums);
 }

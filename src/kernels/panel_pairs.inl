@@ -56,9 +56,10 @@ SLUICE_INLINE void add_vector(const std::byte* rows, Weights step, Weights next,
 }
 
 // An even step and the one after it.
-template <typename F, int R, int kStep>
+template <typename F, int R, int kStep, typename Fetch>
 SLUICE_INLINE void add_two_steps(const std::byte* rows, const std::byte* const* planes,
-                                 IntSums<R>& t) {
+                                 const std::byte* ahead, IntSums<R>& t) {
+  Fetch::at_step(ahead, kStep);
   if constexpr (kStep % 2 == 0) {
     for (int c = 0; c < kTileVectors; ++c) {
       add_vector<R, kStep>(rows, F::template weights<kStep>(planes[c], lane_of(c)),
@@ -68,8 +69,9 @@ SLUICE_INLINE void add_two_steps(const std::byte* rows, const std::byte* const* 
 }
 
 // Part kSub of a block, whose steps are kEach plus those of the parts before.
-template <typename F, int R, int kSub, int... kEach>
-SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* planes, IntSums<R>& t,
+template <typename F, int R, int kSub, typename Fetch, int... kEach>
+SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* planes,
+                             const std::byte* ahead, IntSums<R>& t,
                              std::integer_sequence<int, kEach...>) {
   constexpr int kFirst = kSub * static_cast<int>(sizeof...(kEach));
   for (int c = 0; c < kTileVectors; ++c) {
@@ -80,5 +82,5 @@ SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* plan
     }
     if constexpr (R % 2 == 1) t.odd[c] = first_sum<F, kSub>(block_of_row(rows, R - 1));
   }
-  (add_two_steps<F, R, kFirst + kEach>(rows, planes, t), ...);
+  (add_two_steps<F, R, kFirst + kEach, Fetch>(rows, planes, ahead, t), ...);
 }

@@ -58,14 +58,47 @@ SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& s) {
   }
 }
 
-// Weights that are read once go past the second-level cache: a step of one stream is 3 to 7 %
-// shorter for it.
-SLUICE_INLINE void fetch_ahead(const std::byte*& p, int64_t lines, bool reads_once) {
-  if (reads_once) {
-    for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 0);
-  } else {
-    for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 3);
+// Fetching what is read next, at the begin of each block. Weights that are read once go past the
+// second-level cache: a step of one stream is 3 to 7 % shorter for it.
+struct BlockFetch {
+  SLUICE_INLINE static void at_block(const std::byte*& p, int64_t lines, bool reads_once) {
+    if (reads_once) {
+      for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 0);
+    } else {
+      for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 3);
+    }
   }
+  SLUICE_INLINE static void at_step(const std::byte*, int) {}
+};
+
+// The same of a tile that reads its weights alone, which are a whole block's lines, spread over the
+// block's kOf steps. Asked for at once they fill what a core may have under way, and its own loads
+// wait behind them: spread, a BF16 step of one stream is 7 % shorter, one of eight 18 to 30 %.
+template <int kLines, int kOf>
+struct LoneFetch {
+  SLUICE_INLINE static void at_block(const std::byte*& p, int64_t, bool) { p += 64 * kLines; }
+  // `p` is where at_block() left it.
+  SLUICE_INLINE static void at_step(const std::byte* p, int step) {
+    p -= 64 * kLines;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < kEach; ++i) __builtin_prefetch(p + 64 * (kEach * step + i), 0, 0);
+    if (step < kRest) __builtin_prefetch(p + 64 * (kEach * kOf + step), 0, 0);
+  }
+
+ private:
+  static constexpr int kEach = kLines / kOf;
+  static constexpr int kRest = kLines % kOf;
+};
+
+// What kLines is.
+constexpr int lone_lines(const PanelLayout& layout) {
+  const int shares = kTilesAcross * layout.blocks;
+  return (layout.group_bytes() / 64 + shares - 1) / shares;
+}
+
+// Whether it is one.
+SLUICE_INLINE bool is_alone(const TileTask& t, const PanelLayout& layout) {
+  return t.reads_once && t.ahead_lines == lone_lines(layout);
 }
 
 // What the loops know of a format.

@@ -1,5 +1,26 @@
 // Elementary functions over V. Errors are at most a few units in the last place.
 
+SLUICE_INLINE int lanes_left(int64_t count, int64_t i) {
+  return static_cast<int>(std::min<int64_t>(kLanes, count - i));
+}
+
+// The largest of x[0 … count).
+SLUICE_INLINE float largest(const float* x, int64_t count) {
+  float top = x[0];
+  int64_t i = 0;
+  if (count >= kLanes) {
+    // Four chains: one would wait for itself.
+    V tops[4] = {load(x), load(x), load(x), load(x)};
+    for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+      for (int c = 0; c < 4; ++c) tops[c] = max(tops[c], load(x + i + c * kLanes));
+    }
+    for (; i + kLanes <= count; i += kLanes) tops[0] = max(tops[0], load(x + i));
+    top = max_lane(max(max(tops[0], tops[1]), max(tops[2], tops[3])));
+  }
+  for (; i < count; ++i) top = std::max(top, x[i]);
+  return top;
+}
+
 // e^x = scale * (1 + rest) for x in -87 … 88.37: 2^n times a Taylor polynomial of degree 7, whose
 // error at |r| <= ln2 / 2 is 5e-9.
 struct ExpParts {

@@ -1,10 +1,6 @@
 // Norms, rotations and activations over V. An element's arithmetic does
 // not depend on the lane it falls into, so these may be cut anywhere.
 
-SLUICE_INLINE int lanes_left(int64_t count, int64_t i) {
-  return static_cast<int>(std::min<int64_t>(kLanes, count - i));
-}
-
 void rms_norm(const float* x, int64_t n, int64_t width, const float* weight, float eps,
               float* out) {
   for (int64_t row = 0; row < n; ++row, x += width, out += width) {
@@ -86,23 +82,6 @@ void softcap(float* x, int64_t count, float cap) {
     const int some = lanes_left(count, i);
     store_some(x + i, set(cap) * tanh(load_some(x + i, some) / set(cap)), some);
   }
-}
-
-// The largest of x[0 … count).
-SLUICE_INLINE float largest(const float* x, int64_t count) {
-  float top = x[0];
-  int64_t i = 0;
-  if (count >= kLanes) {
-    // Four chains: one would wait for itself.
-    V tops[4] = {load(x), load(x), load(x), load(x)};
-    for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
-      for (int c = 0; c < 4; ++c) tops[c] = max(tops[c], load(x + i + c * kLanes));
-    }
-    for (; i + kLanes <= count; i += kLanes) tops[0] = max(tops[0], load(x + i));
-    top = max_lane(max(max(tops[0], tops[1]), max(tops[2], tops[3])));
-  }
-  for (; i < count; ++i) top = std::max(top, x[i]);
-  return top;
 }
 
 void softmax(float* x, int64_t n, int64_t width) {

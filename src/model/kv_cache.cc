@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/ops.h"
+
 namespace sluice::model {
 namespace {
 
@@ -29,7 +31,22 @@ int64_t layer_block_bytes(const formats::ModelConfig& config, KvType type, int b
                                        block_size);
 }
 
+// Whether the products that make K multiply rows rounded to fewer bits.
+bool rounds_rows(const formats::ModelSource& source, kernels::Isa isa) {
+  for (const char* name : {"blk.0.attn_k.weight", "blk.0.attn_qkv.weight"}) {
+    const tensor::TensorView* view = source.find(name);
+    if (view == nullptr || view->shape.size() != 2) continue;
+    return kernels::repacked_bytes(view->dtype, view->rows(), view->cols(), isa) > 0;
+  }
+  return false;
+}
+
 }  // namespace
+
+KvType default_kv_type(const formats::ModelSource& source, kernels::Isa isa) {
+  const bool is_fast = kernels::multiplies_bf16_pairs(isa);
+  return is_fast && rounds_rows(source, isa) ? KvType::kBf16 : KvType::kF16;
+}
 
 int64_t kv_block_bytes(const formats::ModelConfig& config, KvType type, int block_size) {
   return config.layers * layer_block_bytes(config, type, block_size);

@@ -41,5 +41,13 @@ TEST(KvCache, TakesMemoryOnlyWhereItIsWritten) {
   EXPECT_EQ(cache->layer(0).data[0], std::byte{1});
 }
 
+// Products of float32 weights round no rows: K and V would be all that is rounded to BF16.
+TEST(KvCache, DoesNotTakeBf16WhereNothingElseIsRounded) {
+  const FakeSource source = fake_source(fake_config("llama"), 1);
+  for (const kernels::Isa isa : kernels::supported_isas()) {
+    EXPECT_EQ(default_kv_type(source, isa), KvType::kF16);
+  }
+}
+
 }  // namespace
 }  // namespace sluice::model

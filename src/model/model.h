@@ -50,6 +50,10 @@ class Model {
 // Bytes that one KV block takes over all layers.
 int64_t kv_block_bytes(const formats::ModelConfig& config, KvType type, int block_size);
 
+// What K and V are stored as where nobody chose: BF16 where attention multiplies it faster and the
+// model's products round their rows anyway (docs/decisions/0013-bf16-attention.md), else F16.
+KvType default_kv_type(const formats::ModelSource& source, kernels::Isa isa);
+
 // Memory that the weights take once the model is loaded, give or take a few percent: what is
 // repacked, and the stored bytes that are used as they are. An embedding table of its own does not
 // count, as single rows of it are read from the file.

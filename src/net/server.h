@@ -44,6 +44,8 @@ class Responder {
   // the client is gone, or reads so slowly that kMaxUnsentBytes is passed (it is then cut).
   virtual bool write(std::string_view bytes) = 0;
   virtual void finish() = 0;
+  // As finish(), where what was written last tells of an error: for whoever keeps count of answers.
+  virtual void finish_with_error() { finish(); }
 
   // `callback` is called once, on any thread, if the connection ends before the answer does: in
   // any phase, also while nothing was written yet. At once if that has happened already.

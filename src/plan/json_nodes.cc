@@ -27,6 +27,7 @@ class NodeHandler {
 
   std::string problem;
   Node root;
+  NodeCount used;
 
   bool on_document_begin(json::error_code&) { return true; }
   bool on_document_end(json::error_code&) { return true; }
@@ -80,8 +81,8 @@ class NodeHandler {
     return false;
   }
   bool count(size_t bytes, json::error_code& ec) {
-    text_bytes_ += bytes;
-    if (++nodes_ <= limits_.max_nodes && text_bytes_ <= limits_.max_text_bytes) return true;
+    used += {.nodes = 1, .text_bytes = bytes};
+    if (used.fits(limits_)) return true;
     return refuse("the configuration holds too many values", ec);
   }
   bool open(Node::Kind kind, json::error_code& ec) {
@@ -122,15 +123,13 @@ class NodeHandler {
   }
 
   const NodeLimits& limits_;
-  size_t nodes_ = 0;
-  size_t text_bytes_ = 0;
   std::vector<Node> open_;
   std::string text_;
 };
 
 }  // namespace
 
-Result<Node> parse_json_nodes(std::string_view text, const NodeLimits& limits) {
+Result<Node> parse_json_nodes(std::string_view text, const NodeLimits& limits, NodeCount* count) {
   if (text.size() > limits.max_bytes) {
     return invalid(
         fmt::format("{} bytes; a configuration has at most {}", text.size(), limits.max_bytes));
@@ -142,7 +141,10 @@ Result<Node> parse_json_nodes(std::string_view text, const NodeLimits& limits) {
     json::error_code ec;
     const size_t used = parser.write_some(false, text.data(), text.size(), ec);
     if (!ec && used < text.size()) ec = json::error::extra_data;
-    if (!ec) return std::move(parser.handler().root);
+    if (!ec) {
+      if (count != nullptr) *count += parser.handler().used;
+      return std::move(parser.handler().root);
+    }
     const std::string& problem = parser.handler().problem;
     return invalid(fmt::format("not valid JSON near byte {}: {}", used,
                                problem.empty() ? ec.message() : problem));

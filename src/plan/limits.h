@@ -19,6 +19,7 @@ struct Limits {
 struct Price {
   int64_t prompt = 0;
   int64_t completion = 0;
+  bool operator==(const Price&) const = default;
 };
 
 }  // namespace sluice::plan

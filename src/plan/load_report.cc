@@ -89,10 +89,7 @@ Result<int64_t> read_count(const json::value& value, std::string_view where) {
 Result<std::string> read_name(const json::value& value, std::string_view where) {
   if (!value.is_string()) return wrong(where, "a string", value);
   const std::string_view text = value.get_string();
-  const bool plain = std::ranges::all_of(text, [](char c) {
-    return static_cast<unsigned char>(c) > 0x20 && static_cast<unsigned char>(c) < 0x7f;
-  });
-  if (text.empty() || text.size() > kMaxLoadNameBytes || !plain) {
+  if (!is_load_name(text)) {
     return invalid(fmt::format("{}: expected a name of 1 to {} characters without blanks", where,
                                kMaxLoadNameBytes));
   }
@@ -214,6 +211,14 @@ Outcome read_top(std::string_view key, const json::value& value, LoadReport& out
       return {};
     });
   }
+  if (key == "plan_id") {
+    if (value.is_string() && value.get_string().empty()) {
+      out.plan_id.emplace();
+      return {};
+    }
+    SLUICE_ASSIGN_OR_RETURN(out.plan_id, read_name(value, "plan_id"));
+    return {};
+  }
   if (key == "ended") {
     if (!value.is_bool() || !value.get_bool()) return wrong("ended", "true", value);
     out.ended = true;
@@ -265,6 +270,12 @@ std::optional<double> LogHistogram::quantile(double q) const {
   return lower_bound(buckets_.rbegin()->first + 1);
 }
 
+bool is_load_name(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxLoadNameBytes && std::ranges::all_of(text, [](char c) {
+    return static_cast<unsigned char>(c) > 0x20 && static_cast<unsigned char>(c) < 0x7f;
+  });
+}
+
 std::string to_json(const LoadReport& report) {
   json::object out{{"gateway", report.gateway}};
   if (report.second) {
@@ -274,6 +285,7 @@ std::string to_json(const LoadReport& report) {
     out["upstreams"] = std::move(upstreams);
   }
   if (!report.wake.empty()) out["wake"] = json::array(report.wake.begin(), report.wake.end());
+  if (report.plan_id) out["plan_id"] = *report.plan_id;
   if (report.ended) out["ended"] = true;
   return sluice::to_json(out);
 }
@@ -313,8 +325,9 @@ Result<LoadReport> parse_load_report(std::string_view text) {
   }
   const json::object& object = value.get_object();
   if (out.gateway.empty()) return invalid("gateway: is required");
-  const int forms = (out.second ? 1 : 0) + (object.contains("wake") ? 1 : 0) + (out.ended ? 1 : 0);
-  if (forms != 1) return invalid("expected exactly one of second, wake and ended");
+  const int forms = (out.second ? 1 : 0) + (object.contains("wake") ? 1 : 0) +
+                    (out.plan_id ? 1 : 0) + (out.ended ? 1 : 0);
+  if (forms != 1) return invalid("expected exactly one of second, wake, plan_id and ended");
   if (object.contains("upstreams") != out.second.has_value()) {
     return invalid("second and upstreams go together");
   }

@@ -1,9 +1,11 @@
 // LoadReport: what a gateway tells the control plane of its load: once a second for every upstream,
-// and at once when a request begins to wait for an upstream that has nobody.
+// and at once when a request begins to wait for an upstream that has nobody, or another plan comes
+// into force.
 //
-// JSON over POST /internal/v1/load, in three forms:
+// JSON over POST /internal/v1/load, in four forms:
 //   {"gateway": ID, "second": S, "upstreams": [{"name": …, "concurrency": …, …}]}
 //   {"gateway": ID, "wake": ["UPSTREAM", …]}
+//   {"gateway": ID, "plan_id": "PLAN"}      which plan is in force; "": it takes no new requests
 //   {"gateway": ID, "ended": true}          the last one of a gateway process that drains
 // A number that is 0 and a list or histogram that is empty are left out. One second may come in
 // several reports, each with other upstreams. Foreign input: parse_load_report() has limits and
@@ -83,6 +85,7 @@ struct LoadReport {
   std::optional<int64_t> second = {};        // it covers [second, second + 1) of Unix time
   std::vector<UpstreamLoad> upstreams = {};  // with `second` only; names differ
   std::vector<std::string> wake = {};        // upstreams that are waited for
+  std::optional<std::string> plan_id = {};   // empty text: none, it drains
   bool ended = false;
   bool operator==(const LoadReport&) const = default;
 };
@@ -93,6 +96,9 @@ inline constexpr size_t kMaxLoadWakes = 8192;
 inline constexpr size_t kMaxLoadNameBytes = 256;
 inline constexpr size_t kMaxWaitingFirst = 64;
 inline constexpr int64_t kMaxLoadCount = 1'000'000'000'000'000;
+
+// What a report can name: 1 to kMaxLoadNameBytes visible characters of ASCII.
+bool is_load_name(std::string_view text);
 
 std::string to_json(const LoadReport& report);
 // Whole or not at all; the message says what was expected and where.

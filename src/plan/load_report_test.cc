@@ -86,6 +86,10 @@ TEST(LoadReport, IsReadAsItWasWritten) {
 
   const LoadReport wake{.gateway = "gw-1", .wake = {"a/b", "c"}};
   EXPECT_EQ(*parse_load_report(to_json(wake)), wake);
+  for (const char* id : {"p", ""}) {
+    const LoadReport plan{.gateway = "gw-1", .plan_id = id};
+    EXPECT_EQ(*parse_load_report(to_json(plan)), plan);
+  }
   const LoadReport ended{.gateway = "gw-1", .ended = true};
   EXPECT_EQ(*parse_load_report(to_json(ended)), ended);
 }
@@ -120,6 +124,9 @@ TEST(LoadReport, ComplaintsNameThePlace) {
   EXPECT_TRUE(refusal(R"({"gateway":"g","ended":false})").contains("ended"));
   EXPECT_TRUE(refusal(R"({"gateway":"g","more":1})").contains("more: there is no such field"));
   EXPECT_TRUE(refusal(R"({"gateway":"g h","ended":true})").contains("gateway"));
+  EXPECT_TRUE(refusal(R"({"gateway":"g","plan_id":"p","ended":true})").contains("exactly one of"));
+  EXPECT_TRUE(refusal(R"({"gateway":"g","plan_id":"p q"})").contains("plan_id"));
+  EXPECT_TRUE(refusal(R"({"gateway":"g","plan_id":7})").contains("plan_id"));
   const auto upstream = [](const std::string& fields) {
     return refusal(R"({"gateway":"g","second":1,"upstreams":[{)" + fields + "}]}");
   };

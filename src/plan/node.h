@@ -24,6 +24,21 @@ struct NodeLimits {
   size_t max_text_bytes = 32u << 20;  // of all scalars together
 };
 
+// What of it a text has used.
+struct NodeCount {
+  size_t nodes = 0;  // keys count too
+  size_t text_bytes = 0;
+
+  NodeCount& operator+=(const NodeCount& other) {
+    nodes += other.nodes;
+    text_bytes += other.text_bytes;
+    return *this;
+  }
+  bool fits(const NodeLimits& limits) const {
+    return nodes <= limits.max_nodes && text_bytes <= limits.max_text_bytes;
+  }
+};
+
 struct NodeField;
 
 struct Node {
@@ -59,7 +74,9 @@ Result<Node> parse_yaml(std::string_view text, const std::string& file,
                         const NodeLimits& limits = {});
 
 // A JSON text, in a tenth of the time. What it refuses may be YAML still; its nodes know no lines.
-Result<Node> parse_json_nodes(std::string_view text, const NodeLimits& limits = {});
+// `count`, where given, is added to.
+Result<Node> parse_json_nodes(std::string_view text, const NodeLimits& limits = {},
+                              NodeCount* count = nullptr);
 
 Result<Node> from_json(const json::value& value, const NodeLimits& limits = {});
 json::value to_json_value(const Node& node);

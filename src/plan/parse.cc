@@ -8,13 +8,12 @@
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
-#include <map>
 #include <span>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/files.h"
+#include "plan/load_report.h"
 #include "plan/parse_parts.h"
 
 namespace sluice::plan {
@@ -88,177 +87,11 @@ void read_control(Fields& f, const SecretSource& secrets, ControlPlan& out) {
   }
   f.require("token");
   read_secret(f, "token", secrets, out.token);
+  f.text("plan_id", out.plan_id, kMaxLoadNameBytes);
+  if (!out.plan_id.empty() && !is_load_name(out.plan_id)) {
+    f.problem("plan_id", "expected characters without blanks");
+  }
 }
-
-// A field of a route that its upstreams' kind has no use for. `field` empty: all of `map`.
-struct WithoutEffect {
-  std::string_view map;
-  std::string_view field;
-  std::string_view why;
-};
-constexpr WithoutEffect kNotOverSluice[] = {
-    {"retry", "on",
-     "has no effect over upstreams of kind sluice, where whatever a replica is to blame for is "
-     "tried again; leave it out"},
-    {"retry", "max_retry_after", "has no effect over upstreams of kind sluice: leave it out"},
-    {"timeouts", "connect", "has no effect over upstreams of kind sluice: use unbroken.hang_after"},
-    {"timeouts", "first_byte",
-     "has no effect over upstreams of kind sluice: use unbroken.hang_after, or hedge"},
-    {"timeouts", "idle", "has no effect over upstreams of kind sluice: use unbroken.hang_after"},
-};
-constexpr WithoutEffect kNotOverForeign[] = {
-    {"unbroken", "", "has no effect over upstreams of kind foreign: leave it out"},
-    {"prefix", "exact", "has no effect over upstreams of kind foreign: leave it out"},
-};
-
-// Names must be unique, and those that are referred to must exist.
-class References {
- public:
-  References(const Plan& plan, Fields& root) : plan_(plan), root_(root) {
-    for (const Upstream& each : plan.upstreams) upstreams_.emplace(each.name, &each);
-    for (const Route& each : plan.routes) routes_.insert(each.name);
-    for (const Graph& each : plan.graphs) graphs_.insert(each.name);
-  }
-
-  void check() {
-    unique("upstreams", plan_.upstreams);
-    unique("routes", plan_.routes);
-    unique("graphs", plan_.graphs);
-    unique("tenants", plan_.tenants);
-    for (size_t i = 0; i < plan_.routes.size(); ++i) route(plan_.routes[i], item("routes", i));
-    for (size_t i = 0; i < plan_.graphs.size(); ++i) graph(plan_.graphs[i], item("graphs", i));
-    for (size_t i = 0; i < plan_.tenants.size(); ++i) tenant(plan_.tenants[i], item("tenants", i));
-  }
-
- private:
-  struct At {
-    const Node* node;
-    std::string_view list;
-    size_t item;
-
-    std::string path() const { return fmt::format("{}[{}]", list, item); }
-  };
-
-  At item(std::string_view list, size_t i) {
-    const Node* found = root_.node().find(list);
-    const bool there = found != nullptr && i < found->items.size();
-    return {there ? &found->items[i] : &root_.node(), list, i};
-  }
-
-  template <typename T>
-  void unique(std::string_view list, const std::vector<T>& values) {
-    std::unordered_set<std::string_view> seen;
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (values[i].name.empty() || seen.insert(values[i].name).second) continue;
-      const At at = item(list, i);
-      root_.problems().add(*at.node, at.path() + ".name",
-                           fmt::format("the name '{}' stands above already", values[i].name));
-    }
-  }
-
-  void upstream(const At& at, const std::string& name) {
-    if (name.empty() || find_upstream(name) != nullptr) return;
-    root_.problems().add(*at.node, at.path(), fmt::format("there is no upstream '{}'", name));
-  }
-
-  void route(const Route& route, const At& at) {
-    bool over_sluice = false;
-    bool over_foreign = false;
-    for (const Target& target : route.targets) {
-      upstream(at, target.upstream);
-      const Upstream* found = find_upstream(target.upstream);
-      if (found == nullptr) continue;
-      (found->kind == UpstreamKind::kSluice ? over_sluice : over_foreign) = true;
-    }
-    if (over_sluice && over_foreign) {
-      root_.problems().add(*at.node, at.path() + ".targets",
-                           "upstreams of kind sluice and foreign cannot share a route");
-    }
-    if (over_sluice) without_effect(at, kNotOverSluice);
-    if (over_foreign) without_effect(at, kNotOverForeign);
-    if (route.explain && !route.explain->route.empty() && !routes_.contains(route.explain->route)) {
-      root_.problems().add(*at.node, at.path() + ".explain.route",
-                           fmt::format("there is no route '{}'", route.explain->route));
-    }
-    if (!route.match.prefix.empty() && !prefixes_.insert(route.match.prefix).second) {
-      root_.problems().add(*at.node, at.path() + ".match.prefix",
-                           "another route has this prefix already");
-    }
-    for (const Fallback& fallback : route.fallbacks) {
-      upstream(at, fallback.upstream);
-      if (over_sluice) sluice_too(at, "fallbacks", fallback.upstream);
-    }
-    if (!route.mirror) return;
-    upstream(at, route.mirror->upstream);
-    if (over_sluice) sluice_too(at, "mirror", route.mirror->upstream);
-  }
-
-  void graph(const Graph& graph, const At& at) {
-    if (routes_.contains(graph.name)) {
-      root_.problems().add(*at.node, at.path() + ".name",
-                           fmt::format("there is a route '{}' too", graph.name));
-    }
-    for (size_t n = 0; n < graph.nodes.size(); ++n) {
-      const std::vector<GraphStep>& steps = graph.nodes[n].steps;
-      for (size_t i = 0; i < steps.size(); ++i) {
-        if (steps[i].route.empty() || routes_.contains(steps[i].route)) continue;
-        root_.problems().add(*at.node, fmt::format("{}.nodes[{}].steps[{}].route", at.path(), n, i),
-                             fmt::format("there is no route '{}'", steps[i].route));
-      }
-    }
-  }
-
-  // Typed requests are understood by upstreams of their kind only.
-  void sluice_too(const At& at, std::string_view field, const std::string& name) {
-    const Upstream* found = find_upstream(name);
-    if (found == nullptr || found->kind == UpstreamKind::kSluice) return;
-    root_.problems().add(
-        *at.node, fmt::format("{}.{}", at.path(), field),
-        fmt::format("the upstream '{}' must be of kind sluice, as the targets are", name));
-  }
-
-  // A field that would be read and then ignored is a mistake: nobody would find out.
-  void without_effect(const At& at, std::span<const WithoutEffect> fields) {
-    for (const WithoutEffect& each : fields) {
-      const Node* found = at.node->find(each.map);
-      if (found != nullptr && !each.field.empty()) found = found->find(each.field);
-      if (found == nullptr || found->null()) continue;
-      const std::string dot = each.field.empty() ? "" : ".";
-      root_.problems().add(*found, fmt::format("{}.{}{}{}", at.path(), each.map, dot, each.field),
-                           each.why);
-    }
-  }
-
-  void tenant(const Tenant& tenant, const At& at) {
-    const auto known = [&](const std::vector<std::string>& names) {
-      for (const std::string& name : names) {
-        if (!routes_.contains(name) && !graphs_.contains(name)) {
-          root_.problems().add(*at.node, at.path(), fmt::format("there is no route '{}'", name));
-        }
-      }
-    };
-    known(tenant.routes);
-    for (const ApiKey& key : tenant.keys) {
-      known(key.routes);
-      if (keys_.insert(key.digest.hex()).second) continue;
-      root_.problems().add(*at.node, at.path(),
-                           fmt::format("the key '{}' is another key's too", key.name));
-    }
-  }
-
-  const Upstream* find_upstream(std::string_view name) const {
-    const auto found = upstreams_.find(name);
-    return found == upstreams_.end() ? nullptr : found->second;
-  }
-
-  const Plan& plan_;
-  Fields& root_;
-  std::unordered_map<std::string_view, const Upstream*> upstreams_;
-  std::unordered_set<std::string_view> prefixes_;
-  std::unordered_set<std::string_view> routes_;
-  std::unordered_set<std::string_view> graphs_;
-  std::unordered_set<std::string> keys_;
-};
 
 // Lists of all files joined; any other field in one file only.
 Result<Node> merge(std::vector<Node> roots) {
@@ -378,10 +211,7 @@ Result<std::string> SecretFiles::read(const std::string& path) {
   return text;
 }
 
-Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
-  Problems problems;
-  Fields fields(root, "", problems);
-  Plan plan;
+void read_settings(Fields& fields, const SecretSource& secrets, Plan& plan) {
   std::vector<std::string> addresses;
   fields.texts("listen", addresses, 1);
   for (const std::string& address : addresses) {
@@ -399,24 +229,44 @@ Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
   fields.map("usage", [&](Fields& usage) { usage.text("path", plan.usage.path, 4096); });
   fields.map("limits", [&](Fields& f) { read_shared_limits(f, secrets, plan.limits); });
   fields.map("control", [&](Fields& f) { read_control(f, secrets, plan.control.emplace()); });
-  const auto count = [&](std::string_view list, size_t most) {
-    const Node* found = root.find(list);
-    return found == nullptr ? 0 : std::min(found->items.size(), most);
-  };
-  plan.upstreams.reserve(count("upstreams", kMaxUpstreams));
-  plan.routes.reserve(count("routes", kMaxRoutes));
-  fields.list("upstreams", kMaxUpstreams,
-              [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
-  fields.list("routes", kMaxRoutes, [&](Fields& f) { plan.routes.push_back(read_route(f)); });
+}
+
+void read_graphs_and_tenants(Fields& fields, const SecretSource& secrets, Plan& plan) {
   fields.list("graphs", kMaxGraphs, [&](Fields& f) { plan.graphs.push_back(read_graph(f)); });
   fields.list("tenants", kMaxTenants,
               [&](Fields& f) { plan.tenants.push_back(read_tenant(f, secrets)); });
+}
+
+void check_whole(const Plan& plan, std::span<const Mentions> mentions, Fields& fields) {
   // A control plane may have nothing to serve yet.
   if (plan.routes.empty() && plan.graphs.empty() && !plan.control) {
     fields.problem("", "expected one route at least");
   }
   fields.finish();
-  if (problems.empty()) References(plan, fields).check();
+  if (fields.problems().empty()) check_references(plan, mentions, fields);
+}
+
+Result<Plan> parse_plan(const Node& root, const SecretSource& secrets) {
+  Problems problems;
+  Fields fields(root, "", problems);
+  Plan plan;
+  std::vector<Mentions> mentions;
+  const auto count = [&](std::string_view list, size_t most) {
+    const Node* found = root.find(list);
+    return found == nullptr ? 0 : std::min(found->items.size(), most);
+  };
+  read_settings(fields, secrets, plan);
+  plan.upstreams.reserve(count("upstreams", kMaxUpstreams));
+  plan.routes.reserve(count("routes", kMaxRoutes));
+  mentions.reserve(plan.routes.capacity());
+  fields.list("upstreams", kMaxUpstreams,
+              [&](Fields& f) { plan.upstreams.push_back(read_upstream(f, secrets)); });
+  fields.list("routes", kMaxRoutes, [&](Fields& f) {
+    plan.routes.push_back(read_route(f));
+    mentions.push_back(mentions_of(f.node()));
+  });
+  read_graphs_and_tenants(fields, secrets, plan);
+  check_whole(plan, mentions, fields);
   SLUICE_RETURN_IF_ERROR(problems.outcome());
   return plan;
 }
@@ -454,9 +304,11 @@ Result<Plan> read_plan(const std::filesystem::path& path, const SecretSource& se
   return parse_plan(root, secrets);
 }
 
+}  // namespace
+
 // A file that many fields name is read once.
 SecretSource remembering(const SecretSource& secrets) {
-  auto known = std::make_shared<std::map<std::string, Result<std::string>>>();
+  auto known = std::make_shared<std::unordered_map<std::string, Result<std::string>>>();
   return {.environment = secrets.environment,
           .file = [known, read = secrets.file](const std::string& path) -> Result<std::string> {
             const auto found = known->find(path);
@@ -464,8 +316,6 @@ SecretSource remembering(const SecretSource& secrets) {
                                          : known->emplace(path, read(path)).first->second;
           }};
 }
-
-}  // namespace
 
 Result<std::shared_ptr<const Plan>> load_plan(const std::filesystem::path& path,
                                               const SecretSource& secrets) {

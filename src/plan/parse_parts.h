@@ -1,6 +1,9 @@
 // The parts of parse_plan(), by subject. Internal to the room.
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "plan/fields.h"
 #include "plan/parse.h"
 #include "plan/plan.h"
@@ -17,6 +20,21 @@ Upstream read_upstream(Fields& fields, const SecretSource& secrets);
 Route read_route(Fields& fields);
 Graph read_graph(Fields& fields);
 Tenant read_tenant(Fields& fields, const SecretSource& secrets);
+
+// Which fields stand in a route that are of no use over upstreams of some kind: a bit for each.
+using Mentions = uint32_t;
+Mentions mentions_of(const Node& route);
+
+// All of a plan but its upstreams and routes: what stands before them, and what behind.
+void read_settings(Fields& root, const SecretSource& secrets, Plan& out);
+void read_graphs_and_tenants(Fields& root, const SecretSource& secrets, Plan& out);
+// What is left to look at once all has been read; `mentions` are of its routes.
+void check_whole(const Plan& plan, std::span<const Mentions> mentions, Fields& root);
+// Names must be unique, and those that are referred to must exist.
+void check_references(const Plan& plan, std::span<const Mentions> mentions, Fields& root);
+
+// As `secrets`, but a file that many fields name is read once.
+SecretSource remembering(const SecretSource& secrets);
 
 void read_shared_limits(Fields& fields, const SecretSource& secrets, LimitsPlan& out);
 

@@ -132,6 +132,8 @@ struct LimitsPlan {
 struct ControlPlan {
   std::string url;    // http[s]://host:port
   std::string token;  // sent as a bearer; never logged
+  // By which the gateway says that this plan is in force; empty: it says nothing.
+  std::string plan_id = {};
 };
 
 // What becomes of requests while an upstream has nobody to answer them.
@@ -140,6 +142,7 @@ struct HoldPlan {
   int max_held = 100;
   // Clients that wait for an event stream get a comment that often; 0: none.
   Duration comment_every = std::chrono::seconds(2);
+  bool operator==(const HoldPlan&) const = default;
 };
 
 struct HealthPlan {
@@ -149,6 +152,7 @@ struct HealthPlan {
   Duration timeout = std::chrono::seconds(1);
   int unhealthy_after = 2;  // failed checks in a row
   int healthy_after = 1;    // good checks in a row
+  bool operator==(const HealthPlan&) const = default;
 };
 
 struct BreakerPlan {
@@ -160,6 +164,7 @@ struct BreakerPlan {
   Duration max_open = std::chrono::seconds(60);
   int trial_requests = 1;  // at a time, while half open
   int close_after = 2;     // trials answered in a row
+  bool operator==(const BreakerPlan&) const = default;
 };
 
 struct OutlierPlan {
@@ -169,23 +174,27 @@ struct OutlierPlan {
   double latency_factor = 0;  // times the median of the others; 0: not looked at
   Duration eject_for = std::chrono::seconds(30);
   int max_ejected_percent = 50;
+  bool operator==(const OutlierPlan&) const = default;
 };
 
 struct Endpoint {
   std::string name;
   std::string url;  // http[s]://host:port
   double weight = 1;
+  bool operator==(const Endpoint&) const = default;
 };
 
 struct DnsSource {
   std::string name;
   uint16_t port = 80;
   Duration refresh = std::chrono::seconds(10);
+  bool operator==(const DnsSource&) const = default;
 };
 
 struct FileSource {
   std::string path;
   Duration refresh = std::chrono::seconds(2);
+  bool operator==(const FileSource&) const = default;
 };
 
 enum class UpstreamKind { kSluice, kForeign };
@@ -208,6 +217,7 @@ struct Upstream {
   HealthPlan health;
   BreakerPlan breaker;
   OutlierPlan outlier;
+  bool operator==(const Upstream&) const = default;
 };
 
 enum class Policy {
@@ -221,6 +231,7 @@ enum class Policy {
 struct HeaderMatch {
   std::string name;                  // lower case
   std::optional<std::string> value;  // none: any value
+  bool operator==(const HeaderMatch&) const = default;
 };
 
 struct RouteMatch {
@@ -231,6 +242,7 @@ struct RouteMatch {
   std::vector<std::string> hosts;    // lower case, without a port; "*.example.com" for a suffix
   std::vector<std::string> paths;    // whole, or a prefix that ends with '*'; empty: any
   std::vector<HeaderMatch> headers;  // all of them
+  bool operator==(const RouteMatch&) const = default;
 };
 
 // One branch of a route.
@@ -241,6 +253,7 @@ struct Target {
   // Requests with all of these go here whatever the weights say. A target of weight 0 gets no
   // others: a dark launch.
   std::vector<HeaderMatch> when;
+  bool operator==(const Target&) const = default;
 };
 
 struct Sticky {
@@ -248,6 +261,7 @@ struct Sticky {
   By by = By::kNone;
   std::string header;    // lower case
   bool replica = false;  // the same replica too, not only the same branch
+  bool operator==(const Sticky&) const = default;
 };
 
 struct PrefixPlan {
@@ -256,6 +270,7 @@ struct PrefixPlan {
   bool exact = true;  // over Sluice replicas: by what they tell of their caches, not by the text
   int imbalance = 8;  // of outstanding requests, above which the least loaded is taken …
   double imbalance_ratio = 1.5;  // … if the most loaded also has so many times the least's
+  bool operator==(const PrefixPlan&) const = default;
 };
 
 struct Mirror {
@@ -264,6 +279,7 @@ struct Mirror {
   double percent = 100;
   int max_in_flight = 64;
   Duration timeout = std::chrono::seconds(60);
+  bool operator==(const Mirror&) const = default;
 };
 
 struct Retry {
@@ -275,6 +291,7 @@ struct Retry {
   Duration max_retry_after = std::chrono::seconds(5);  // a longer Retry-After is passed on
   double budget_ratio = 0.2;                           // retries for each request
   double budget_per_second = 10;                       // and these at least
+  bool operator==(const Retry&) const = default;
 };
 
 struct Fallback {
@@ -283,6 +300,7 @@ struct Fallback {
   ErrorSet on = {ErrorClass::kConnect,     ErrorClass::kTimeout,     ErrorClass::kOverloaded,
                  ErrorClass::kServerError, ErrorClass::kRateLimited, ErrorClass::kAuth,
                  ErrorClass::kNotFound};
+  bool operator==(const Fallback&) const = default;
 };
 
 struct Hedge {
@@ -290,6 +308,7 @@ struct Hedge {
   Duration after{};  // without a first byte; 0: the quantile of recent ones
   double quantile = 0.95;
   double budget_ratio = 0.05;  // hedges for each request
+  bool operator==(const Hedge&) const = default;
 };
 
 struct Timeouts {
@@ -297,6 +316,7 @@ struct Timeouts {
   Duration first_byte = std::chrono::seconds(120);
   Duration idle = std::chrono::seconds(60);  // between two pieces of an answer
   Duration total = std::chrono::seconds(600);
+  bool operator==(const Timeouts&) const = default;
 };
 
 // How answers of Sluice replicas are seen through the loss of their replica.
@@ -305,12 +325,14 @@ struct Unbroken {
   Duration hang_after = std::chrono::seconds(2);    // of silence, until a replica is given up
   int resumes = 16;                                 // of one answer
   bool other_revision = false;  // without an equal replica: go on with different numbers
+  bool operator==(const Unbroken&) const = default;
 };
 
 struct Queue {
   int max_concurrent = 0;  // 0: unlimited
   int max_waiting = 256;
   Duration max_wait = std::chrono::seconds(10);
+  bool operator==(const Queue&) const = default;
 };
 
 // What is made of a route's requests before they go to its targets, and of its answers. Each by a
@@ -323,6 +345,7 @@ struct TransformPlan {
   Duration timeout = std::chrono::seconds(30);  // of one call to a service
 
   bool changes_answers() const { return !response_template.empty() || !response_url.empty(); }
+  bool operator==(const TransformPlan&) const = default;
 };
 
 // POST /v1/models/NAME:explain: how much each part of the prompt has to do with the answer.
@@ -334,6 +357,7 @@ struct ExplainPlan {
   std::string url;      // a service explains; empty: this gateway does
   std::string route;    // that this gateway asks; empty: the one that explains
   Duration timeout = std::chrono::seconds(120);
+  bool operator==(const ExplainPlan&) const = default;
 };
 
 // Where copies of a route's requests and answers go, as CloudEvents over HTTP.
@@ -345,6 +369,7 @@ struct PayloadLogPlan {
   std::vector<std::pair<std::string, std::string>> attributes;  // of every event
   size_t max_body = 1u << 20;                                   // of one event; what is more is cut
   Duration timeout = std::chrono::seconds(10);                  // of one event on its way
+  bool operator==(const PayloadLogPlan&) const = default;
 };
 
 // KServe predictions of a route that are joined into one request.
@@ -352,6 +377,7 @@ struct BatchPlan {
   int max_instances = 32;
   Duration max_latency = std::chrono::seconds(5);  // that the first waits for others
   Duration timeout = std::chrono::seconds(60);     // of a joined request
+  bool operator==(const BatchPlan&) const = default;
 };
 
 struct Route {
@@ -378,6 +404,7 @@ struct Route {
   Price price;
   // What a request of a tenant with limits that names no max_tokens gets.
   int default_max_tokens = 1024;
+  bool operator==(const Route&) const = default;
 };
 
 struct ApiKey {

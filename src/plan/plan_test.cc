@@ -219,6 +219,8 @@ TEST(Plan, RefusesWhatCannotBeMeant) {
       {with_headers("X-Api-Key: plain"), "carries a secret"},
       {with_headers("x-a: b, X-A: c"), "stands there twice"},
       {with_headers("x-a: \"b\\nc\""), "control characters"},
+      {"control: {url: \"http://127.0.0.1:1\", token: {env: KEY}, plan_id: \"a b\"}\n" + kGood,
+       "plan_id: expected characters without blanks"},
       {with_headers("x-a: [b]"), "text"},
       {with_headers("authorization: {env: KEY}"), "api_key is sent in it"},
       {with_route("match: {paths: [v1]}"), "begin with '/'"},

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "control/json_util.h"
+#include "platform/process_sharing.h"
 #include "platform/scale_trace.h"
 
 namespace sluice::platform {
@@ -73,7 +74,10 @@ std::set<Autoscaler::ServiceName> Autoscaler::services_to_look_at(
     const std::string ns = upstream.substr(0, slash);
     const ObjectPtr revision =
         context_.store().get({&revision_type(), ns, upstream.substr(slash + 1)});
-    if (revision) services.emplace(ns, control::text_at(revision->body, "spec.service"));
+    if (!revision) continue;
+    for (const ObjectPtr& service : services_of(context_.store(), *revision)) {
+      services.emplace(ns, service->name);
+    }
   }
   return services;
 }
@@ -81,12 +85,13 @@ std::set<Autoscaler::ServiceName> Autoscaler::services_to_look_at(
 // In the order of the revisions' names, by which shares are given.
 std::vector<Autoscaler::Entry> Autoscaler::entries(const std::set<ServiceName>& services) const {
   std::vector<Entry> entries;
+  std::set<std::string> seen;  // uids: several services may share a revision
   for (const auto& [ns, name] : services) {
     const ObjectPtr service = context_.store().get({&service_type(), ns, name});
     if (!service) continue;
     for (ObjectPtr& revision : owned(context_.store(), *service, revision_type())) {
       const RevisionStatus status = revision_status(*revision);
-      if (!status.has_role || revision->deleting()) continue;
+      if (!status.has_role || revision->deleting() || !seen.insert(revision->uid).second) continue;
       entries.push_back(
           {.revision = std::move(revision), .status = status, .desired = status.desired});
     }
@@ -110,7 +115,9 @@ void Autoscaler::keep_awake(const std::vector<Entry>& entries) {
     if (zero && !by_clock) {
       if (scaled != scaled_.end()) scaled_.erase(scaled);
     } else {
-      awake_.emplace(entry.revision->ns, control::text_at(entry.revision->body, "spec.service"));
+      for (const ObjectPtr& service : services_of(context_.store(), *entry.revision)) {
+        awake_.emplace(service->ns, service->name);
+      }
     }
   }
 }
@@ -182,7 +189,9 @@ WorkDone Autoscaler::run() {
     const std::lock_guard lock(mutex_);
     woken_.merge(woken);
     for (const Entry& entry : looked_at) {
-      noted_.emplace(entry.revision->ns, control::text_at(entry.revision->body, "spec.service"));
+      for (const ObjectPtr& service : services_of(context_.store(), *entry.revision)) {
+        noted_.emplace(service->ns, service->name);
+      }
     }
     return WorkDone::retry();
   }
@@ -205,8 +214,7 @@ KpaOptions Autoscaler::options_of(const Entry& entry, const Scaled& scaled) cons
 }
 
 void Autoscaler::read_policy(const Entry& entry, Scaled& scaled) const {
-  const std::string name(control::text_at(entry.revision->body, "spec.service"));
-  const ObjectPtr service = context_.store().get({&service_type(), entry.revision->ns, name});
+  const ObjectPtr service = policy_service(context_.store(), *entry.revision);
   if (!service) return;
   if (scaled.service_uid == service->uid && scaled.service_version == service->version) return;
   const Component component = component_of(*entry.revision);
@@ -444,14 +452,19 @@ double Autoscaler::usage_load(const Entry& entry, Scaled& scaled) const {
 }
 
 void Autoscaler::share(std::vector<Entry>& entries) const {
-  const auto service_of = [](const Entry& entry) {
-    return std::pair(entry.revision->ns,
-                     std::string(control::text_at(entry.revision->body, "spec.service")));
+  const auto owners_of = [](const Entry& entry) {
+    const auto uids = owner_uids(*entry.revision, service_type().kind);
+    return std::set<std::string>(uids.begin(), uids.end());
   };
-  std::set<std::pair<std::string, std::string>> replaced;
+  std::set<std::string> replaced;  // uids of services
   for (const Entry& entry : entries) {
-    if (entry.status.role == RevisionRole::kCandidate) replaced.insert(service_of(entry));
+    if (entry.status.role != RevisionRole::kCandidate) continue;
+    replaced.merge(owners_of(entry));
   }
+  const auto is_replaced = [&](const Entry& entry) {
+    return std::ranges::any_of(owners_of(entry),
+                               [&](const std::string& uid) { return replaced.contains(uid); });
+  };
   std::vector<RoomClaim> claims;
   claims.reserve(entries.size());
   for (const Entry& entry : entries) {
@@ -465,7 +478,7 @@ void Autoscaler::share(std::vector<Entry>& entries) const {
                       .running = entry.status.replicas,
                       // What never worked does not keep out what is to take its place.
                       .yields = entry.status.role == RevisionRole::kServing &&
-                                !entry.status.proven && replaced.contains(service_of(entry))});
+                                !entry.status.proven && is_replaced(entry)});
   }
   const std::vector<int> shares = share_room(claims, context_.backend.room());
   for (size_t i = 0; i < entries.size(); ++i) entries[i].granted = shares[i];

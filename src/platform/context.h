@@ -26,7 +26,8 @@ struct PlatformTiming {
   Duration first_restart = std::chrono::milliseconds(10);  // then twice as long each time
   Duration max_restart = std::chrono::minutes(5);
   Duration well_after = std::chrono::seconds(60);  // ready for so long: its failures are forgotten
-  int kept_revisions = 3;                          // retired ones, for a way back
+  Duration gather = std::chrono::milliseconds(200);  // of services that come to share a process
+  int kept_revisions = 3;                            // retired ones, for a way back
 };
 
 struct Context {
@@ -36,8 +37,10 @@ struct Context {
   WorkQueue& queue;
   PlatformTiming timing;
   Rng rng;
-  // The version of the objects that the gateway's plan follows.
+  // The version of the objects that the plan of every gateway follows.
   std::function<uint64_t()> plan_version;
+  // Whether no gateway goes by a plan that does not follow this version.
+  std::function<bool(uint64_t version)> none_behind;
 
   control::ObjectStore& store() const { return objects.store(); }
   const Clock& clock() const { return objects.clock(); }

@@ -29,8 +29,9 @@ net::HttpResponse error_page(int status, std::string_view message, std::string_v
 
 class Handler : public net::HttpHandler {
  public:
-  Handler(std::string_view token, LoadBook& book, InternalApi::OnWake on_wake, const Clock& clock)
-      : token_(token), book_(book), on_wake_(std::move(on_wake)), clock_(clock) {}
+  Handler(std::string_view token, LoadBook& book, InternalApi::OnReport on_report,
+          const Clock& clock)
+      : token_(token), book_(book), on_report_(std::move(on_report)), clock_(clock) {}
 
   // Before any of the body is read.
   std::optional<net::HttpResponse> refuse(const net::HttpRequest& head) override {
@@ -57,16 +58,16 @@ class Handler : public net::HttpHandler {
     if (!report) return responder->send(error_page(400, report.error().message(), {}));
     std::vector<std::string> awaited = book_.take(*report, clock_.unix_seconds());
     responder->send({.status = 204});
-    if (awaited.empty() || !on_wake_) return;
+    if (!on_report_) return;
     std::ranges::sort(awaited);
     awaited.erase(std::ranges::unique(awaited).begin(), awaited.end());
-    on_wake_(awaited);
+    on_report_(awaited);
   }
 
  private:
   const SecretDigest token_;
   LoadBook& book_;
-  const InternalApi::OnWake on_wake_;
+  const InternalApi::OnReport on_report_;
   const Clock& clock_;
 };
 
@@ -76,7 +77,7 @@ InternalApi::InternalApi(std::unique_ptr<net::HttpServer> server) : server_(std:
 InternalApi::~InternalApi() = default;
 
 Result<std::unique_ptr<InternalApi>> InternalApi::start(const InternalApiOptions& options,
-                                                        LoadBook& book, OnWake on_wake,
+                                                        LoadBook& book, OnReport on_report,
                                                         const Clock& clock) {
   if (options.token.empty()) return invalid("the internal API needs a token", "token");
   net::ServerOptions server;
@@ -88,7 +89,7 @@ Result<std::unique_ptr<InternalApi>> InternalApi::start(const InternalApiOptions
   SLUICE_ASSIGN_OR_RETURN(
       auto http, net::HttpServer::start(
                      std::move(server),
-                     std::make_shared<Handler>(options.token, book, std::move(on_wake), clock)));
+                     std::make_shared<Handler>(options.token, book, std::move(on_report), clock)));
   return std::unique_ptr<InternalApi>(new InternalApi(std::move(http)));
 }
 

@@ -30,12 +30,12 @@ struct InternalApiOptions {
 
 class InternalApi {
  public:
-  // Called for upstreams that requests wait for, at once.
-  using OnWake = std::function<void(const std::vector<std::string>& upstreams)>;
+  // Called for every report that was taken, with the upstreams that requests wait for.
+  using OnReport = std::function<void(const std::vector<std::string>& awaited)>;
 
   // `book` outlives it.
   static Result<std::unique_ptr<InternalApi>> start(const InternalApiOptions& options,
-                                                    LoadBook& book, OnWake on_wake,
+                                                    LoadBook& book, OnReport on_report,
                                                     const Clock& clock = system_clock());
   ~InternalApi();
 

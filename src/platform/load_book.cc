@@ -151,6 +151,7 @@ struct LoadBook::Gateway {
   uint64_t number = 0;
   double heard = 0;
   bool ended = false;
+  std::string plan_id;  // in force; empty: it takes no requests, or has not said so
   int64_t first = INT64_MAX;
   Seconds seconds;
 
@@ -193,6 +194,7 @@ std::vector<std::string> LoadBook::take(const plan::LoadReport& report, double n
   Gateway* gateway = gateway_of(report.gateway, now);
   if (gateway == nullptr) return awaited;
   if (report.ended) gateway->ended = true;
+  if (report.plan_id) gateway->plan_id = *report.plan_id;
   if (!report.second) return awaited;
   const int64_t second = *report.second;
   for (const plan::UpstreamLoad& load : report.upstreams) {
@@ -331,6 +333,15 @@ int LoadBook::gateways(double now) const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(
       std::ranges::count_if(gateways_, [now](const auto& each) { return each.second.alive(now); }));
+}
+
+std::set<std::string> LoadBook::plans(double now) const {
+  const std::lock_guard lock(mutex_);
+  std::set<std::string> out;
+  for (const auto& each : gateways_) {
+    if (each.second.alive(now) && !each.second.plan_id.empty()) out.insert(each.second.plan_id);
+  }
+  return out;
 }
 
 void LoadBook::keep_only(const std::set<std::string, std::less<>>& upstreams) {

@@ -84,6 +84,8 @@ class LoadBook {
   LoadNow at(std::string_view upstream, double now) const;
 
   int gateways(double now) const;  // that are alive
+  // What those that are alive and take requests say is in force, each once.
+  std::set<std::string> plans(double now) const;
 
   // Forgets upstreams that are none of these.
   void keep_only(const std::set<std::string, std::less<>>& upstreams);

@@ -47,6 +47,25 @@ TEST(LoadBook, SumsTheGateways) {
   EXPECT_TRUE(book.seconds("nobody", kNow - 10, kNow, kNow).empty());
 }
 
+TEST(LoadBook, KnowsThePlansOfThoseThatTakeRequests) {
+  LoadBook book;
+  using Plans = std::set<std::string>;
+  EXPECT_EQ(book.plans(kNow), Plans());
+  book.take({.gateway = "a", .plan_id = "p1"}, kNow);
+  book.take({.gateway = "b", .plan_id = "p1"}, kNow);
+  EXPECT_EQ(book.plans(kNow), Plans{"p1"});
+  book.take({.gateway = "b", .plan_id = "p2"}, kNow);
+  EXPECT_EQ(book.plans(kNow), (Plans{"p1", "p2"}));
+  book.take({.gateway = "a", .plan_id = ""}, kNow);  // drains, and still reports
+  book.take(report("a", kNow - 1, {load("u", 1)}), kNow);
+  EXPECT_EQ(book.plans(kNow), Plans{"p2"});
+  book.take({.gateway = "b", .ended = true}, kNow);
+  EXPECT_EQ(book.plans(kNow), Plans());
+  book.take({.gateway = "c", .plan_id = "p3"}, kNow);
+  EXPECT_EQ(book.plans(kNow + LoadBook::kSilence), Plans{"p3"});
+  EXPECT_EQ(book.plans(kNow + LoadBook::kSilence + 1), Plans());
+}
+
 TEST(LoadBook, ASecondCountsOnceHoweverOftenItComes) {
   LoadBook book;
   for (int i = 0; i < 3; ++i) book.take(report("a", kNow - 1, {load("u", 2, 1)}), kNow);
@@ -187,7 +206,11 @@ class InternalApiTest : public testing::Test {
   void SetUp() override {
     auto api = InternalApi::start(
         {.token = "secret"}, book_,
-        [this](const std::vector<std::string>& upstreams) { woken_ = upstreams; }, clock_);
+        [this](const std::vector<std::string>& awaited) {
+          ++told_;
+          woken_ = awaited;
+        },
+        clock_);
     ASSERT_TRUE(api.has_value()) << api.error().message();
     api_ = *std::move(api);
   }
@@ -205,6 +228,7 @@ class InternalApiTest : public testing::Test {
   ManualClock clock_;
   LoadBook book_;
   std::vector<std::string> woken_;
+  int told_ = 0;
   std::unique_ptr<InternalApi> api_;
   net::HttpClient client_;
   std::string answer_;
@@ -222,6 +246,10 @@ TEST_F(InternalApiTest, TakesReportsOfThoseWithTheToken) {
   EXPECT_EQ(ask("POST", "/internal/v1/load", "secret", R"({"gateway":"g","wake":["b","a","b"]})"),
             204);
   EXPECT_EQ(woken_, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(ask("POST", "/internal/v1/load", "secret", R"({"gateway":"g","plan_id":"p"})"), 204);
+  EXPECT_EQ(told_, 3);
+  EXPECT_TRUE(woken_.empty());
+  EXPECT_EQ(book_.plans(clock_.unix_seconds()), std::set<std::string>{"p"});
 }
 
 TEST_F(InternalApiTest, RefusesWhatItDoesNotKnow) {

@@ -26,7 +26,8 @@ std::string upstream_name(std::string_view ns, std::string_view revision);
 // … and a service's, graph's or provider's route: "<namespace>/<name>".
 std::string route_name(std::string_view ns, std::string_view name);
 
-// On an InferenceService: "promote REVISION", "rollback REVISION" or "pause REVISION".
+// On an InferenceService: "promote REVISION", "rollback REVISION" or "pause REVISION". A third
+// word, such as the time, tells a command from another one of the same words.
 inline constexpr std::string_view kRolloutAnnotation = "sluice.dev/rollout";
 // On an InferenceService: "true" ends its replicas and keeps the object, as in KServe.
 inline constexpr std::string_view kStopAnnotation = "serving.kserve.io/stop";

@@ -47,12 +47,14 @@ class PlanDraft {
 
   ModelNames names;
   json::array upstreams;
+  std::set<std::string, std::less<>> upstream_names;  // of services' revisions: some share one
   json::array routes;
   json::array host_routes;  // stand before the others
   json::array graphs;
   json::array tenants;
   std::map<std::string, std::string> secrets;  // file name → text
   std::vector<PlanProblem> problems;
+  std::vector<control::ObjectKey> services;  // that have a route
   std::set<std::string, std::less<>> route_names;
   std::set<std::string, std::less<>> graph_names;
   // Where a route has another one for its hosts.

@@ -17,6 +17,8 @@ namespace {
 
 constexpr int kRest = 3;  // times as long as a plan took to make
 constexpr Duration kLeastRest = std::chrono::milliseconds(5);
+constexpr size_t kRemembered = 64;                          // plans that a gateway may still have
+constexpr Duration kGatewayLook = std::chrono::seconds(1);  // one may have gone without a word
 constexpr std::string_view kServing = "serving.kserve.io/v1alpha1";
 constexpr std::string_view kOurs = "sluice.dev/v1alpha1";
 
@@ -38,6 +40,7 @@ PlanService plan_service(const ObjectPtr& service) {
                   .predictor = weights_at(body, "status.sluice.weights"),
                   .candidate = std::string(text_at(body, "status.sluice.rollout.candidate")),
                   .stable = std::string(text_at(body, "status.sluice.rollout.stable")),
+                  .previous = std::string(text_at(body, "status.sluice.rollout.previous")),
                   .canaries = {},
                   .transformer = {},
                   .explainer = {}};
@@ -111,9 +114,56 @@ WorkDone PlanKeeper::work() {
     return WorkDone::retry();
   }
   failure_.clear();
-  version_.store(version);
+  note(plan, version);
   tell_problems(plan);
+  context_.queue.add({.kind = WorkKind::kPlanTaken, .ns = {}, .name = {}});
   return WorkDone::done();
+}
+
+void PlanKeeper::note(const PlanText& plan, uint64_t version) {
+  if (published_.empty() || published_.back().id != plan.id) published_.push_back({plan.id, 0});
+  published_.back().version = version;
+  if (published_.size() > kRemembered) published_.pop_front();
+  std::map<control::ObjectKey, uint64_t> since;
+  for (const control::ObjectKey& key : plan.services) {
+    const auto before = routed_since_.find(key);
+    since.emplace(key, before == routed_since_.end() ? version : before->second);
+  }
+  routed_since_ = std::move(since);
+}
+
+WorkDone PlanKeeper::look_at_gateways() {
+  if (published_.empty()) return WorkDone::done();
+  const std::set<std::string> ids = taken_();
+  if (ids.empty()) return WorkDone::done();  // one that comes begins with the newest
+  uint64_t taken = published_.back().version;
+  for (const std::string& id : ids) {
+    // The last of the id: a plan may come back.
+    const auto found = std::find_if(published_.rbegin(), published_.rend(),
+                                    [&](const Published& each) { return each.id == id; });
+    taken = std::min(taken, found == published_.rend() ? 0 : found->version);
+  }
+  const uint64_t before = version();
+  if (taken > before) {
+    version_.store(taken);
+    for (const auto& [key, since] : routed_since_) {
+      if (since <= before || since > taken) continue;
+      context_.queue.add({.kind = WorkKind::kService, .ns = key.ns, .name = key.name});
+    }
+  }
+  if (taken == published_.back().version) return WorkDone::done();
+  return WorkDone::after(kGatewayLook);
+}
+
+bool PlanKeeper::none_behind(uint64_t version) const {
+  if (version_.load() >= version) return true;
+  const bool published = !published_.empty() && published_.back().version >= version;
+  return published && taken_().empty();
+}
+
+bool PlanKeeper::in_force(const control::ObjectKey& service) const {
+  const auto found = routed_since_.find(service);
+  return found != routed_since_.end() && found->second <= version();
 }
 
 // What the gateway cannot be given becomes a condition of its object.

@@ -9,6 +9,7 @@
 #include "control/json_util.h"
 #include "platform/names.h"
 #include "platform/plan_draft.h"
+#include "platform/process_sharing.h"
 #include "platform/replica_template.h"
 #include "platform/revision_spec.h"
 #include "platform/views.h"
@@ -63,9 +64,15 @@ class ServiceWriter {
     }
     if (!checked(route, "spec.transformer")) return;
     add_explainer(route);
-    for (json::value& each : upstreams()) draft_.upstreams.push_back(std::move(each));
+    for (json::value& each : upstreams()) {
+      std::string name(text_at(each.get_object(), "name"));
+      if (draft_.upstream_names.insert(std::move(name)).second) {
+        draft_.upstreams.push_back(std::move(each));
+      }
+    }
     if (inner_) draft_.add_route(*inner_, {});
     draft_.add_route(std::move(route), draft_.hosts(object_.ns, object_.name));
+    draft_.services.push_back(control::key_of(object_));
   }
 
  private:
@@ -92,10 +99,22 @@ class ServiceWriter {
     return draft_.find_revision(object_.ns, revision);
   }
 
+  // Of one that services share: whether it holds this one's model. Its process runs on while this
+  // service is stopped.
+  bool serves_this(const PlanRevision& revision) const {
+    const json::object& spec = spec_of(*revision.object);
+    if (!is_shared(spec)) return true;
+    const auto* annotations = object_at(object_.body, "metadata.annotations");
+    const json::value* stop =
+        annotations == nullptr ? nullptr : annotations->if_contains(kStopAnnotation);
+    const bool stopped = stop != nullptr && stop->is_string() && stop->get_string() == "true";
+    return !stopped && !shared_uri(spec, object_.name).empty();
+  }
+
   // One target for each revision: a canary that has become the stable one has both parts.
   void add_target(const std::string& revision, int weight, const std::string& when) {
     const PlanRevision* found = find(revision);
-    if (found == nullptr) return;
+    if (found == nullptr || !serves_this(*found)) return;
     const auto same = std::ranges::find(targets_, found, &Branch::revision);
     if (same == targets_.end()) {
       targets_.push_back({found, weight, when});
@@ -122,14 +141,29 @@ class ServiceWriter {
     return_lost_parts();
     std::erase_if(targets_,
                   [](const Branch& each) { return each.weight == 0 && each.when.empty(); });
+    int sum = 0;
+    for (const Branch& each : targets_) sum += each.weight;
+    // What had the requests is another's while this service is stopped.
+    if (sum == 0) return targets_.clear();
+    // What has part of them may be gone, or hold this one's model no longer: the others have it
+    // all.
+    auto most = std::ranges::max_element(targets_, {}, &Branch::weight);
+    most->weight += kWhole * kWhole - sum;
   }
 
   // Weights were decided when a candidate or canary was ready. One that has lost its last replica
-  // since gives its part to the stable one, until it has another or is decided anew. One that
-  // sleeps keeps it: its requests wake it.
+  // since gives its part to the stable one, or, where that is what it has just become, to the one
+  // before, until it has another or is decided anew. One that sleeps keeps it: its requests wake
+  // it.
   void return_lost_parts() {
-    const PlanRevision* stable = find(service_.stable);
-    if (stable == nullptr || stable->replicas.empty()) return;
+    const std::string* heir = nullptr;
+    for (const std::string* each : {&service_.stable, &service_.previous}) {
+      const PlanRevision* found = find(*each);
+      if (found == nullptr || found->replicas.empty() || !serves_this(*found)) continue;
+      heir = each;
+      break;
+    }
+    if (heir == nullptr) return;
     int lost = 0;
     for (Branch& each : targets_) {
       const RevisionStatus status = revision_status(*each.revision->object);
@@ -137,7 +171,7 @@ class ServiceWriter {
       if (sleeps || !each.revision->replicas.empty()) continue;
       lost += std::exchange(each.weight, 0);
     }
-    if (lost > 0) add_target(service_.stable, lost, "");
+    if (lost > 0) add_target(*heir, lost, "");
   }
 
   // Where the candidate has all the traffic.
@@ -184,7 +218,8 @@ class ServiceWriter {
   }
 
   // What the server calls its model. Our own is told its name; another one may know several.
-  static std::string model_of(const control::StoredObject& revision) {
+  std::string model_of(const control::StoredObject& revision) const {
+    if (is_shared(spec_of(revision))) return object_.name;
     const auto* names = control::array_at(spec_of(revision), "modelNames");
     if (names == nullptr || names->empty() || !names->front().is_string()) return {};
     const std::string_view name = names->front().get_string();

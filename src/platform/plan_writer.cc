@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -127,18 +128,23 @@ PlanText write_plan(const PlanInput& input, const PlanSettings& settings) {
   add_tenants(draft);
 
   json::object plan = settings.base;
-  if (!settings.control_url.empty()) {
-    plan["control"] =
-        json::object{{"url", settings.control_url},
-                     {"token", json::object{{"file", settings.control_token_file.string()}}}};
-  }
   json::array routes = std::move(draft.host_routes);
   routes.insert(routes.end(), draft.routes.begin(), draft.routes.end());
   plan["upstreams"] = std::move(draft.upstreams);
   plan["routes"] = std::move(routes);
   if (!draft.graphs.empty()) plan["graphs"] = std::move(draft.graphs);
   plan["tenants"] = std::move(draft.tenants);
-  PlanText out{.text = plan_text(plan), .problems = std::move(draft.problems)};
+  PlanText out{.text = plan_text(plan),
+               .problems = std::move(draft.problems),
+               .services = std::move(draft.services)};
+  out.id = fmt::format("{:016x}", XXH3_64bits(out.text.data(), out.text.size()));
+  if (!settings.control_url.empty()) {
+    const json::object control{
+        {"url", settings.control_url},
+        {"token", json::object{{"file", settings.control_token_file.string()}}},
+        {"plan_id", out.id}};
+    out.text.insert(1, fmt::format("\n\"control\": {},", sluice::to_json(control)));
+  }
   for (auto& [name, text] : draft.secrets) out.secrets.push_back({name, text});
   return out;
 }

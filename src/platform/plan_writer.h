@@ -43,6 +43,7 @@ struct PlanService {
   std::vector<RevisionWeight> predictor = {};  // RolloutDecision::weights
   std::string candidate = {};  // reached by "x-sluice-revision: latest" too; may be empty
   std::string stable = {};     // answers for a candidate that fails; may be empty
+  std::string previous = {};   // was stable before; may be empty
   std::vector<PlanCanary> canaries = {};
   std::string transformer = {};  // revision that serves it; empty: none runs
   std::string explainer = {};
@@ -83,9 +84,11 @@ struct PlanProblem {
 };
 
 struct PlanText {
+  std::string id = {};  // as the plan names itself; equal plans have equal ones
   std::string text = {};
   std::vector<SecretFile> secrets = {};
   std::vector<PlanProblem> problems = {};
+  std::vector<control::ObjectKey> services = {};  // that have a route
 };
 
 PlanText write_plan(const PlanInput& input, const PlanSettings& settings);

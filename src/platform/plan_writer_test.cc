@@ -65,6 +65,46 @@ TEST_F(PlanWriterTest, AServiceOfOurOwnReplicas) {
   EXPECT_EQ(problems_, "");
 }
 
+TEST_F(PlanWriterTest, ServicesOfOneProcess) {
+  constexpr std::string_view kBoth =
+      R"({"component":"predictor","process":"p","containerConcurrency":4,
+          "models":[{"name":"a","storageUri":"/a"},{"name":"b","storageUri":"/b"}],
+          "container":{"command":["sluice","serve"]}})";
+  revision("default", "a-predictor-00001", kBoth, 2);
+  for (const std::string name : {"a", "b", "c"}) {
+    service("default", name, {{"a-predictor-00001", 100}},
+            R"({"predictor":{"timeout":)" + std::string(name == "a" ? "30" : "60") + "}}");
+  }
+  auto plan = write();
+  ASSERT_NE(plan, nullptr);
+  ASSERT_EQ(plan->upstreams.size(), 1u);
+  EXPECT_EQ(plan->upstreams[0].endpoints.size(), 2u);
+  EXPECT_EQ(plan->upstreams[0].kind, plan::UpstreamKind::kSluice);
+  EXPECT_EQ(plan->upstreams[0].max_outstanding, 4);
+  for (const std::string name : {"a", "b"}) {
+    const plan::Route* found = route(*plan, "default/" + name);
+    ASSERT_NE(found, nullptr) << name;
+    EXPECT_EQ(found->match.models, (Names{name, "default/" + name}));
+    EXPECT_EQ(found->targets[0].upstream, "default/a-predictor-00001");
+    EXPECT_EQ(found->targets[0].model, name);
+    EXPECT_EQ(found->timeouts.total, std::chrono::seconds(name == "a" ? 30 : 60));
+    EXPECT_EQ(route(*plan, "default/" + name + "@host")->targets[0].model, name);
+  }
+  EXPECT_EQ(route(*plan, "default/c"), nullptr) << "it holds no model of that name";
+  EXPECT_EQ(problems_, "");
+  json::object body = input_.services[1].object->body;
+  control::object_of(body, "metadata")["annotations"] =
+      json::object{{"serving.kserve.io/stop", "true"}};
+  input_.services[1].object = control::make_object(*input_.services[1].object->type, body, 2);
+  plan = write();
+  EXPECT_EQ(route(*plan, "default/b"), nullptr) << "its process runs on, and serves it no more";
+  revision("default", "b-predictor-00001", kSluice, 0);
+  input_.services[1].candidate = "b-predictor-00001";
+  plan = write();
+  EXPECT_EQ(route(*plan, "default/b"), nullptr) << "nor does one that it would come to";
+  EXPECT_NE(route(*plan, "default/a"), nullptr);
+}
+
 TEST_F(PlanWriterTest, AnotherServer) {
   revision("default", "other-predictor-00001", kForeign);
   revision("default", "bare-predictor-00001",
@@ -209,6 +249,29 @@ TEST_F(PlanWriterTest, APartThatNobodyTakesGoesBackToTheStableOne) {
   input_.revisions.front().replicas.clear();  // then nobody is better
   EXPECT_EQ(written(R"({"role":"Candidate","granted":1})"),
             "default/s-predictor-00002:10000[latest]");
+}
+
+// The candidate took over, and lost its last replica before the plan that says so was written.
+TEST_F(PlanWriterTest, TheOneBeforeServesWhileItsHeirHasNobody) {
+  revision("default", "s-predictor-00001");
+  json::object body = revision("default", "s-predictor-00002", kSluice, 0).object->body;
+  body["status"] = parsed(R"({"role":"Serving","granted":1})");
+  input_.revisions.back().object =
+      object_of("sluice.dev/v1alpha1", "Revision", "default", "s-predictor-00002", std::move(body));
+  PlanService& s = service("default", "s", {{"s-predictor-00002", 100}});
+  s.stable = "s-predictor-00002";
+  s.previous = "s-predictor-00001";
+  EXPECT_EQ(targets(*write(), "default/s"), "default/s-predictor-00001:10000");
+  input_.revisions.front().replicas.clear();
+  EXPECT_EQ(targets(*write(), "default/s"), "default/s-predictor-00002:10000");
+}
+
+TEST_F(PlanWriterTest, WhatARevisionThatIsGoneHadGoesToTheOthers) {
+  revision("default", "s-predictor-00002");
+  PlanService& s = service("default", "s", {{"s-predictor-00001", 80}, {"s-predictor-00002", 20}});
+  s.candidate = "s-predictor-00002";
+  s.stable = "s-predictor-00001";
+  EXPECT_EQ(targets(*write(), "default/s"), "default/s-predictor-00002:10000[latest]");
 }
 
 TEST_F(PlanWriterTest, OursBesideAnotherServerIsAskedAsSuchAServer) {

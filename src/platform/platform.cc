@@ -192,9 +192,9 @@ Result<std::unique_ptr<Platform>> Platform::start(control::ControlPlane& plane,
   // Load reports may come before there is a core to wake.
   SLUICE_ASSIGN_OR_RETURN(
       all->api, InternalApi::start({.port = options.internal_port, .token = token}, *all->book,
-                                   [all](const std::vector<std::string>& upstreams) {
+                                   [all](const std::vector<std::string>& awaited) {
                                      PlatformCore* const core = all->woken.load();
-                                     if (core != nullptr) core->wake(upstreams);
+                                     if (core != nullptr) core->told(awaited);
                                    }));
   CoreOptions core{.timing = options.timing, .seed = random_seed()};
   core.plan.secrets_folder = secrets;

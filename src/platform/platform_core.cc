@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "control/json_util.h"
+#include "platform/process_sharing.h"
 #include "platform/views.h"
 
 namespace sluice::platform {
@@ -23,16 +24,25 @@ namespace {
 // Names of WorkKind::kObject for what concerns many objects.
 constexpr std::string_view kRuntimes = "runtimes";
 constexpr std::string_view kConfiguration = "configuration";
+constexpr std::string_view kSharing = "sharing";
 constexpr std::string_view kModel = "model:";
-
-WorkKey service_key(const StoredObject& below) {
-  return {WorkKind::kService, below.ns, std::string(text_at(below.body, "spec.service"))};
-}
 
 bool same_at(const StoredObject& a, const StoredObject& b, std::string_view path) {
   const json::value* x = control::find_path(a.body, path);
   const json::value* y = control::find_path(b.body, path);
   return x == nullptr || y == nullptr ? x == y : control::same_json(*x, *y);
+}
+
+// What others who share a process with it go by.
+bool changes_sharing(const Change& change) {
+  const auto shares = [](const StoredObject& service) {
+    return asks_to_share(spec_of(service)) || !share_claims(service).empty();
+  };
+  if (!shares(*change.object) && !(change.before && shares(*change.before))) return false;
+  if (!change.before || change.kind == ChangeKind::kDeleted) return true;
+  return change.before->uid != change.object->uid ||
+         change.before->deleting() != change.object->deleting() ||
+         share_claims(*change.before) != share_claims(*change.object);
 }
 
 // More than its status.
@@ -66,7 +76,8 @@ bool changes_endpoints(const Change& change) {
   return now && !same_at(*change.before, *change.object, "status.url");
 }
 
-ServiceHooks with_problem(ServiceHooks hooks, const PlanKeeper& plan) {
+ServiceHooks with_plan(ServiceHooks hooks, const PlanKeeper& plan) {
+  hooks.in_force = [&plan](const control::ObjectKey& key) { return plan.in_force(key); };
   hooks.plan_problem = [&plan](const control::ObjectKey& key) { return plan.problem(key); };
   return hooks;
 }
@@ -82,9 +93,11 @@ PlatformCore::PlatformCore(control::Objects& objects, ReplicaBackend& backend,
                .queue = queue_,
                .timing = options.timing,
                .rng = Rng(options.seed),
-               .plan_version = [this] { return plan_.version(); }},
-      plan_(context_, std::move(options.plan), std::move(options.publish)),
-      services_(context_, book, with_problem(options.hooks, plan_)),
+               .plan_version = [this] { return plan_.version(); },
+               .none_behind = [this](uint64_t version) { return plan_.none_behind(version); }},
+      plan_(context_, std::move(options.plan), std::move(options.publish),
+            [&book, &clock = objects.clock()] { return book.plans(clock.unix_seconds()); }),
+      services_(context_, book, with_plan(options.hooks, plan_)),
       revisions_(context_),
       replicas_(context_),
       autoscaler_(context_, book, options.signals),
@@ -136,14 +149,18 @@ void PlatformCore::service_changed(const Change& change) {
     queue_.add({WorkKind::kService, service.ns, service.name});
   }
   if (changes_split(change)) queue_.add({WorkKind::kPlan, {}, {}});
+  if (changes_sharing(change)) {
+    queue_.add({WorkKind::kObject, service.ns, std::string(kSharing)});
+  }
 }
 
 void PlatformCore::revision_changed(const Change& change) {
   const StoredObject& revision = *change.object;
-  const WorkKey service = service_key(revision);
-  autoscaler_.note(service.ns, service.name);
   queue_.add({WorkKind::kRevision, revision.ns, revision.name});
-  queue_.add(service);
+  for (const ObjectPtr& service : services_of(context_.store(), revision)) {
+    autoscaler_.note(service->ns, service->name);
+    queue_.add({WorkKind::kService, service->ns, service->name});
+  }
   if (change.kind != ChangeKind::kModified) queue_.add({WorkKind::kPlan, {}, {}});
   if (change.kind == ChangeKind::kDeleted) queue_.add({WorkKind::kScale, {}, {}});
 }
@@ -152,9 +169,13 @@ void PlatformCore::replica_changed(const Change& change) {
   const StoredObject& replica = *change.object;
   if (changes_endpoints(change)) queue_.add({WorkKind::kPlan, {}, {}});
   if (is_asked_for(change)) queue_.add({WorkKind::kReplica, replica.ns, replica.name});
-  queue_.add(
-      {WorkKind::kRevision, replica.ns, std::string(text_at(replica.body, "spec.revision"))});
-  queue_.add(service_key(replica));
+  const std::string revision(text_at(replica.body, "spec.revision"));
+  queue_.add({WorkKind::kRevision, replica.ns, revision});
+  if (const auto of = context_.store().get({&revision_type(), replica.ns, revision})) {
+    for (const ObjectPtr& service : services_of(context_.store(), *of)) {
+      queue_.add({WorkKind::kService, service->ns, service->name});
+    }
+  }
   // Its room is free.
   if (change.kind == ChangeKind::kDeleted) queue_.add({WorkKind::kScale, {}, {}});
 }
@@ -177,6 +198,11 @@ void PlatformCore::other_changed(const Change& change) {
   }
 }
 
+void PlatformCore::told(const std::vector<std::string>& awaited) {
+  queue_.add({WorkKind::kPlanTaken, {}, {}});
+  if (!awaited.empty()) wake(awaited);
+}
+
 void PlatformCore::model_changed(const std::string& uri) {
   queue_.add({WorkKind::kObject, {}, std::string(kModel) + uri});
 }
@@ -196,6 +222,8 @@ WorkDone PlatformCore::work(const WorkKey& key) {
   switch (key.kind) {
     case WorkKind::kPlan:
       return plan_.work();
+    case WorkKind::kPlanTaken:
+      return plan_.look_at_gateways();
     case WorkKind::kReplica:
       return replicas_.reconcile(key.ns, key.name);
     case WorkKind::kRevision:
@@ -256,6 +284,8 @@ WorkDone PlatformCore::work_object(const WorkKey& key) {
     look_at_services(key.ns);
   } else if (key.name == kConfiguration) {
     look_at_waiting(key.ns);
+  } else if (key.name == kSharing) {
+    look_at_sharing(key.ns);
   } else if (key.name.starts_with(kModel)) {
     look_at_models(key.name.substr(kModel.size()));
   } else if (const size_t slash = key.name.find('/'); slash != std::string::npos) {
@@ -267,6 +297,14 @@ WorkDone PlatformCore::work_object(const WorkKey& key) {
     }
   }
   return WorkDone::done();
+}
+
+// One of those that share a process, or want to, has changed.
+void PlatformCore::look_at_sharing(const std::string& ns) {
+  for (const ObjectPtr& each : context_.store().list(service_type(), ns).objects) {
+    if (!asks_to_share(spec_of(*each)) && share_claims(*each).empty()) continue;
+    queue_.add({WorkKind::kService, each->ns, each->name});
+  }
 }
 
 void PlatformCore::look_at_services(const std::string& ns) {
@@ -290,8 +328,18 @@ void PlatformCore::look_at_waiting(const std::string& ns) {
 }
 
 void PlatformCore::look_at_models(const std::string& uri) {
+  // Those that share a process come to it when their model is here.
+  for (const ObjectPtr& each : context_.store().list(service_type(), {}).objects) {
+    const json::object& spec = spec_of(*each);
+    if (!asks_to_share(spec) || text_at(spec, "predictor.model.storageUri") != uri) continue;
+    queue_.add({WorkKind::kService, each->ns, each->name});
+  }
   for (const ObjectPtr& each : context_.store().list(revision_type(), {}).objects) {
-    if (text_at(each->body, "spec.storageUri") != uri) continue;
+    const auto models = shared_models(spec_of(*each));
+    if (text_at(each->body, "spec.storageUri") != uri &&
+        std::ranges::find(models, uri, &SharedModel::storage_uri) == models.end()) {
+      continue;
+    }
     queue_.add({WorkKind::kRevision, each->ns, each->name});
     for (const ObjectPtr& replica : owned(context_.store(), *each, replica_type())) {
       queue_.add({WorkKind::kReplica, replica->ns, replica->name});

@@ -34,7 +34,7 @@ struct CoreOptions {
   uint64_t seed = 0;  // of the names of replicas
   PlanSettings plan = {};
   PlanKeeper::Publish publish = {};
-  ServiceHooks hooks = {};  // plan_problem is the core's own
+  ServiceHooks hooks = {};  // plan_problem and in_force are the core's own
   SignalSource* signals = nullptr;
 };
 
@@ -57,6 +57,8 @@ class PlatformCore {
 
   // Any thread.
   void wake(const std::vector<std::string>& upstreams) { autoscaler_.wake(upstreams); }
+  // A gateway has told the book something: also for which upstreams requests wait.
+  void told(const std::vector<std::string>& awaited);
   void model_changed(const std::string& uri);
   uint64_t plan_version() const { return plan_.version(); }
 
@@ -75,6 +77,7 @@ class PlatformCore {
   WorkDone look_around();
   void resync();
   WorkDone work_object(const WorkKey& key);
+  void look_at_sharing(const std::string& ns);
   void look_at_services(const std::string& ns);
   void look_at_waiting(const std::string& ns);
   void look_at_models(const std::string& uri);

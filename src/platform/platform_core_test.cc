@@ -9,59 +9,18 @@
 #include <string>
 #include <vector>
 
+#include "platform/platform_core_test_support.h"
 #include "platform/revision_spec.h"
-#include "platform/simulated_world_test_support.h"
 
 namespace sluice::platform {
 namespace {
 
-using control::text_at;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::string_view kProgressiveRollout =
     R"({"strategy":"Progressive","steps":[{"weight":20,"pauseSeconds":5},)"
     R"({"weight":60,"pauseSeconds":5}],"analysis":{"intervalSeconds":2,"minRequests":1}})";
-
-class PlatformCoreTest : public testing::Test {
- protected:
-  // Whatever can be done without time passing.
-  void act() {
-    const TimePoint now = world_.clock().now();
-    for (int i = 0; i < 2000; ++i) {
-      if (!world_.act()) return;
-      ASSERT_EQ(world_.clock().now(), now);
-    }
-    FAIL() << "it goes round in circles";
-  }
-  void pass(Duration time) {
-    const TimePoint until = world_.clock().now() + time;
-    while (world_.clock().now() < until) world_.step();
-    act();
-  }
-  control::ObjectPtr service(const std::string& name) {
-    return world_.store().get({&service_type(), "default", name});
-  }
-  control::ObjectPtr revision(const std::string& name) {
-    return world_.store().get({&revision_type(), "default", name});
-  }
-  std::vector<control::ObjectPtr> replicas() {
-    return world_.store().list(replica_type(), {}).objects;
-  }
-  std::string condition(const control::ObjectPtr& object, std::string_view type) {
-    const auto found = object ? find_condition(*object, type) : std::nullopt;
-    return found ? found->status + " " + found->reason : "none";
-  }
-  std::string status(const std::string& name, std::string_view path) {
-    return std::string(text_at(service(name)->body, "status." + std::string(path)));
-  }
-  size_t endpoints(const std::string& revision) {
-    const auto found = world_.endpoints().find("default/" + revision);
-    return found == world_.endpoints().end() ? 0 : found->second.size();
-  }
-
-  SimulatedWorld world_{3};
-};
 
 TEST_F(PlatformCoreTest, AServiceBecomesReadyAndIsInThePlan) {
   world_.apply({.name = "a", .min = 2, .max = 2});
@@ -83,6 +42,32 @@ TEST_F(PlatformCoreTest, AServiceBecomesReadyAndIsInThePlan) {
   EXPECT_EQ(status("a", "modelStatus.states.activeModelState"), "Loaded");
   EXPECT_EQ(status("a", "clusterServingRuntimeName"), "sluice");
   EXPECT_EQ(endpoints("a-predictor-00001"), 2u);
+}
+
+TEST_F(PlatformCoreTest, AServiceIsReadyWhenTheGatewayHasItsRoute) {
+  world_.hold_plans(true);
+  world_.apply({.name = "a", .min = 1, .max = 1});
+  pass(seconds(5));
+  EXPECT_EQ(endpoints("a-predictor-00001"), 1u);
+  EXPECT_EQ(condition(service("a"), "PredictorReady"), "True ");
+  EXPECT_EQ(condition(service("a"), "IngressReady"), "Unknown PlanNotTaken");
+  EXPECT_EQ(condition(service("a"), "Ready"), "Unknown PlanNotTaken");
+  world_.hold_plans(false);
+  act();
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+
+  // What was reached stays so: for a controller that begins anew, and while the gateway is slow
+  // to take another plan. A new one waits.
+  world_.hold_plans(true);
+  world_.apply({.name = "b", .min = 1, .max = 1});
+  pass(seconds(5));
+  world_.crash();
+  pass(seconds(5));
+  EXPECT_EQ(condition(service("a"), "Ready"), "True ");
+  EXPECT_EQ(condition(service("b"), "Ready"), "Unknown PlanNotTaken");
+  world_.hold_plans(false);
+  act();
+  EXPECT_EQ(condition(service("b"), "Ready"), "True ");
 }
 
 TEST_F(PlatformCoreTest, AWakeStartsAProcessBeforeAnyTimePasses) {

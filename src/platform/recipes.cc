@@ -1,8 +1,11 @@
 #include "platform/recipes.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "control/json_util.h"
+#include "platform/process_sharing.h"
 #include "platform/revision_spec.h"
 #include "platform/runtime_choice.h"
 #include "platform/views.h"
@@ -41,19 +44,51 @@ FindCore Recipes::finder(const std::string& ns) const {
 }
 
 ModelView Recipes::model(const StoredObject& revision) const {
+  return model(spec_of(revision), revision.ns);
+}
+
+ModelView Recipes::model(const json::object& revision_spec, const std::string& ns) const {
+  const std::string token = storage_token(revision_spec, finder(ns));
+  const std::string uri(control::text_at(revision_spec, "storageUri"));
+  if (!uri.empty()) return models_(uri, token);
+  ModelView all{.phase = ModelPhase::kReady, .path = {}, .error = {}};
+  for (const SharedModel& each : shared_models(revision_spec)) {
+    ModelView one = models_(each.storage_uri, token);
+    if (one.phase == ModelPhase::kFailed) {
+      one.error = fmt::format("the model {}: {}", each.name, one.error);
+      return one;
+    }
+    all.done += one.done;
+    all.total += one.total;
+    if (one.phase == ModelPhase::kPulling) all.phase = ModelPhase::kPulling;
+  }
+  return all;
+}
+
+Result<std::vector<PlacedModel>> Recipes::placed(const StoredObject& revision) const {
   const json::object& spec = spec_of(revision);
-  const std::string uri(control::text_at(spec, "storageUri"));
-  if (uri.empty()) return {.phase = ModelPhase::kReady, .path = {}, .error = {}};
-  return models_(uri, storage_token(spec, finder(revision.ns)));
+  const std::string token = storage_token(spec, finder(revision.ns));
+  std::vector<PlacedModel> models;
+  for (SharedModel& each : shared_models(spec)) {
+    ModelView view = models_(each.storage_uri, token);
+    if (view.phase != ModelPhase::kReady) {
+      return fail(Code::kFailedPrecondition, fmt::format("the model {} is not here yet", each.name),
+                  {}, "ModelNotReady");
+    }
+    models.push_back({.name = std::move(each.name), .path = std::move(view.path)});
+  }
+  return models;
 }
 
 Result<process::ReplicaSpec> Recipes::replica(const StoredObject& revision, std::string id,
                                               std::string model_path) const {
   const json::object& spec = spec_of(revision);
+  SLUICE_ASSIGN_OR_RETURN(std::vector<PlacedModel> models, placed(revision));
   return replica_template(
       spec, {.id = std::move(id),
              .ns = revision.ns,
              .model_path = std::move(model_path),
+             .models = std::move(models),
              .sluice_program = options_.sluice_program,
              .secrets = deployment_secrets(options_.master, revision.ns, revision.name),
              .predictor_host = options_.gateway + predictor_path(options_.master, revision.ns,

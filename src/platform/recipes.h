@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -37,14 +38,18 @@ class Recipes {
   Result<json::object> revision(const control::StoredObject& service, const json::object& component,
                                 Component kind, const std::string& branch) const;
 
-  // Ready with an empty path where the revision names no model.
+  // Ready with an empty path where the revision names no model, or several: of these, how far all
+  // are together.
   ModelView model(const control::StoredObject& revision) const;
+  // The same of a spec that may become a revision of the namespace.
+  ModelView model(const json::object& revision_spec, const std::string& ns) const;
 
   Result<process::ReplicaSpec> replica(const control::StoredObject& revision, std::string id,
                                        std::string model_path) const;
 
  private:
   FindCore finder(const std::string& ns) const;
+  Result<std::vector<PlacedModel>> placed(const control::StoredObject& revision) const;
 
   const control::ObjectStore& store_;
   const WantModel models_;

@@ -294,7 +294,7 @@ WorkDone ReplicaReconciler::leave(const ObjectPtr& replica, const View& view) {
                           ? state.draining_unix + settle
                           : state.draining_unix;
   if (now < told) return WorkDone::after(seconds_of(told - now));
-  if (told > state.draining_unix && context_.plan_version() < replica->version &&
+  if (told > state.draining_unix && !context_.none_behind(replica->version) &&
       now < told + to_seconds(context_.timing.patience)) {
     return WorkDone::after(context_.timing.settle);
   }

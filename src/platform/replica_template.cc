@@ -154,9 +154,22 @@ class TemplateMaker {
       word = with_model_path(*std::move(expanded), place_.model_path);
       if (word.contains('\0')) return never("an argument holds a NUL byte");
     }
+    put_models(words);
     if (words.front() == "sluice") words.front() = place_.sluice_program;
     spec_.command = std::move(words);
     return {};
+  }
+
+  // As `sluice serve` takes several: PATH=NAME.
+  void put_models(std::vector<std::string>& words) const {
+    const auto mount = std::ranges::find(words, kModelMount);
+    if (place_.models.empty() || mount == words.end()) return;
+    std::vector<std::string> models;
+    models.reserve(place_.models.size());
+    for (const PlacedModel& each : place_.models) {
+      models.push_back(fmt::format("{}={}", each.path, each.name));
+    }
+    words.insert(words.erase(mount), models.begin(), models.end());
   }
 
   void set_bounds() {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -34,13 +35,20 @@ DeploymentSecrets deployment_secrets(std::string_view master, std::string_view n
 // as good as a key.
 std::string predictor_path(std::string_view master, std::string_view ns, std::string_view service);
 
+// A model of a revision that several services share.
+struct PlacedModel {
+  std::string name;
+  std::string path;
+};
+
 struct ReplicaPlace {
-  std::string id;                   // ReplicaSpec::id
-  std::string ns;                   // of the revision
-  std::string model_path = {};      // where storageUri lies here; empty without one
-  std::string sluice_program;       // what "sluice" means: this very binary
-  DeploymentSecrets secrets = {};   // of a `sluice serve`
-  std::string predictor_host = {};  // what $(PREDICTOR_HOST) stands for: host:port and a path
+  std::string id;                        // ReplicaSpec::id
+  std::string ns;                        // of the revision
+  std::string model_path = {};           // where storageUri lies here; empty without one
+  std::vector<PlacedModel> models = {};  // of a shared one: the argument /mnt/models is them all
+  std::string sluice_program;            // what "sluice" means: this very binary
+  DeploymentSecrets secrets = {};        // of a `sluice serve`
+  std::string predictor_host = {};       // what $(PREDICTOR_HOST) stands for: host:port and a path
   FindCore find;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "control/json_util.h"
+#include "platform/process_sharing.h"
 #include "platform/room.h"
 
 namespace sluice::platform {
@@ -78,7 +79,8 @@ json::object texts_of(const StoredObject& revision, std::string_view path) {
 WorkDone RevisionReconciler::reconcile(const std::string& ns, const std::string& name) {
   const ObjectPtr revision = context_.store().get({&revision_type(), ns, name});
   if (!revision || revision->deleting()) return WorkDone::done();
-  if (!context_.store().has_uid(owner_uid(*revision, "InferenceService"))) {
+  if (std::ranges::none_of(owner_uids(*revision, "InferenceService"),
+                           [&](const auto& uid) { return context_.store().has_uid(uid); })) {
     return remove_object(context_, *revision) ? WorkDone::done() : WorkDone::retry();
   }
   std::vector<ObjectPtr> live;
@@ -205,7 +207,9 @@ json::object RevisionReconciler::status_of(const ObjectPtr& revision,
   status.ready = ready;
   status.proven = status.proven || status.ready > 0;
   json::object out = with_revision_status(*revision, status);
-  if (is_retired(status) || control::text_at(revision->body, "spec.storageUri").empty()) {
+  const bool has_model =
+      !control::text_at(revision->body, "spec.storageUri").empty() || is_shared(spec_of(*revision));
+  if (is_retired(status) || !has_model) {
     out.erase("model");
   } else {
     out["model"] = model_status(model);

@@ -23,7 +23,7 @@ class Machine {
     drop_missing();
     // A command stands for as long as nobody takes it away, and counts once.
     const bool same =
-        in_.command.action == RolloutAction::kPromote && in_.command.revision == r_.obeyed;
+        in_.command.action == RolloutAction::kPromote && in_.command.id() == r_.obeyed;
     if (!same) r_.obeyed.clear();
     settle_candidate();
     obey();
@@ -84,6 +84,8 @@ class Machine {
       return say(RolloutPhase::kIdle, "", "");
     }
     if (in_.latest == r_.candidate) return;
+    // It serves already, though nobody has looked since.
+    if (r_.stable.empty() && ready(r_.candidate)) promote("it is the first");
     leave();
     r_.candidate = in_.latest;
     r_.since = in_.now;
@@ -117,6 +119,7 @@ class Machine {
         return_to_previous("RolledBackByUser", "somebody asked for it");
       }
     }
+    if (in_.latest == r_.stable) note_obeyed(r_.stable);  // it is what it is told to become
     if (!told_to_promote()) return;
     const RevisionState& candidate = *find(r_.candidate);
     // Who asks for it where there is no room for all that it needs gets it all the same.
@@ -129,11 +132,11 @@ class Machine {
   // To promote it, and not yet done.
   bool is_told(const std::string& revision) const {
     return in_.command.action == RolloutAction::kPromote && !revision.empty() &&
-           in_.command.revision == revision && r_.obeyed != revision;
+           in_.command.revision == revision && r_.obeyed != in_.command.id();
   }
 
   void note_obeyed(const std::string& revision) {
-    if (is_told(revision)) r_.obeyed = revision;
+    if (is_told(revision)) r_.obeyed = in_.command.id();
   }
 
   // What took over before it had ever worked, and never will.

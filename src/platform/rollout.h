@@ -86,8 +86,13 @@ enum class RolloutAction { kNone, kPromote, kRollback, kPause };
 struct RolloutCommand {
   RolloutAction action = RolloutAction::kNone;
   std::string revision = {};  // that it is about; of another one it has no effect
+  std::string token = {};     // tells it from another one of the same words; may be empty
+
+  std::string id() const { return token.empty() ? revision : revision + " " + token; }
 };
-// The value of kRolloutAnnotation; anything else is kNone.
+// The value of kRolloutAnnotation, "ACTION REVISION" or "ACTION REVISION TOKEN"; anything else is
+// kNone. What a token has beyond kMaxTokenBytes does not count.
+inline constexpr size_t kMaxTokenBytes = 64;
 RolloutCommand parse_rollout_command(std::string_view text);
 
 struct RevisionState {
@@ -138,7 +143,7 @@ struct Rollout {
   bool tight = false;       // no room for both whole: the stable one shrinks as this one grows
   bool by_hand = false;     // canaryTrafficPercent was given for this candidate
   std::string failed;       // rolled back; not tried again while it is the latest
-  std::string obeyed;       // a command to promote it was carried out, once
+  std::string obeyed;       // id() of the command to promote that was carried out, once
   std::string reason;       // a word: why it is as it is
   std::string message;      // in words
   bool operator==(const Rollout&) const = default;

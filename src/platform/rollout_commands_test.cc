@@ -71,6 +71,65 @@ TEST_F(RolloutTest, ACommandToPromoteCountsOnce) {
   EXPECT_EQ(shown(run().weights), "v3:80 v2:20");
 }
 
+TEST_F(RolloutTest, ASecondCommandCountsByItsToken) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"Recreate"}}})");
+  input_.revisions[1].failure = "exit code 1";
+  run();
+  input_.command = parse_rollout_command("promote v2 2026-01-01T00:00:00.000001Z");
+  const auto tried = [&] {
+    input_.revisions[1].failure.clear();
+    run();
+    const bool took_over = rollout_.stable == "v2";
+    input_.revisions[1].failure = "exit code 1";
+    run();
+    EXPECT_EQ(rollout_.stable, "v1");
+    EXPECT_EQ(rollout_.failed, "v2");
+    return took_over;
+  };
+  EXPECT_TRUE(tried());
+  EXPECT_FALSE(tried()) << "the same command";
+  input_.command = parse_rollout_command("promote v2 2026-01-01T00:00:07.000001Z");
+  EXPECT_TRUE(tried());
+  EXPECT_FALSE(tried());
+  input_.command = parse_rollout_command("promote v2");
+  EXPECT_TRUE(tried()) << "without a token it is another one, too";
+  EXPECT_FALSE(tried());
+}
+
+// Or it would be carried out when that revision is rolled out another time.
+TEST_F(RolloutTest, ACommandToPromoteWhatHasTheTrafficIsCarriedOutAlready) {
+  upgrade(R"({"sluice":{"rollout":{"strategy":"Manual"}}})");
+  exists("v2");
+  input_.command = parse_rollout_command("promote v2 1");
+  run();
+  ASSERT_EQ(rollout_.stable, "v2");
+  input_.command = parse_rollout_command("promote v2 2");
+  run();
+  EXPECT_EQ(rollout_.obeyed, "v2 2");
+  input_.latest = "v1";
+  policy_ = policy_of(R"({})");
+  run();
+  ASSERT_EQ(rollout_.stable, "v1");
+  policy_ = policy_of(R"({"sluice":{"rollout":{"strategy":"Manual"}}})");
+  input_.latest = "v2";
+  EXPECT_EQ(shown(run().weights), "v1:100");
+}
+
+TEST(RolloutCommand, IsReadFromItsWords) {
+  const auto read = [](std::string_view text) {
+    const RolloutCommand command = parse_rollout_command(text);
+    return std::pair(command.action, command.id());
+  };
+  using enum RolloutAction;
+  EXPECT_EQ(read("promote v2"), std::pair(kPromote, std::string("v2")));
+  EXPECT_EQ(read("  rollback   v2  "), std::pair(kRollback, std::string("v2")));
+  EXPECT_EQ(read("pause v2 now please"), std::pair(kPause, std::string("v2 now")));
+  EXPECT_EQ(read("promote v2 " + std::string(1000, 'x')).second.size(), 3 + kMaxTokenBytes);
+  for (const char* none : {"", " ", "promote", "promote ", "promotes v2", "v2 promote"}) {
+    EXPECT_EQ(read(none).first, kNone) << none;
+  }
+}
+
 TEST_F(RolloutTest, CanaryTrafficPercentAsInKServe) {
   upgrade(R"({"predictor":{"canaryTrafficPercent":30}})");
   EXPECT_EQ(shown(run().weights), "v1:100");

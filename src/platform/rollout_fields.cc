@@ -120,15 +120,21 @@ RolloutPolicy rollout_policy(const json::object& service_spec) {
 }
 
 RolloutCommand parse_rollout_command(std::string_view text) {
-  const size_t blank = text.find(' ');
-  if (blank == std::string_view::npos) return {};
+  const auto next_word = [&text] {
+    text.remove_prefix(std::min(text.size(), text.find_first_not_of(' ')));
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(word.size());
+    return word;
+  };
+  const std::string_view first = next_word();
+  const std::string_view revision = next_word();
+  const std::string_view token = next_word();
+  if (revision.empty()) return {};
   for (const auto& [action, word] : kActions) {
-    if (text.substr(0, blank) != word) continue;
-    std::string_view revision = text.substr(blank + 1);
-    while (revision.starts_with(' ')) revision.remove_prefix(1);
-    while (revision.ends_with(' ')) revision.remove_suffix(1);
-    if (revision.empty()) return {};
-    return {.action = action, .revision = std::string(revision)};
+    if (first != word) continue;
+    return {.action = action,
+            .revision = std::string(revision),
+            .token = std::string(token.substr(0, kMaxTokenBytes))};
   }
   return {};
 }

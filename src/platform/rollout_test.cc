@@ -23,6 +23,20 @@ TEST_F(RolloutTest, TheFirstRevisionGetsEverythingAtOnce) {
   EXPECT_EQ(rollout_.phase, RolloutPhase::kIdle);
 }
 
+TEST_F(RolloutTest, AFirstOneThatGotReadyIsNotGivenUpForTheNext) {
+  exists("v1", false);
+  input_.latest = "v1";
+  EXPECT_EQ(shown(run().weights), "v1:100");
+  exists("v1");
+  exists("v2", false);
+  input_.latest = "v2";
+  EXPECT_EQ(shown(run().weights), "v1:100") << "it became ready as the next one was made";
+  EXPECT_EQ(rollout_.stable, "v1");
+  EXPECT_EQ(rollout_.candidate, "v2");
+  exists("v2");
+  EXPECT_EQ(shown(run().weights), "v2:100");
+}
+
 TEST_F(RolloutTest, WithoutAPolicyTheLatestReadyTakesAll) {
   upgrade("{}");
   EXPECT_EQ(shown(run().weights), "v1:100");

@@ -105,9 +105,8 @@ std::vector<ServiceReconciler::Track> ServiceReconciler::tracks_of(const ObjectP
        {Component::kPredictor, Component::kTransformer, Component::kExplainer}) {
     const auto* component = object_at(spec, component_name(kind));
     if (component == nullptr || !has_replicas(*component, kind)) continue;
-    Track track{.spec = component, .facts = {.kind = kind}, .policy = {}, .decision = {}};
-    if (kind == Component::kPredictor) track.policy = rollout_policy(spec);
-    tracks.push_back(std::move(track));
+    tracks.push_back({.spec = component, .facts = {.kind = kind}});
+    if (kind == Component::kPredictor) tracks.back().policy = rollout_policy(spec);
   }
   const auto* canaries = control::array_at(spec, "canary");
   for (size_t i = 0; canaries != nullptr && i < canaries->size(); ++i) {
@@ -118,9 +117,7 @@ std::vector<ServiceReconciler::Track> ServiceReconciler::tracks_of(const ObjectP
     if (branch.empty()) branch = text_at(*predictor, "name");
     tracks.push_back({.spec = predictor,
                       .facts = {.branch = std::move(branch),
-                                .branch_percent = replicas_at(*fields, "trafficPercent", 0)},
-                      .policy = {},
-                      .decision = {}});
+                                .branch_percent = replicas_at(*fields, "trafficPercent", 0)}});
   }
   return tracks;
 }
@@ -141,8 +138,8 @@ WorkDone ServiceReconciler::reconcile(const std::string& ns, const std::string& 
                      .components = {},
                      .canaries = {},
                      .url = hooks_.url ? hooks_.url(ns, name) : std::string(),
-                     .plan_problem = {},
                      .now = context_.now()};
+  if (hooks_.in_force) facts.in_force = hooks_.in_force(key_of(*service));
   if (hooks_.plan_problem) facts.plan_problem = hooks_.plan_problem(key_of(*service));
   std::vector<Track> tracks = tracks_of(service);
   bool made_new = false;
@@ -153,13 +150,16 @@ WorkDone ServiceReconciler::reconcile(const std::string& ns, const std::string& 
   std::optional<double> next;
   for (Track& track : tracks) {
     roll(service, facts.capacity, track);
-    const auto& at = track.decision.next_at;
-    if (at && (!next || *at < *next)) next = at;
+    for (const auto& at : {track.decision.next_at, track.look_at}) {
+      if (at && (!next || *at < *next)) next = at;
+    }
     (track.facts.branch.empty() ? facts.components : facts.canaries).push_back(track.facts);
   }
+  if (!tracks.empty()) tell_sharing(service, tracks.front(), facts);
   const WorkDone written = write_status(service, facts, tracks);
   if (written.failed) return written;
-  if (!give_roles(revisions, roles(facts, tracks, facts.capacity))) return WorkDone::retry();
+  if (!give_roles(service, revisions, roles(facts, tracks, facts.capacity)))
+    return WorkDone::retry();
   drop_old(revisions, tracks);
   if (!next) return WorkDone::done();
   return WorkDone::after(seconds_of(std::max(0.0, *next - context_.now())));
@@ -174,6 +174,10 @@ bool ServiceReconciler::find_latest(const ObjectPtr& service,
     facts.error = spec.error();
     return false;
   }
+  const bool main = facts.kind == Component::kPredictor && facts.branch.empty();
+  if (main && asks_to_share(spec_of(*service)) && joins_group(service, *spec, track)) {
+    return find_shared(service, revisions, track);
+  }
   (*spec)["source"] = template_of(*track.spec);
   // Whatever branch a revision was made for: a canary that is promoted keeps its replicas.
   const std::string hash = template_hash(*spec);
@@ -183,14 +187,16 @@ bool ServiceReconciler::find_latest(const ObjectPtr& service,
     if (own || facts.branch.empty()) facts.latest = each;
   }
   if (facts.latest) return false;
-  const ObjectPtr made = make_revision(service, revisions, track, *std::move(spec));
+  const ObjectPtr made = make_revision(service, revisions, track, *std::move(spec),
+                                       json::array{owner_reference(*service)});
   if (!made) facts.error = Status(Code::kUnavailable, "the revision cannot be stored");
   return made != nullptr;
 }
 
 control::ObjectPtr ServiceReconciler::make_revision(const ObjectPtr& service,
                                                     const std::vector<ObjectPtr>& revisions,
-                                                    const Track& track, json::object spec) {
+                                                    const Track& track, json::object spec,
+                                                    json::array owners) {
   const ComponentFacts& facts = track.facts;
   int64_t last =
       generation_of(text_at(service->body, fmt::format("status.components.{}.latestCreatedRevision",
@@ -198,14 +204,16 @@ control::ObjectPtr ServiceReconciler::make_revision(const ObjectPtr& service,
   for (const ObjectPtr& each : revisions) {
     if (is_of(*each, facts.kind)) last = std::max(last, generation_of(each->name));
   }
-  const std::string name = revision_name(service->name, facts.kind, facts.branch, last + 1);
+  std::string name;
+  do {  // One that others share may be left of a service of this name.
+    name = revision_name(service->name, facts.kind, facts.branch, ++last);
+  } while (context_.store().get({&revision_type(), service->ns, name}));
   json::object labels{{kServiceLabel, service->name},
                       {kComponentLabel, component_name(facts.kind)}};
-  json::object body{
-      {"metadata", json::object{{"name", name},
-                                {"labels", std::move(labels)},
-                                {"ownerReferences", json::array{owner_reference(*service)}}}},
-      {"spec", std::move(spec)}};
+  json::object body{{"metadata", json::object{{"name", name},
+                                              {"labels", std::move(labels)},
+                                              {"ownerReferences", std::move(owners)}}},
+                    {"spec", std::move(spec)}};
   const auto made =
       context_.objects.create(revision_type(), service->ns, std::move(body), own_writes());
   if (!made) {
@@ -286,6 +294,7 @@ void ServiceReconciler::roll(const ObjectPtr& service, int capacity, Track& trac
 WorkDone ServiceReconciler::write_status(const ObjectPtr& service, const ServiceFacts& facts,
                                          const std::vector<Track>& tracks) {
   const auto before = find_condition(*service, "Ready");
+  const auto shared_before = find_condition(*service, kProcessShared);
   json::object status = service_status(facts);
   const WorkDone done = put_status(context_, service, std::move(status));
   if (done.failed) return done;
@@ -295,6 +304,12 @@ WorkDone ServiceReconciler::write_status(const ObjectPtr& service, const Service
                     note.message);
       if (hooks_.audit) hooks_.audit(*service, note);
     }
+  }
+  if (facts.sharing && (!shared_before || shared_before->message != facts.sharing->message)) {
+    const bool refused = facts.sharing->status == "False";
+    context_.tell(service, refused ? EventKind::kWarning : EventKind::kNormal,
+                  refused ? facts.sharing->reason : std::string(kProcessShared),
+                  facts.sharing->message);
   }
   const ObjectPtr after = context_.store().get(key_of(*service));
   const auto now = after ? find_condition(*after, "Ready") : std::nullopt;
@@ -310,9 +325,10 @@ WorkDone ServiceReconciler::write_status(const ObjectPtr& service, const Service
   return done;
 }
 
-std::map<std::string, ServiceReconciler::Wanted> ServiceReconciler::roles(
-    const ServiceFacts& facts, const std::vector<Track>& tracks, int capacity) const {
-  std::map<std::string, Wanted> wanted;
+ServiceReconciler::WantedRevisions ServiceReconciler::roles(const ServiceFacts& facts,
+                                                            const std::vector<Track>& tracks,
+                                                            int capacity) const {
+  WantedRevisions wanted;
   if (facts.stopped) return wanted;
   std::map<std::string, int> traffic;
   for (const RevisionWeight& each : shown_traffic(facts)) traffic[each.revision] += each.percent;
@@ -338,10 +354,10 @@ std::map<std::string, ServiceReconciler::Wanted> ServiceReconciler::roles(
     for (const RevisionWeight& each : needed) {
       const bool first = rollout.stable.empty();
       const bool serving = first || each.revision != rollout.candidate;
-      Wanted want{.role = serving ? RevisionRole::kServing : RevisionRole::kCandidate,
-                  .traffic = traffic[each.revision],
-                  .floor = least,
-                  .ceiling = max_replicas(*track.spec)};
+      RevisionWant want{.role = serving ? RevisionRole::kServing : RevisionRole::kCandidate,
+                        .traffic = traffic[each.revision],
+                        .floor = least,
+                        .ceiling = max_replicas(*track.spec)};
       const int whole = predictor ? capacity : std::max(1, least);
       if (canary) {
         want.role = RevisionRole::kCanary;
@@ -366,16 +382,27 @@ std::map<std::string, ServiceReconciler::Wanted> ServiceReconciler::roles(
   return wanted;
 }
 
-bool ServiceReconciler::give_roles(const std::vector<ObjectPtr>& revisions,
-                                   const std::map<std::string, Wanted>& wanted) {
+bool ServiceReconciler::give_roles(const ObjectPtr& service,
+                                   const std::vector<ObjectPtr>& revisions,
+                                   const WantedRevisions& wanted) {
   bool well = true;
   bool changed = false;
   for (const ObjectPtr& each : revisions) {
     RevisionStatus status = revision_status(*each);
     const auto found = wanted.find(each->name);
-    const Wanted want = found == wanted.end() ? Wanted{} : found->second;
+    RevisionWant want = found == wanted.end() ? RevisionWant{} : found->second;
+    const RevisionWants before = revision_wants(*each);
+    RevisionWants wants;
+    if (is_shared(spec_of(*each))) {
+      for (const ObjectPtr& owner : services_of(context_.store(), *each)) {
+        const auto other = before.find(owner->name);
+        if (owner->uid != service->uid && other != before.end()) wants.insert(*other);
+      }
+      if (want.role != RevisionRole::kRetired) wants[service->name] = want;
+      want = joined(wants);
+    }
     if (status.has_role && status.role == want.role && status.traffic == want.traffic &&
-        status.floor == want.floor && status.ceiling == want.ceiling) {
+        status.floor == want.floor && status.ceiling == want.ceiling && wants == before) {
       continue;
     }
     status.has_role = true;
@@ -390,7 +417,10 @@ bool ServiceReconciler::give_roles(const std::vector<ObjectPtr>& revisions,
       status.granted = std::min(status.granted, most);
     }
     changed = true;
-    if (put_status(context_, each, with_revision_status(*each, status)).failed) well = false;
+    json::object out = with_revision_status(*each, status);
+    out.erase("wants");
+    if (!wants.empty()) out["wants"] = to_json(wants);
+    if (put_status(context_, each, std::move(out)).failed) well = false;
   }
   if (changed) context_.queue.add({.kind = WorkKind::kScale, .ns = {}, .name = {}});
   return well;
@@ -411,7 +441,7 @@ void ServiceReconciler::drop_old(const std::vector<ObjectPtr>& revisions,
     const RevisionStatus status = revision_status(revision);
     const bool idle = status.role == RevisionRole::kRetired && status.has_role &&
                       owned(context_.store(), revision, replica_type()).empty();
-    if (!idle || kept.contains(revision.name) || spare-- > 0) continue;
+    if (!idle || kept.contains(revision.name) || is_kept(revision) || spare-- > 0) continue;
     remove_object(context_, revision);
   }
 }

@@ -43,7 +43,7 @@ Condition configuration(const ComponentFacts& facts) {
                       .status = "True",
                       .info = true};
   if (facts.error) {
-    condition.status = "False";
+    condition.status = facts.error->reason() == "ModelPulling" ? "Unknown" : "False";
     condition.reason =
         facts.error->reason().empty() ? "InvalidPredictorSpec" : facts.error->reason();
     condition.message = facts.error->message();
@@ -140,7 +140,7 @@ json::object model_status(const ComponentFacts& facts, const Condition& config) 
   const ObjectPtr stable = find_revision(facts, facts.rollout.stable);
   const bool failed = config.status == "False";
   std::string_view transition = "InProgress";
-  if (facts.error) {
+  if (facts.error && !facts.error->reason().starts_with("Model")) {
     transition = "InvalidSpec";
   } else if (failed) {
     transition = "BlockedByFailedLoad";
@@ -286,6 +286,10 @@ class Conditions {
       ingress.status = routes_.status;
       ingress.reason = routes_.reason;
       ingress.message = routes_.message;
+    } else if (!facts_.in_force && !was_reached()) {
+      ingress.status = "Unknown";
+      ingress.reason = "PlanNotTaken";
+      ingress.message = "the gateway does not say yet that it has the route";
     }
     if (facts_.stopped) {
       const Condition stopped{.type = "Ready",
@@ -297,7 +301,18 @@ class Conditions {
     } else {
       set({.type = "Stopped", .status = "False", .info = true});
     }
-    set(both("Ready", ready_, ingress));
+    Condition ready = both("Ready", ready_, ingress);
+    if (facts_.sharing) {
+      set(*facts_.sharing);
+      const bool led = !facts_.leader.empty() && facts_.leader != facts_.service->name;
+      if (ready.status == "True" && led) {
+        ready.reason = "ProcessShared";
+        ready.message = fmt::format("served by the process of {}", facts_.leader);
+      }
+    } else {
+      drop_condition(list_, kProcessShared);
+    }
+    set(ready);
     set(ingress);
     routes_.info = latest_.info = true;
     set(routes_);
@@ -306,6 +321,12 @@ class Conditions {
   }
 
  private:
+  // A route that was taken stays: a controller that begins anew need not hear of it again.
+  bool was_reached() const {
+    const auto before = find_condition(*facts_.service, "IngressReady");
+    return before && before->status == "True";
+  }
+
   const ServiceFacts& facts_;
   json::array list_;
   Condition ready_{.type = "Ready", .status = "True"};
@@ -415,6 +436,8 @@ json::object service_status(const ServiceFacts& facts) {
       out[cluster ? "clusterServingRuntimeName" : "servingRuntimeName"] = text_at(*runtime, "name");
     }
   }
+  if (!facts.claims.empty()) sluice["shares"] = to_json(facts.claims);
+  set_text(sluice, "leader", facts.leader);
   if (!facts.canaries.empty()) out["canaryStatuses"] = canary_list(facts);
   out["sluice"] = std::move(sluice);
   return out;

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "control/object_store.h"
 #include "platform/names.h"
+#include "platform/process_sharing.h"
 #include "platform/rollout.h"
 #include "platform/views.h"
 
@@ -30,6 +31,9 @@ struct ComponentFacts {
   std::vector<control::ObjectPtr> replicas = {};   // of these that are not being deleted
 };
 
+// The condition that tells with whom a service shares its process.
+inline constexpr std::string_view kProcessShared = "ProcessShared";
+
 struct ServiceFacts {
   control::ObjectPtr service = {};
   bool stopped = false;
@@ -37,9 +41,13 @@ struct ServiceFacts {
   bool has_explainer = false;
   std::vector<ComponentFacts> components = {};  // the predictor first
   std::vector<ComponentFacts> canaries = {};
-  int capacity = 0;               // replicas that the whole traffic needs, at the last look
-  std::string url = {};           // where clients reach it
-  std::string plan_problem = {};  // why the gateway cannot serve it; empty: it can
+  int capacity = 0;                       // replicas that the whole traffic needs, at the last look
+  std::string url = {};                   // where clients reach it
+  std::string plan_problem = {};          // why the gateway cannot serve it; empty: it can
+  bool in_force = true;                   // every gateway has its route
+  std::optional<Condition> sharing = {};  // kProcessShared, of one that asks for it
+  std::string leader = {};                // of its group; empty: it has none
+  std::vector<ShareClaim> claims = {};
   double now = 0;
 };
 

@@ -48,6 +48,8 @@ struct SimulatedService {
   int canary_percent = 0;
   bool transformer = false;
   int transformer_min = 1;
+  bool shares = false;     // its process; its versions are other models then
+  std::string model = {};  // the uri, in place of that of its version
 
   json::object resources() const {
     const json::object memory{{"memory", std::to_string(memory_mib) + "Mi"}};
@@ -55,13 +57,15 @@ struct SimulatedService {
   }
 
   json::object predictor_of(int number) const {
-    json::array args{"--seed", std::to_string(number)};
+    json::array args{"--seed", std::to_string(shares ? 0 : number)};
     if (!flag.empty()) args.emplace_back(flag);
-    json::object model{{"modelFormat", json::object{{"name", "gguf"}}},
-                       {"storageUri", "hf://owner/" + name},
-                       {"args", std::move(args)},
-                       {"resources", resources()}};
-    return {{"terminationGracePeriodSeconds", 20}, {"model", std::move(model)}};
+    std::string uri = "hf://owner/" + name + (shares ? "-" + std::to_string(number) : "");
+    if (!model.empty()) uri = model;
+    json::object fields{{"modelFormat", json::object{{"name", "gguf"}}},
+                        {"storageUri", std::move(uri)},
+                        {"args", std::move(args)},
+                        {"resources", resources()}};
+    return {{"terminationGracePeriodSeconds", 20}, {"model", std::move(fields)}};
   }
 
   json::object body() const {
@@ -73,6 +77,7 @@ struct SimulatedService {
     json::object own;
     if (!rollout.empty()) own["rollout"] = *parse_json(rollout);
     if (!scaling.empty()) own["scaling"] = *parse_json(scaling);
+    if (shares) own["shareProcess"] = true;
     if (!own.empty()) spec["sluice"] = std::move(own);
     if (canary_version > 0) {
       json::object canary = predictor_of(canary_version);
@@ -118,6 +123,7 @@ class SimulatedWorld {
     backend_.on_call = [this] { maybe_die(); };
     backend_.before_drain = [this](const std::string& id) { check_drain(id); };
     watch_replicas();
+    watch_services();
     if (std::getenv("SLUICE_SIM_TRACE") != nullptr) trace();
     build();
   }
@@ -130,7 +136,7 @@ class SimulatedWorld {
     try {
       if (!core_->step()) {
         alive_for_ = -1;
-        advance();
+        if (!take_plan()) advance();
       }
     } catch (const Died&) {
       crash();
@@ -141,7 +147,7 @@ class SimulatedWorld {
 
   // One step of the controller, if there is something to do now.
   bool act() {
-    const bool acted = core_->step();
+    const bool acted = core_->step() || take_plan();
     check();
     return acted;
   }
@@ -177,6 +183,8 @@ class SimulatedWorld {
   }
   void remove(const std::string& name) {
     wanted_.erase(name);
+    // Another one of the name has nothing to lose.
+    std::erase_if(routes_, [&](const auto& each) { return service_of(each.first) == name; });
     static_cast<void>(objects_->remove({&service_type(), "default", name}, {}));
   }
   void remove_a_replica() {
@@ -201,6 +209,7 @@ class SimulatedWorld {
   void set_first_token(double ms) { first_token_ms_ = ms; }
   SimulatedSignals& signals() { return signals_; }
   void set_models_slow(bool slow) { models_slow_ = slow; }
+  void hold_plans(bool held) { plans_held_ = held; }
 
   Rng& rng() { return rng_; }
   ManualClock& clock() { return clock_; }
@@ -211,15 +220,29 @@ class SimulatedWorld {
   void want_problems() { problems_wanted_ = true; }
   const std::map<std::string, SimulatedService>& wanted() const { return wanted_; }
   const std::map<std::string, std::set<std::string>>& endpoints() const { return endpoints_; }
+  // Replicas that the plan sends the service's requests to.
+  size_t usable(const std::string& service) const {
+    size_t count = 0;
+    const auto route = routes_.find("default/" + service);
+    if (route == routes_.end()) return 0;
+    for (const auto& [upstream, share] : route->second) {
+      const auto urls = endpoints_.find(upstream);
+      if (share > 0 && urls != endpoints_.end()) count += urls->second.size();
+    }
+    return count;
+  }
   int64_t steps() const { return steps_; }
   int64_t crashes() const { return crashes_; }
   int64_t plans() const { return plans_; }
   int64_t drains() const { return drains_; }
+  int64_t reached() const { return reached_; }
   // Names, each time that a service was reconciled.
   const std::vector<std::string>& looks_at_services() const { return looks_; }
 
  private:
   struct Died {};
+  using Targets = std::map<std::string, double>;  // share by upstream
+  using Routes = std::map<std::string, Targets>;
 
   // The process is gone wherever it was: nothing of it is cleaned up.
   void maybe_die() {
@@ -275,6 +298,18 @@ class SimulatedWorld {
     EXPECT_TRUE(core_->begin().has_value());
   }
 
+  // What was published last comes into force; false: it is already.
+  bool take_plan() {
+    if (plans_held_ || !published_ || *published_ == taken_plan_) return false;
+    taken_plan_ = *published_;
+    taken_services_ = published_services_;
+    tell_plan();
+    return true;
+  }
+  void tell_plan() {
+    core_->told(book_.take({.gateway = "g", .plan_id = taken_plan_}, clock_.unix_seconds()));
+  }
+
   // To the next thing that happens, a second at most: then the gateways report.
   void advance() {
     const TimePoint second = next_second_;
@@ -305,11 +340,14 @@ class SimulatedWorld {
                             .upstreams = {},
                             .wake = {}};
     for (const auto& [upstream, urls] : endpoints_) {
-      const auto share = shares_.find(upstream);
-      const double weight = share == shares_.end() ? 0 : share->second;
+      double weight = 0;
       double load = 0;
-      for (const auto& [service, concurrency] : loads_) {
-        if (upstream.starts_with("default/" + service + "-")) load = concurrency * weight;
+      for (const auto& [route, targets] : routes_) {
+        const auto share = targets.find(upstream);
+        if (share == targets.end() || route.ends_with("@host")) continue;
+        weight += share->second;
+        const auto concurrency = loads_.find(service_of(route));
+        if (concurrency != loads_.end()) load += concurrency->second * share->second;
       }
       plan::UpstreamLoad told;
       told.name = upstream;
@@ -320,7 +358,8 @@ class SimulatedWorld {
       if (urls.empty() && load > 0) told.held = static_cast<int64_t>(load) + 1;
       report.upstreams.push_back(std::move(told));
     }
-    core_->wake(book_.take(report, clock_.unix_seconds()));
+    core_->told(book_.take(report, clock_.unix_seconds()));
+    if (!taken_plan_.empty()) tell_plan();
   }
 
   Result<bool> publish(const PlanText& plan) {
@@ -332,6 +371,8 @@ class SimulatedWorld {
     if (!parsed) return false;
     EXPECT_TRUE(problems_wanted_ || plan.problems.empty()) << plan.problems.front().message;
     read_plan(parsed->as_object());
+    published_ = plan.id;
+    published_services_ = {plan.services.begin(), plan.services.end()};
     return true;
   }
 
@@ -345,43 +386,48 @@ class SimulatedWorld {
         EXPECT_TRUE(urls.insert(url).second) << "two endpoints at " << url;
       }
     }
-    std::map<std::string, double> shares;
+    Routes routes;
     for (const json::value& each : plan.at("routes").as_array()) {
       const json::object& route = each.as_object();
+      const std::string name(control::text_at(route, "name"));
+      const auto known = routes_.find(name);
+      const Targets before = known == routes_.end() ? Targets() : known->second;
+      Targets& now = routes[name];
       int64_t sum = 0;
       bool moved = false;
       bool other_serves = false;
+      bool through_transformer = false;
       for (const json::value& item : route.at("targets").as_array()) {
         const json::object& target = item.as_object();
         const int64_t weight = control::integer_at(target, "weight").value_or(0);
         sum += weight;
         const std::string upstream(control::text_at(target, "upstream"));
         const double share = static_cast<double>(weight) / 10'000;
-        shares[upstream] = share;
-        const auto before = shares_.find(upstream);
-        const bool more = weight > 0 && (before == shares_.end() || share > before->second);
+        now[upstream] = share;
+        // A service's requests may go through its transformer, which sleeps on its own.
+        through_transformer = through_transformer || upstream.contains("-transformer-");
+        const auto had = before.find(upstream);
+        const bool more = weight > 0 && (had == before.end() || share > had->second);
         moved = moved || (more && endpoints[upstream].empty());
       }
-      for (const auto& [upstream, share] : shares_) {
-        // A service's requests may go through its transformer, which sleeps on its own.
-        const std::string name = route.at("targets")
-                                             .as_array()
-                                             .front()
-                                             .as_object()
-                                             .at("upstream")
-                                             .as_string()
-                                             .find("-transformer-") != json::string::npos
-                                     ? std::string("none")
-                                     : std::string(control::text_at(route, "name"));
-        other_serves = other_serves || (upstream.starts_with(name + "-predictor-") && share > 0 &&
-                                        !endpoints[upstream].empty());
+      for (const auto& [upstream, share] : before) {
+        // A canary has its own part, and answers for nobody else's.
+        const bool main = upstream.contains("-predictor-") && !upstream.contains("-next-");
+        other_serves = other_serves || (main && share > 0 && !endpoints[upstream].empty());
       }
       EXPECT_EQ(sum, 10'000) << json::serialize(route);
-      EXPECT_FALSE(moved && other_serves)
-          << "traffic moved to where nobody is: " << json::serialize(route);
+      EXPECT_FALSE(moved && other_serves && !through_transformer)
+          << "traffic moved to where nobody is: " << json::serialize(route) << " from "
+          << testing::PrintToString(before);
     }
     endpoints_ = std::move(endpoints);
-    shares_ = std::move(shares);
+    routes_ = std::move(routes);
+  }
+
+  // "default/NAME", maybe with "@predictor" behind.
+  static std::string service_of(const std::string& route) {
+    const size_t slash = route.find('/') + 1;
+    return route.substr(slash, route.find('@') - slash);
   }
 
   // A replica that takes requests ends: is it out of the plan?
@@ -431,6 +477,24 @@ class SimulatedWorld {
           if (object.type->ephemeral) std::cerr << control::text_at(object.body, "message");
           if (status) std::cerr << json::serialize(*status);
           std::cerr << "\n";
+          return true;
+        });
+    EXPECT_TRUE(watched.has_value());
+  }
+
+  // Who is told that a service is reached, reaches it.
+  void watch_services() {
+    const auto watched = store_->subscribe(
+        &service_type(), store_->version(), [this](const control::Change& change) {
+          if (change.kind != control::ChangeKind::kModified || !change.object) return true;
+          const auto reached = [](const control::ObjectPtr& service) {
+            const auto found = find_condition(*service, "IngressReady");
+            return found && found->status == "True";
+          };
+          if (!reached(change.object) || reached(change.before)) return true;
+          EXPECT_TRUE(taken_services_.contains(control::key_of(*change.object)))
+              << change.object->name << " is not reached, and said to be";
+          ++reached_;
           return true;
         });
     EXPECT_TRUE(watched.has_value());
@@ -506,7 +570,7 @@ class SimulatedWorld {
   std::map<std::string, SimulatedService> wanted_;
   std::map<std::string, double> loads_;                     // concurrency by service
   std::map<std::string, std::set<std::string>> endpoints_;  // of the plan, by upstream
-  std::map<std::string, double> shares_;                    // of the plan, by upstream
+  Routes routes_;                                           // of the plan
   std::set<std::string> deleted_by_user_;
   std::vector<control::ObjectPtr> created_;   // in this step
   std::vector<control::ObjectPtr> given_up_;  // likewise
@@ -515,6 +579,12 @@ class SimulatedWorld {
   int64_t crashes_ = 0;
   int64_t plans_ = 0;
   int64_t drains_ = 0;
+  int64_t reached_ = 0;                   // services that came to be
+  bool plans_held_ = false;               // the gateway stays with the one that it has
+  std::optional<std::string> published_;  // the newest plan's id
+  std::set<control::ObjectKey> published_services_;
+  std::string taken_plan_;  // the gateway's
+  std::set<control::ObjectKey> taken_services_;
 };
 
 }  // namespace sluice::platform

@@ -7,8 +7,10 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <string>
 
+#include "platform/process_sharing.h"
 #include "platform/simulated_world_test_support.h"
 
 namespace sluice::platform {
@@ -37,6 +39,15 @@ SimulatedService random_service(Rng& rng, const std::string& name, int version) 
   service.min = static_cast<int>(rng.below(3));
   service.max = std::max(1, service.min) + static_cast<int>(rng.below(3));
   service.memory_mib = static_cast<int>(64 << rng.below(4));
+  if (rng.chance(0.4)) {
+    service.shares = true;
+    service.memory_mib = 64;
+    if (rng.chance(0.7)) {
+      if (rng.chance(0.1)) service.flag = "--other";
+      if (rng.chance(0.1)) service.flag = rng.chance(0.5) ? "--crash" : "--never-ready";
+      return service;
+    }
+  }
   if (rng.chance(0.4)) service.rollout = kProgressive;
   if (rng.chance(0.1)) service.rollout = R"({"strategy":"BlueGreen"})";
   if (rng.chance(0.15)) service.transformer = true;
@@ -120,6 +131,32 @@ void mend(SimulatedWorld& world, int& version) {
   }
 }
 
+// Whoever can share a process does, with all who can, and each has its own model there.
+// Gives how many run in another's process.
+int64_t expect_shared(SimulatedWorld& world) {
+  int64_t together = 0;
+  std::map<std::string, std::string> revision_of;  // by flag, which is what tells processes apart
+  for (const auto& [name, wanted] : world.wanted()) {
+    const auto service = world.store().get({&service_type(), "default", name});
+    const bool rolled_back = !text_at(service->body, "status.sluice.rollout.failed").empty();
+    if (wanted.stopped || rolled_back) continue;
+    const std::string stable(text_at(service->body, "status.sluice.rollout.stable"));
+    const auto revision = world.store().get({&revision_type(), "default", stable});
+    EXPECT_TRUE(revision != nullptr) << *service->text;
+    if (!revision) return together;
+    const bool splits = wanted.canary_version > 0 || wanted.percent || wanted.transformer;
+    const bool shares = wanted.shares && !splits && wanted.rollout.empty();
+    EXPECT_EQ(is_shared(spec_of(*revision)), shares) << *service->text;
+    if (!shares) continue;
+    EXPECT_EQ(shared_uri(spec_of(*revision), name),
+              text_at(service->body, "spec.predictor.model.storageUri"));
+    const auto [group, first] = revision_of.emplace(wanted.flag, stable);
+    EXPECT_EQ(group->second, stable) << *service->text;
+    together += first ? 0 : 1;
+  }
+  return together;
+}
+
 // What the machine has room for, were it for these services alone.
 bool all_fit(SimulatedWorld& world) {
   // A rollout keeps the capacity of its beginning, which may be more than fits twice.
@@ -151,7 +188,8 @@ void expect_converged(SimulatedWorld& world) {
     const auto planned = world.endpoints().find("default/" + revision->name);
     const std::string service(text_at(revision->body, "spec.service"));
     // Whose transformer has no room gets no requests.
-    const bool closed = !fit && world.wanted().at(service).transformer;
+    const auto wanted = world.wanted().find(service);
+    const bool closed = !fit && wanted != world.wanted().end() && wanted->second.transformer;
     if (planned != world.endpoints().end() && !closed) {
       EXPECT_EQ(planned->second.size(), static_cast<size_t>(status.granted)) << revision->name;
     }
@@ -208,6 +246,8 @@ struct Totals {
   int64_t starts = 0;
   int64_t ended = 0;
   int64_t drains = 0;
+  int64_t shared = 0;
+  int64_t reached = 0;
 };
 
 void simulate(uint64_t seed, Totals& totals) {
@@ -233,6 +273,8 @@ void simulate(uint64_t seed, Totals& totals) {
   expect_converged(world);
   if (testing::Test::HasFailure()) return;
   if (!all_fit(world)) return;  // a rollout without room goes on looking
+  totals.shared += expect_shared(world);
+  if (testing::Test::HasFailure()) return;
   const uint64_t settled = world.store().version();
   run_until(world, world.clock().now() + seconds(130));
   EXPECT_EQ(world.store().version(), settled) << "nothing happens, and something is written";
@@ -241,6 +283,7 @@ void simulate(uint64_t seed, Totals& totals) {
   totals.starts += world.backend().starts();
   totals.ended += world.backend().crashes();
   totals.drains += world.drains();
+  totals.reached += world.reached();
 }
 
 TEST(Simulation, TheWorldBecomesAsTheObjectsAre) {
@@ -262,11 +305,14 @@ TEST(Simulation, TheWorldBecomesAsTheObjectsAre) {
   EXPECT_GT(totals.crashes, each / 4);
   EXPECT_GT(totals.ended, each / 10);
   EXPECT_GT(totals.drains, each / 2);
+  EXPECT_GT(totals.shared, each / 20);
+  EXPECT_GT(totals.reached, each);
   RecordProperty("steps", static_cast<int>(totals.steps));
   if (std::getenv("SLUICE_SIM_SEEDS") != nullptr) {
     std::cerr << count << " seeds, " << totals.steps << " steps, " << totals.crashes
               << " controllers ended, " << totals.starts << " starts, " << totals.ended
-              << " replicas crashed, " << totals.drains << " drained\n";
+              << " replicas crashed, " << totals.drains << " drained, " << totals.shared
+              << " in another's process\n";
   }
 }
 

@@ -32,6 +32,12 @@ int count_at(const json::object& root, std::string_view path) {
   return static_cast<int>(std::clamp<int64_t>(integer_at(root, path).value_or(0), 0, 1'000'000));
 }
 
+std::optional<RevisionRole> role_of(std::string_view name) {
+  const auto* found =
+      std::ranges::find(kRoles, name, &std::pair<RevisionRole, std::string_view>::second);
+  return found == kRoles.end() ? std::nullopt : std::optional(found->first);
+}
+
 double time_at(const json::object& root, std::string_view path) {
   return control::parse_time(text_at(root, path)).value_or(0);
 }
@@ -61,15 +67,55 @@ std::string_view role_name(RevisionRole role) {
   return std::ranges::find(kRoles, role, [](const auto& each) { return each.first; })->second;
 }
 
+RevisionWants revision_wants(const StoredObject& revision) {
+  RevisionWants wants;
+  const auto* list = array_at(revision.body, "status.wants");
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const auto* fields = (*list)[i].if_object();
+    if (fields == nullptr) continue;
+    wants[std::string(text_at(*fields, "service"))] = {
+        .role = role_of(text_at(*fields, "role")).value_or(RevisionRole::kRetired),
+        .traffic = count_at(*fields, "traffic"),
+        .floor = count_at(*fields, "floor"),
+        .ceiling = count_at(*fields, "ceiling")};
+  }
+  return wants;
+}
+
+json::array to_json(const RevisionWants& wants) {
+  json::array list;
+  for (const auto& [service, want] : wants) {
+    list.push_back(json::object{{"service", service},
+                                {"role", role_name(want.role)},
+                                {"traffic", want.traffic},
+                                {"floor", want.floor},
+                                {"ceiling", want.ceiling}});
+  }
+  return list;
+}
+
+RevisionWant joined(const RevisionWants& wants) {
+  RevisionWant all;
+  bool bounded = true;
+  for (const auto& [service, want] : wants) {
+    // Whose requests it answers counts before who only tries it.
+    const bool serves = want.role == RevisionRole::kServing;
+    if (serves || all.role == RevisionRole::kRetired) all.role = want.role;
+    all.traffic = std::max(all.traffic, want.traffic);
+    all.floor = std::max(all.floor, want.floor);
+    all.ceiling = std::max(all.ceiling, want.ceiling);
+    bounded = bounded && want.ceiling > 0;
+  }
+  if (!bounded) all.ceiling = 0;
+  return all;
+}
+
 RevisionStatus revision_status(const StoredObject& revision) {
   const json::object& body = revision.body;
   RevisionStatus status;
-  const std::string_view role = text_at(body, "status.role");
-  for (const auto& [each, name] : kRoles) {
-    if (name != role) continue;
-    status.role = each;
-    status.has_role = true;
-  }
+  const auto role = role_of(text_at(body, "status.role"));
+  status.has_role = role.has_value();
+  status.role = role.value_or(RevisionRole::kRetired);
   status.traffic = count_at(body, "status.traffic");
   status.floor = count_at(body, "status.floor");
   status.ceiling = count_at(body, "status.ceiling");
@@ -130,16 +176,20 @@ ReplicaName replica_name(std::string_view id) {
   return {std::string(id.substr(0, dot)), std::string(id.substr(dot + 1))};
 }
 
-std::string owner_uid(const StoredObject& object, std::string_view kind) {
+std::vector<std::string> owner_uids(const StoredObject& object, std::string_view kind) {
+  std::vector<std::string> uids;
   const auto* owners = array_at(object.body, "metadata.ownerReferences");
-  if (owners == nullptr) return {};
-  for (const json::value& owner : *owners) {
-    const auto* fields = owner.if_object();
-    if (fields != nullptr && text_at(*fields, "kind") == kind) {
-      return std::string(text_at(*fields, "uid"));
-    }
+  for (size_t i = 0; owners != nullptr && i < owners->size(); ++i) {
+    const auto* fields = (*owners)[i].if_object();
+    if (fields == nullptr || text_at(*fields, "kind") != kind) continue;
+    uids.emplace_back(text_at(*fields, "uid"));
   }
-  return {};
+  return uids;
+}
+
+std::string owner_uid(const StoredObject& object, std::string_view kind) {
+  const std::vector<std::string> uids = owner_uids(object, kind);
+  return uids.empty() ? std::string() : uids.front();
 }
 
 json::object owner_reference(const StoredObject& owner) {

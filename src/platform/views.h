@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,21 @@ struct RevisionStatus {
   int ready = 0;
   bool proven = false;  // it has had a ready replica
 };
+// What a service wants of a revision.
+struct RevisionWant {
+  RevisionRole role = RevisionRole::kRetired;
+  int traffic = 0;
+  int floor = 0;
+  int ceiling = 0;
+  bool operator==(const RevisionWant&) const = default;
+};
+// Of one that several services share, what each of them wants, by the service's name; those that
+// want nothing apart. What it gets is the largest of each.
+using RevisionWants = std::map<std::string, RevisionWant, std::less<>>;
+RevisionWants revision_wants(const control::StoredObject& revision);
+json::array to_json(const RevisionWants& wants);
+RevisionWant joined(const RevisionWants& wants);
+
 // Roles are given by the service's reconciler.
 inline bool is_retired(const RevisionStatus& status) {
   return status.has_role && status.role == RevisionRole::kRetired;
@@ -80,8 +96,9 @@ struct ReplicaName {
 };
 ReplicaName replica_name(std::string_view id);
 
-// The uid of the owner of this kind; empty without.
+// The uid of the owner of this kind, the first of several; empty without.
 std::string owner_uid(const control::StoredObject& object, std::string_view kind);
+std::vector<std::string> owner_uids(const control::StoredObject& object, std::string_view kind);
 json::object owner_reference(const control::StoredObject& owner);
 
 // Revisions of a service, Replicas of a revision, by name.

@@ -23,7 +23,17 @@
 namespace sluice::platform {
 
 // In the order of urgency: what is nearest to serving a request first.
-enum class WorkKind { kPlan, kReplica, kRevision, kScale, kService, kObject, kBackend, kTell };
+enum class WorkKind {
+  kPlan,
+  kPlanTaken,
+  kReplica,
+  kRevision,
+  kScale,
+  kService,
+  kObject,
+  kBackend,
+  kTell
+};
 
 struct WorkKey {
   WorkKind kind = WorkKind::kService;

@@ -208,6 +208,15 @@ uint64_t ReplicaGroup::out_of_memory_kills() const {
   return kills;
 }
 
+uint64_t ReplicaGroup::out_of_memory_kills_here() const {
+  uint64_t kills = 0;
+  for (const std::string& folder : folders_) {
+    kills += read_count(fs::path(folder) / "memory.events.local", "oom_kill");
+    kills += read_count(fs::path(folder) / "memory.oom_control", "oom_kill");  // v1 counts so only
+  }
+  return kills;
+}
+
 std::vector<int64_t> ReplicaGroup::processes() const {
   std::vector<int64_t> out;
   for (const std::string& folder : folders_) {

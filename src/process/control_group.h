@@ -49,8 +49,9 @@ class ReplicaGroup {
 
   // The calling process goes there. False when a group does not take it.
   bool enter() const;
-  // Processes that the kernel ended for their memory.
+  // Processes that the kernel ended for want of memory: in it and all below it; or in it alone.
   uint64_t out_of_memory_kills() const;
+  uint64_t out_of_memory_kills_here() const;
   std::vector<int64_t> processes() const;
   // When no process is left in it; else it stays.
   void remove();

@@ -31,6 +31,7 @@
 #include "process/folder.h"
 #include "process/keeper_order.h"
 #include "process/log_writer.h"
+#include "process/memory_verdict.h"
 #include "process/ports.h"
 #include "process/proc_info.h"
 #include "process/program.h"
@@ -112,7 +113,7 @@ class Keeper {
   void sweep();
   void finish(ReplicaEnd end);
   ReplicaEnd judge() const;
-  std::string memory_judgement() const;
+  MemoryVerdict memory_verdict() const;
 
   const fs::path folder_;
   const net::Fd lock_;
@@ -134,7 +135,7 @@ class Keeper {
   bool overran_ = false;  // its grace
   bool out_of_memory_ = false;
   ReplicaGroup surroundings_;  // the group that this process was started in
-  uint64_t kills_before_ = 0;  // of the kernel there
+  uint64_t kills_before_ = 0;  // of the kernel there, for want of memory
   uint64_t memory_ = 0;        // at the last look
   uint64_t memory_growth_ = 0;
   TimePoint kill_at_ = TimePoint::max();
@@ -199,7 +200,7 @@ Outcome Keeper::begin() {
   }
   const ControlGroups groups = ControlGroups::of_this_process();
   if (!groups.memory.empty()) surroundings_ = ReplicaGroup::of_folders({groups.memory.string()});
-  kills_before_ = surroundings_.out_of_memory_kills();
+  kills_before_ = surroundings_.out_of_memory_kills_here();
   if (order_.control_groups && (spec.memory_bytes > 0 || spec.cpus > 0)) {
     group_ = ReplicaGroup::create(groups, "sluice-" + order_.token, spec.memory_bytes, spec.cpus);
   }
@@ -408,23 +409,17 @@ void Keeper::sweep() {
   }
 }
 
-// Why its end is one for want of memory; empty: it is not. The kernel may have been faster than the
-// next look, and tells nobody whom it killed and why.
-std::string Keeper::memory_judgement() const {
-  const uint64_t limit = order_.spec.memory_bytes;
-  const bool killed = WIFSIGNALED(how_) && WTERMSIG(how_) == SIGKILL;
-  if (out_of_memory_ || (killed && group_.out_of_memory_kills() > 0)) {
-    return fmt::format("it had more than its {} bytes of memory", limit);
-  }
-  if (!killed || asked_) return {};
-  if (surroundings_.out_of_memory_kills() > kills_before_) {
-    return "the kernel killed it for want of memory on this machine";
-  }
-  constexpr uint64_t kNear = 10;  // a tenth of the limit
-  const bool watched = state_.memory_limit == "watchdog";
-  if (!watched || memory_ + std::max(memory_growth_, limit / kNear) < limit) return {};
-  return fmt::format("it was killed from outside when it had {} of its {} bytes of memory", memory_,
-                     limit);
+MemoryVerdict Keeper::memory_verdict() const {
+  const uint64_t around = surroundings_.out_of_memory_kills_here();
+  return judge_memory({.killed = WIFSIGNALED(how_) && WTERMSIG(how_) == SIGKILL,
+                       .asked = asked_,
+                       .over_limit = out_of_memory_,
+                       .watched = state_.memory_limit == "watchdog",
+                       .limit = order_.spec.memory_bytes,
+                       .memory = memory_,
+                       .growth = memory_growth_,
+                       .own_kills = group_.out_of_memory_kills(),
+                       .kills_around = around - std::min(around, kills_before_)});
 }
 
 ReplicaEnd Keeper::judge() const {
@@ -433,8 +428,9 @@ ReplicaEnd Keeper::judge() const {
   end.signal = WIFSIGNALED(how_) ? WTERMSIG(how_) : 0;
   const bool done = end.code == 0 && end.signal == 0;
   const bool as_told = asked_ && !overran_ && (end.signal == SIGTERM || end.code == 128 + SIGTERM);
-  std::string why = memory_judgement();
-  if (!why.empty()) {
+  const MemoryVerdict memory = memory_verdict();
+  std::string why = memory.why;
+  if (memory.out_of_memory) {
     end.reason = kOutOfMemory;
   } else if (!end_order_.reason.empty()) {
     end.reason = end_order_.reason;
@@ -444,7 +440,8 @@ ReplicaEnd Keeper::judge() const {
     return end;
   } else {
     end.reason = kError;
-    why = overran_ ? "killed: it had not ended when its grace was over" : end_order_.message;
+    if (overran_) why = "killed: it had not ended when its grace was over";
+    if (why.empty()) why = end_order_.message;
   }
   std::string_view lines = log_->tail();
   constexpr size_t kMostOfTail = 2048;

@@ -437,6 +437,12 @@ TEST(ControlGroups, AreReadAndMade) {
   write("a/cpu.max", "150000 100000\n");
   write("a/b/memory.max", "max\n");
   write("a/b/cpu.max", "max 100000\n");
+  // A neighbour below was killed: here nobody was.
+  write("a/b/memory.events", "oom 2\noom_kill 2\n");
+  write("a/b/memory.events.local", "oom 0\noom_kill 0\n");
+  const auto here = ReplicaGroup::of_folders({(root / "a/b").string()});
+  EXPECT_EQ(here.out_of_memory_kills(), 2u);
+  EXPECT_EQ(here.out_of_memory_kills_here(), 0u);
   const auto v2 = ControlGroups::find(root, "0::/a/b\n");
   EXPECT_EQ(v2.version, ControlGroups::Version::kV2);
   EXPECT_EQ(v2.memory_limit(), 1'000'000u);

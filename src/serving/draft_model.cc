@@ -46,21 +46,14 @@ int64_t DraftModel::weight_bytes(kernels::Isa isa) const {
   return model::weight_memory_bytes(*source_, isa);
 }
 
-int64_t DraftModel::kv_block_bytes(const ModelSettings& settings) const {
-  return model::kv_block_bytes(source_->config(), settings.kv_type, settings.block_size);
+int64_t DraftModel::kv_block_bytes(model::KvType type, int block_size) const {
+  return model::kv_block_bytes(source_->config(), type, block_size);
 }
 
-Outcome DraftModel::load(const ModelSettings& settings, int64_t kv_blocks, int max_model_len,
-                         ThreadTeam& team) {
-  const int context = std::min(source_->config().context, max_model_len);
-  const int64_t of_one = (context + settings.block_size - 1) / settings.block_size;
-  const model::ModelOptions options{
-      .isa = settings.isa,
-      .kv_type = settings.kv_type,
-      .block_size = settings.block_size,
-      .kv_blocks = std::min(kv_blocks, of_one * settings.speculation.max_streams),
-      .max_batch_rows = settings.max_num_batched_tokens,
-      .max_context = context};
+Outcome DraftModel::load(model::ModelOptions options, int max_streams, ThreadTeam& team) {
+  options.max_context = std::min(source_->config().context, options.max_context);
+  const int64_t of_one = (options.max_context + options.block_size - 1) / options.block_size;
+  options.kv_blocks = std::min(options.kv_blocks, of_one * max_streams);
   SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team));
   return {};
 }

@@ -27,11 +27,11 @@ class DraftModel {
                                                   const text::Tokenizer& tokenizer);
 
   int64_t weight_bytes(kernels::Isa isa) const;
-  int64_t kv_block_bytes(const ModelSettings& settings) const;
+  int64_t kv_block_bytes(model::KvType type, int block_size) const;
 
-  // With a cache of at most `kv_blocks`: as many as the sequences that are drafted for take.
-  Outcome load(const ModelSettings& settings, int64_t kv_blocks, int max_model_len,
-               ThreadTeam& team);
+  // `options` are the model's. The cache has as many blocks as `max_streams` sequences take, which
+  // are drafted for, at most the model's.
+  Outcome load(model::ModelOptions options, int max_streams, ThreadTeam& team);
   model::Model& model() { return *model_; }
 
  private:

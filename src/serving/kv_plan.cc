@@ -29,15 +29,13 @@ Result<int64_t> kv_budget(const ModelSettings& settings, const MemoryAtHand& mem
 }  // namespace
 
 Result<KvPlan> plan_kv(const formats::ModelConfig& config, const ModelSettings& settings,
-                       const MemoryAtHand& memory, int64_t draft_block_bytes) {
+                       const MemoryAtHand& memory, int64_t block_bytes) {
   if (settings.max_model_len > config.context) {
     return invalid(fmt::format("--max-model-len {} is above the model's context of {}",
                                settings.max_model_len, config.context),
                    "max-model-len");
   }
   const int wanted = settings.max_model_len > 0 ? settings.max_model_len : config.context;
-  const int64_t block_bytes =
-      model::kv_block_bytes(config, settings.kv_type, settings.block_size) + draft_block_bytes;
   SLUICE_ASSIGN_OR_RETURN(const int64_t budget, kv_budget(settings, memory));
   const int64_t sequence_blocks = (wanted + settings.block_size - 1) / settings.block_size;
   const int64_t most = sequence_blocks * settings.max_num_seqs;

@@ -26,9 +26,9 @@ struct KvPlan {
 
 // --kv-cache-memory-bytes decides. Without it the cache may grow to half of the memory that the
 // weights and other models leave, and to no more than the allowed number of whole contexts takes.
-// Each block stands for one of a draft model's cache besides, of `draft_block_bytes`.
+// A block takes `block_bytes`, with that of a draft model's cache which it stands for.
 // Fails with what is too large for what, and the flag that changes it.
 Result<KvPlan> plan_kv(const formats::ModelConfig& config, const ModelSettings& settings,
-                       const MemoryAtHand& memory, int64_t draft_block_bytes = 0);
+                       const MemoryAtHand& memory, int64_t block_bytes);
 
 }  // namespace sluice::serving

@@ -17,8 +17,10 @@ formats::ModelConfig config() {
   return config;
 }
 
+int64_t block_bytes() { return model::kv_block_bytes(config(), model::KvType::kF16, 16); }
+
 int64_t bytes_with(const MemoryAtHand& memory) {
-  const auto plan = plan_kv(config(), {}, memory);
+  const auto plan = plan_kv(config(), {}, memory, block_bytes());
   EXPECT_TRUE(plan) << plan.error().message();
   return plan ? plan->bytes : 0;
 }
@@ -34,33 +36,32 @@ TEST(KvPlan, TakesNoMoreThanItsSequencesFill) {
   ModelSettings settings;
   settings.max_num_seqs = 2;
   settings.max_model_len = 1000;
-  const auto plan = plan_kv(config(), settings, {.available = 16 * kGiB});
+  const auto plan = plan_kv(config(), settings, {.available = 16 * kGiB}, block_bytes());
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->blocks, 2 * 63);
-  EXPECT_EQ(plan->bytes, plan->blocks * model::kv_block_bytes(config(), settings.kv_type, 16));
+  EXPECT_EQ(plan->bytes, plan->blocks * block_bytes());
   EXPECT_EQ(plan->max_model_len, 1000);
 }
 
-TEST(KvPlan, ADraftModelsBlocksAreCountedBesideTheModels) {
+TEST(KvPlan, FillsWhatItIsGiven) {
   ModelSettings settings;
   settings.kv_cache_bytes = kGiB;
-  const int64_t own = model::kv_block_bytes(config(), settings.kv_type, 16);
-  const auto plan = plan_kv(config(), settings, {.available = 16 * kGiB}, own);
+  const auto plan = plan_kv(config(), settings, {.available = 16 * kGiB}, 3 * block_bytes());
   ASSERT_TRUE(plan);
-  EXPECT_EQ(plan->blocks, kGiB / (2 * own));
-  EXPECT_EQ(plan->bytes, plan->blocks * 2 * own);
+  EXPECT_EQ(plan->blocks, kGiB / (3 * block_bytes()));
+  EXPECT_EQ(plan->bytes, plan->blocks * 3 * block_bytes());
 }
 
 TEST(KvPlan, SaysWhatLeavesNoMemory) {
   const MemoryAtHand memory{.available = 4 * kGiB, .weights = 5 * kGiB};
-  const auto plan = plan_kv(config(), {}, memory);
+  const auto plan = plan_kv(config(), {}, memory, block_bytes());
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().param(), "kv-cache-memory-bytes");
   EXPECT_NE(plan.error().message().find("4096 MiB"), std::string::npos);
   EXPECT_NE(plan.error().message().find("5120 MiB"), std::string::npos);
   ModelSettings settings;
   settings.kv_cache_bytes = kGiB;
-  EXPECT_TRUE(plan_kv(config(), settings, memory)) << "who gives a size is believed";
+  EXPECT_TRUE(plan_kv(config(), settings, memory, block_bytes())) << "who gives a size is believed";
 }
 
 }  // namespace

@@ -38,6 +38,10 @@ std::string draft_name(const ModelSettings& settings) {
   return fmt::format("draft model {}", settings.draft_model.string());
 }
 
+model::KvType kv_type_of(const ModelSettings& settings, const formats::ModelSource& source) {
+  return settings.kv_type ? *settings.kv_type : model::default_kv_type(source, settings.isa);
+}
+
 // The cache of the model's repacked weights; nullptr where none is wanted.
 std::unique_ptr<model::WeightsCache> open_weights_cache(const ModelPath& path,
                                                         const ModelSettings& settings,
@@ -80,11 +84,14 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load_text(const ModelPath& pat
 Result<LoadedModel::MemoryPlan> LoadedModel::plan_memory(const ModelPath& path,
                                                          const ModelSettings& settings) {
   SLUICE_ASSIGN_OR_RETURN(const auto source, formats::open_model(path.path));
+  const model::KvType kv_type = kv_type_of(settings, *source);
   MemoryPlan plan{.weights = model::weight_memory_bytes(*source, settings.isa), .kv = {}};
-  SLUICE_ASSIGN_OR_RETURN(plan.kv, plan_kv(source->config(), settings,
-                                           {.available = available_memory_bytes(),
-                                            .weights = plan.weights,
-                                            .promised = settings.promised_bytes}));
+  SLUICE_ASSIGN_OR_RETURN(
+      plan.kv, plan_kv(source->config(), settings,
+                       {.available = available_memory_bytes(),
+                        .weights = plan.weights,
+                        .promised = settings.promised_bytes},
+                       model::kv_block_bytes(source->config(), kv_type, settings.block_size)));
   return plan;
 }
 
@@ -152,24 +159,26 @@ void LoadedModel::wait_until_cached() {
 Outcome LoadedModel::set_up_model(const ModelPath& path, const ModelSettings& settings,
                                   ThreadTeam& team) {
   int64_t weights = model::weight_memory_bytes(*source_, settings.isa);
-  int64_t draft_block_bytes = 0;
+  kv_type_ = kv_type_of(settings, *source_);
+  int64_t block_bytes = model::kv_block_bytes(source_->config(), kv_type_, settings.block_size);
   if (settings.speculation.method == engine::DraftMethod::kModel) {
     auto draft = DraftModel::open(settings.draft_model, *tokenizer_);
     if (!draft) return std::unexpected(draft.error().at(draft_name(settings)));
     draft_ = *std::move(draft);
     weights += draft_->weight_bytes(settings.isa);
-    draft_block_bytes = draft_->kv_block_bytes(settings);
+    block_bytes += draft_->kv_block_bytes(kv_type_, settings.block_size);
   }
   SLUICE_ASSIGN_OR_RETURN(const KvPlan plan, plan_kv(source_->config(), settings,
                                                      {.available = available_memory_bytes(),
                                                       .weights = weights,
                                                       .promised = settings.promised_bytes},
-                                                     draft_block_bytes));
+                                                     block_bytes));
   kv_blocks_ = plan.blocks;
   kv_bytes_ = plan.bytes;
+  weight_bytes_ = weights;
   max_model_len_ = plan.max_model_len;
   const model::ModelOptions options{.isa = settings.isa,
-                                    .kv_type = settings.kv_type,
+                                    .kv_type = kv_type_,
                                     .block_size = settings.block_size,
                                     .kv_blocks = plan.blocks,
                                     .max_batch_rows = settings.max_num_batched_tokens,
@@ -177,11 +186,11 @@ Outcome LoadedModel::set_up_model(const ModelPath& path, const ModelSettings& se
   weights_cache_ = open_weights_cache(path, settings, *source_, team);
   SLUICE_ASSIGN_OR_RETURN(model_, model::load_model(*source_, options, team, weights_cache_.get()));
   if (draft_) {
-    const Outcome loaded = draft_->load(settings, plan.blocks, max_model_len_, team);
+    const Outcome loaded = draft_->load(options, settings.speculation.max_streams, team);
     if (!loaded) return std::unexpected(loaded.error().at(draft_name(settings)));
   }
   numeric_flags_ = fmt::format("{}|{}|{}", build_description(), kernels::isa_name(settings.isa),
-                               kv_type_name(settings.kv_type));
+                               kv_type_name(kv_type_));
   numeric_flags_ += "|" + sampling_defaults(source_->generation(), end_tokens_);
   // The length served chooses between longrope's two sets of factors.
   const formats::RopeConfig& rope = source_->config().rope;

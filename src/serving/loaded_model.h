@@ -49,8 +49,11 @@ class LoadedModel {
   const completion::TextModel& text() const { return text_; }
   const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
   int max_model_len() const { return max_model_len_; }
+  model::KvType kv_type() const { return kv_type_; }
   int64_t kv_blocks() const { return kv_blocks_; }
   int64_t kv_bytes() const { return kv_bytes_; }
+  // As MemoryPlan has it: weights, a draft model's too, and the cache.
+  int64_t memory_bytes() const { return weight_bytes_ + kv_bytes_; }
 
   // Returns when no weights are being written for later starts (any more).
   void wait_until_cached();
@@ -76,8 +79,10 @@ class LoadedModel {
   std::unique_ptr<DraftModel> draft_;  // may be null
   std::vector<int32_t> end_tokens_;
   int max_model_len_ = 0;
+  model::KvType kv_type_ = model::KvType::kF16;
   int64_t kv_blocks_ = 0;
   int64_t kv_bytes_ = 0;
+  int64_t weight_bytes_ = 0;
   std::string numeric_flags_;
   std::shared_future<uint64_t> digest_;
   std::jthread cache_writer_;  // of weights_cache_; stops early when asked to

@@ -59,6 +59,17 @@ class LoadedModelTest : public testing::Test {
   fs::path folder_;
 };
 
+TEST_F(LoadedModelTest, KAndVAreStoredAsIsAskedForOrAsSuitsTheProcessor) {
+  for (const kernels::Isa isa : kernels::supported_isas()) {
+    settings_.isa = isa;
+    settings_.kv_type.reset();
+    const bool in_pairs = kernels::multiplies_bf16_pairs(isa);
+    EXPECT_EQ(load()->kv_type(), in_pairs ? model::KvType::kBf16 : model::KvType::kF16);
+    settings_.kv_type = model::KvType::kInt8;
+    EXPECT_EQ(load()->kv_type(), model::KvType::kInt8);
+  }
+}
+
 TEST_F(LoadedModelTest, RepackedWeightsAreKeptOnlyWhereItIsAskedFor) {
   const auto plain = load();
   plain->wait_until_cached();

@@ -22,11 +22,11 @@ const telemetry::Buckets& load_buckets() {
   return kBuckets;
 }
 
-Status over_budget(const PoolModel& model, int64_t budget) {
+Status over_budget(const PoolModel& model, int64_t bytes, int64_t budget) {
   return {Code::kUnavailable,
           fmt::format("the model '{}' takes {:.1f} MiB, and --model-memory-bytes allows {:.1f} MiB "
                       "for all models: raise it, or lower --kv-cache-memory-bytes",
-                      model.names.front(), static_cast<double>(model.bytes) / kMiB,
+                      model.names.front(), static_cast<double>(bytes) / kMiB,
                       static_cast<double>(budget) / kMiB),
           "model", "model_too_large"};
 }
@@ -63,12 +63,13 @@ struct ModelPool::Entry {
   // Under the pool's mutex.
   State state = State::kUnloaded;
   completion::ModelCard card;
+  int64_t bytes = 0;                    // that it takes, as far as its file has been looked at
   std::unique_ptr<ServedModel> served;  // of kLoaded
   bool probed = false;                  // of kWanted
   int in_use = 0;
   uint64_t used_at = 0;
   std::list<Waiter> waiters;
-  std::optional<Status> failure;  // of the last loading
+  std::optional<Status> failure;  // of the last look at its file, or loading
   TimePoint failed_at{};
 };
 
@@ -105,12 +106,27 @@ ModelPool::~ModelPool() {
   for (const auto& entry : entries_) entry->served.reset();  // which still tells of its end
 }
 
-void ModelPool::add(PoolModel model) {
+Outcome ModelPool::add(PoolModel model) {
+  const auto need = probe_(entries_.size());
   const std::lock_guard lock(mutex_);
   entries_.push_back(std::make_unique<Entry>(*this, std::move(model), entries_.size()));
+  Entry& entry = *entries_.back();
+  Outcome good = note_need(entry, need);
+  if (!good) {
+    entry.failure = good.error();
+    entry.failed_at = clock_.now();
+  }
+  return good;
 }
 
-const PoolModel& ModelPool::model(size_t index) const { return entries_[index]->model; }
+// Mutex held. Why it cannot be loaded, if so.
+Outcome ModelPool::note_need(Entry& entry, const Result<PoolNeed>& need) {
+  if (!need) return std::unexpected(load_failed(entry.model, need.error()));
+  entry.bytes = need->bytes;
+  entry.card.max_model_len = need->max_model_len;
+  if (entry.bytes <= options_.memory_bytes) return {};
+  return std::unexpected(over_budget(entry.model, entry.bytes, options_.memory_bytes));
+}
 
 completion::ModelCard ModelPool::card(size_t index) const {
   const std::lock_guard lock(mutex_);
@@ -133,12 +149,6 @@ Result<uint64_t> ModelPool::want(size_t index, TimePoint until, Ready ready) {
   const std::lock_guard lock(mutex_);
   Entry& entry = *entries_[index];
   if (draining_) return std::unexpected(draining_status());
-  if (entry.model.broken) {
-    return std::unexpected(load_failed(entry.model, *entry.model.broken));
-  }
-  if (entry.model.bytes > options_.memory_bytes) {
-    return std::unexpected(over_budget(entry.model, options_.memory_bytes));
-  }
   if (entry.failure && clock_.now() - entry.failed_at < kAgainAfter) {
     return std::unexpected(*entry.failure);
   }
@@ -270,7 +280,7 @@ void ModelPool::refuse_waiters(Entry& entry, const Status& why) {
 
 std::unique_ptr<ServedModel> ModelPool::take_out(Entry& entry, std::string_view why) {
   entry.state = State::kUnloaded;
-  used_bytes_ -= entry.model.bytes;
+  used_bytes_ -= entry.bytes;
   metrics_
       .counter(telemetry::View::kNative, "sluice_model_unloads_total",
                "Models that left memory: for others (evicted), or as they were told to (asked).",
@@ -289,7 +299,7 @@ bool ModelPool::make_room(int64_t bytes, std::vector<std::unique_ptr<ServedModel
   }
   std::ranges::sort(may_go, {}, &Entry::used_at);
   size_t count = 0;
-  while (room < bytes && count < may_go.size()) room += may_go[count++]->model.bytes;
+  while (room < bytes && count < may_go.size()) room += may_go[count++]->bytes;
   if (room < bytes) return false;
   for (size_t i = 0; i < count; ++i) out.push_back(take_out(*may_go[i], "evicted"));
   return true;
@@ -319,22 +329,23 @@ bool ModelPool::probe_next(std::unique_lock<std::mutex>& lock) {
   if (next == wanted_.end()) return false;
   Entry& entry = **next;
   lock.unlock();
-  const Outcome good = probe_(entry.index);
+  const auto need = probe_(entry.index);
   lock.lock();
   entry.probed = true;
+  const Outcome good = note_need(entry, need);
   if (!good && entry.state == State::kWanted) failed(entry, good.error());
   return true;
 }
 
 // The first of those wanted that fits, now or without others, which are taken out.
 ModelPool::Entry* ModelPool::next_load(std::vector<std::unique_ptr<ServedModel>>& out) {
-  const auto next = std::ranges::find_if(
-      wanted_, [&](const Entry* each) { return make_room(each->model.bytes, out); });
+  const auto next =
+      std::ranges::find_if(wanted_, [&](const Entry* each) { return make_room(each->bytes, out); });
   if (next == wanted_.end()) return nullptr;
   Entry* entry = *next;
   wanted_.erase(next);
   entry->state = State::kLoading;
-  used_bytes_ += entry->model.bytes;
+  used_bytes_ += entry->bytes;
   return entry;
 }
 
@@ -347,6 +358,8 @@ void ModelPool::load_loop(const std::stop_token& stop) {
     }
     std::vector<std::unique_ptr<ServedModel>> out;
     unload_asked(out);
+    // One that was loaded takes more than its file had told before.
+    if (used_bytes_ > options_.memory_bytes) make_room(0, out);
     Entry* next = next_load(out);
     set_gauges();
     auto told = std::exchange(told_, {});
@@ -376,27 +389,35 @@ void ModelPool::load(Entry& entry, std::unique_lock<std::mutex>& lock) {
   if (made) card = (*made)->card();  // waits for the weights' digest
   const Duration took = clock_.now() - began;
   lock.lock();
-  if (made) entry.card = std::move(card);
-  loaded(entry, std::move(made), took);
+  used_bytes_ -= entry.bytes;
+  if (made) entry.bytes = (*made)->loaded().memory_bytes();
+  if (!made) {
+    failed(entry, load_failed(entry.model, made.error()));
+  } else if (entry.bytes > options_.memory_bytes) {
+    failed(entry, over_budget(entry.model, entry.bytes, options_.memory_bytes));
+  } else {
+    used_bytes_ += entry.bytes;
+    entry.card = std::move(card);
+    loaded(entry, *std::move(made), took);
+  }
+  set_gauges();
+  lock.unlock();
+  made = nullptr;  // of one that stayed too large
+  lock.lock();
 }
 
 void ModelPool::failed(Entry& entry, const Status& why) {
   count_load(metrics_, entry.model.names.front(), "failed");
-  log_error("model '{}' cannot be loaded: {}", entry.model.names.front(), why.message());
+  log_error("{}", why.message());
   std::erase(wanted_, &entry);
   entry.state = State::kUnloaded;
   entry.failed_at = clock_.now();
-  entry.failure = load_failed(entry.model, why);
-  refuse_waiters(entry, *entry.failure);
+  entry.failure = why;
+  refuse_waiters(entry, why);
 }
 
-void ModelPool::loaded(Entry& entry, Result<std::unique_ptr<ServedModel>> made, Duration took) {
+void ModelPool::loaded(Entry& entry, std::unique_ptr<ServedModel> made, Duration took) {
   const std::string& name = entry.model.names.front();
-  if (!made) {
-    used_bytes_ -= entry.model.bytes;
-    failed(entry, made.error());
-    return set_gauges();
-  }
   count_load(metrics_, name, "ok");
   metrics_
       .histogram(telemetry::View::kNative, "sluice_model_load_seconds",
@@ -404,7 +425,7 @@ void ModelPool::loaded(Entry& entry, Result<std::unique_ptr<ServedModel>> made, 
       .Observe(to_seconds(took));
   log_info("model '{}' is loaded, {:.2f} s", name, to_seconds(took));
   entry.failure.reset();
-  entry.served = *std::move(made);
+  entry.served = std::move(made);
   entry.state = State::kLoaded;
   entry.used_at = ++uses_;
   if (draining_) entry.served->drain();
@@ -413,7 +434,6 @@ void ModelPool::loaded(Entry& entry, Result<std::unique_ptr<ServedModel>> made, 
     start({.ready = std::move(waiter.ready), .entry = &entry});
   }
   entry.waiters.clear();
-  set_gauges();
 }
 
 std::optional<TimePoint> ModelPool::first_deadline() const {

@@ -6,6 +6,9 @@
 // least recently used models make room, but never one that somebody uses. A model whose loading
 // failed is not tried again for a while.
 //
+// A model's file may be replaced while it is not in memory: what it takes is found out anew before
+// each loading, and told by what was loaded in the end.
+//
 // Waiting ends in time: by the wait's limit, the request's deadline, or a cancel. Those who waited
 // go on on a second thread, so that their prompts hold up no loading.
 #pragma once
@@ -43,9 +46,13 @@ struct PoolOptions {
 // A model that the pool knows.
 struct PoolModel {
   std::vector<std::string> names;  // the first is shown
-  int64_t bytes = 0;               // that it takes when it is loaded
   completion::ModelCard card{};    // as far as it is known before
-  std::optional<Status> broken{};  // why it can never be loaded
+};
+
+// What a model's file tells before it is loaded.
+struct PoolNeed {
+  int64_t bytes = 0;  // that it takes when it is loaded
+  int max_model_len = 0;
 };
 
 // Callable from any thread.
@@ -78,9 +85,9 @@ class ModelPool {
   // whenever its last request has ended.
   using Load = std::function<Result<std::unique_ptr<ServedModel>>(size_t index,
                                                                   std::function<void()> on_idle)>;
-  // Whether it could be loaded, by its file's head: nothing else leaves for one that cannot. On the
-  // loading thread.
-  using Probe = std::function<Outcome(size_t index)>;
+  // What it takes, or why it could not be loaded, by its file's head: nothing else leaves for one
+  // that cannot. By add(), then on the loading thread.
+  using Probe = std::function<Result<PoolNeed>(size_t index)>;
   // Told once, on a thread of the pool.
   using Ready = std::function<void(Result<Lease> lease)>;
 
@@ -88,11 +95,11 @@ class ModelPool {
             const Clock& clock = system_clock());
   ~ModelPool();
 
-  // Before any of the others; not thread-safe.
-  void add(PoolModel model);
+  // Before any of the others; not thread-safe. Whether it could be loaded as it is now: it is known
+  // all the same, and looked at anew when it is asked for a while later.
+  Outcome add(PoolModel model);
 
   size_t size() const { return entries_.size(); }
-  const PoolModel& model(size_t index) const;
   // With what is known since it was loaded first.
   completion::ModelCard card(size_t index) const;
 
@@ -140,10 +147,11 @@ class ModelPool {
   Entry* next_load(std::vector<std::unique_ptr<ServedModel>>& out);
   void load(Entry& entry, std::unique_lock<std::mutex>& lock);
   bool make_room(int64_t bytes, std::vector<std::unique_ptr<ServedModel>>& out);
+  Outcome note_need(Entry& entry, const Result<PoolNeed>& need);
   void unload_asked(std::vector<std::unique_ptr<ServedModel>>& out);
   std::unique_ptr<ServedModel> take_out(Entry& entry, std::string_view why);
   bool unused(const Entry& entry) const;
-  void loaded(Entry& entry, Result<std::unique_ptr<ServedModel>> made, Duration took);
+  void loaded(Entry& entry, std::unique_ptr<ServedModel> made, Duration took);
   void failed(Entry& entry, const Status& why);
   void refuse_waiters(Entry& entry, const Status& why);
   void expire(TimePoint now);

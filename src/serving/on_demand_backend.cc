@@ -85,13 +85,16 @@ OnDemandBackend::OnDemandBackend(const OnDemandOptions& options, ThreadTeam& tea
           {.memory_bytes = memory_bytes_,
            .patience = options.load_patience,
            .max_waiting = options.max_waiting},
-          [this](size_t index) -> Outcome {
+          [this](size_t index) -> Result<PoolNeed> {
             const Known& known = known_[index];
-            SLUICE_RETURN_IF_ERROR(LoadedModel::plan_memory(known.path, known.settings));
-            return {};
+            SLUICE_ASSIGN_OR_RETURN(const auto plan,
+                                    LoadedModel::plan_memory(known.path, known.settings));
+            return PoolNeed{.bytes = plan.weights + plan.kv.bytes,
+                            .max_model_len = plan.kv.max_model_len};
           },
           [this](size_t index, std::function<void()> on_idle) {
             const Known& known = known_[index];
+            forget_text(index);  // its file may be another one by now
             return ServedModel::start(known.path, known.settings, team_, metrics_, clock_,
                                       std::move(on_idle));
           },
@@ -118,27 +121,18 @@ Outcome OnDemandBackend::add_model(const ModelPath& path, const ModelSettings& s
   if (known.settings.kv_cache_bytes == 0) {
     known.settings.kv_cache_bytes = memory_bytes_ / kCacheShare;
   }
-  PoolModel model{.names = path.names};
+  PoolModel model{.names = path.names, .card = {}};
   model.card = {.id = path.names.front(),
                 .root = path.path.filename().string(),
                 .max_model_len = 0,
                 .created = clock_.unix_seconds(),
                 .fingerprint = {},
                 .primary = path.names.front()};
-  if (const auto plan = LoadedModel::plan_memory(known.path, known.settings)) {
-    model.bytes = plan->weights + plan->kv.bytes;
-    model.card.max_model_len = plan->kv.max_model_len;
-  } else {
-    model.broken = plan.error();
-    log_warn("model '{}' cannot be served: {}", path.names.front(), plan.error().message());
-  }
-  if (model.bytes > memory_bytes_) {
-    log_warn("model '{}' takes {} MiB, more than the {} MiB of all models together",
-             path.names.front(), model.bytes >> 20, memory_bytes_ >> 20);
-  }
   for (const std::string& name : path.names) by_name_.emplace(name, known_.size());
   known_.push_back(std::move(known));
-  pool_.add(std::move(model));
+  if (const Outcome good = pool_.add(std::move(model)); !good) {
+    log_warn("{}", good.error().message());
+  }
   return {};
 }
 
@@ -216,6 +210,11 @@ Result<std::shared_ptr<const OnDemandBackend::Text>> OnDemandBackend::text_of(si
   const std::lock_guard lock(text_mutex_);
   text_ = text;
   return text;
+}
+
+void OnDemandBackend::forget_text(size_t index) {
+  const std::lock_guard lock(text_mutex_);
+  if (text_ && text_->index == index) text_.reset();
 }
 
 template <typename T, typename Use>

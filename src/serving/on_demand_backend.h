@@ -39,7 +39,8 @@ class OnDemandBackend final : public ServingBackend {
   ~OnDemandBackend() override;
 
   // Only notes the model: its file is looked into, not loaded. One that cannot be read, or that is
-  // larger than the budget, is known all the same, and refused by name when it is asked for.
+  // larger than the budget, is known all the same, and refused by name when it is asked for, until
+  // its file is replaced by a better one.
   Outcome add_model(const ModelPath& path, const ModelSettings& settings) override;
   void drain() override { pool_.drain(); }
   bool idle() const override { return pool_.idle(); }
@@ -74,6 +75,7 @@ class OnDemandBackend final : public ServingBackend {
 
   Result<size_t> find(const std::string& name) const;
   Result<std::shared_ptr<const Text>> text_of(size_t index) const;
+  void forget_text(size_t index);
   // Calls `use` with the model's text half, loaded or not.
   template <typename T, typename Use>
   Result<T> with_text(const std::string& name, const Use& use) const;

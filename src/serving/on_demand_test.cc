@@ -3,13 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <cstdlib>
 #include <filesystem>
 #include <latch>
 #include <mutex>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include "base/files.h"
 #include "base/thread_team.h"
+#include "formats/gguf_file.h"
+#include "formats/gguf_writer.h"
+#include "kernels/dequant.h"
 #include "serving/local_backend.h"
 #include "serving/on_demand_backend.h"
 
@@ -88,6 +94,56 @@ int64_t bytes_of_one() {
   return plan ? plan->weights + plan->kv.bytes : 0;
 }
 
+// The same model with its larger matrices as 32-bit floats.
+void write_larger(const std::filesystem::path& path) {
+  const auto bytes = read_file(kModel, 16u << 20);
+  ASSERT_TRUE(bytes);
+  const auto file = formats::parse_gguf(std::as_bytes(std::span(*bytes)));
+  ASSERT_TRUE(file) << file.error().message();
+  const auto grows = [](const formats::GgufTensor& each) { return each.name.contains("ffn_"); };
+  formats::GgufWriter writer;
+  for (const formats::GgufEntry& entry : file->entries) writer.add(entry);
+  for (const formats::GgufTensor& each : file->tensors) {
+    writer.add_tensor(each.name, grows(each) ? tensor::DType::kF32 : each.dtype, each.shape);
+  }
+  ASSERT_TRUE(writer.open(path, formats::Existing::kReplace));
+  for (const formats::GgufTensor& each : file->tensors) {
+    if (!grows(each)) {
+      ASSERT_TRUE(writer.append(each.bytes));
+      continue;
+    }
+    int64_t count = 1;
+    for (const int64_t side : each.shape) count *= side;
+    std::vector<float> floats(static_cast<size_t>(count));
+    kernels::dequantize(each.dtype, each.bytes.data(), count, floats.data());
+    ASSERT_TRUE(writer.append(std::as_bytes(std::span(floats))));
+  }
+  ASSERT_TRUE(writer.commit());
+}
+
+class TempFolder {
+ public:
+  TempFolder() {
+    std::string name =
+        (std::filesystem::temp_directory_path() / "sluice_on_demand_XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~TempFolder() { std::filesystem::remove_all(path_); }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// As a person replaces a file that may be in use.
+void put_story(const std::filesystem::path& path) {
+  const std::filesystem::path part = path.string() + ".part";
+  std::filesystem::copy_file(kModel, part);
+  std::filesystem::rename(part, path);
+}
+
 class OnDemandTest : public ::testing::Test {
  protected:
   // Room for `places` of the models a, b, c, which are the same file.
@@ -121,6 +177,17 @@ class OnDemandTest : public ::testing::Test {
     std::string names;
     for (const auto& card : backend_->models()) names += card.loaded ? card.id : "";
     return names;
+  }
+  Outcome change(const std::string& model, bool load) {
+    std::latch done(1);
+    Outcome told;
+    backend_->change_model(model, load, [&](const Outcome& outcome) {
+      told = outcome;
+      done.count_down();
+    });
+    done.wait();
+    while (!backend_->idle()) std::this_thread::yield();
+    return told;
   }
   double count(const std::string& line) {
     const std::string page = metrics_.render(true, false);
@@ -176,6 +243,7 @@ TEST_F(OnDemandTest, TheSameAsLoadedAtTheStart) {
 TEST_F(OnDemandTest, ManyWhoWantOneModelWaitForOneLoad) {
   start(1, std::chrono::minutes(2), 64);
   std::vector<std::shared_ptr<Answer>> answers;
+  answers.reserve(32);
   for (int i = 0; i < 32; ++i) answers.push_back(ask("a"));
   for (const auto& answer : answers) {
     answer->wait();
@@ -286,6 +354,57 @@ TEST_F(OnDemandTest, OneThatIsTooLargeIsRefusedByName) {
   EXPECT_EQ(unknown.error().reason(), "model_not_found");
 }
 
+TEST_F(OnDemandTest, AFileThatWasReplacedCountsAsWhatItIsNow) {
+  const TempFolder folder;
+  const auto path = folder.path() / "r.gguf";
+  put_story(path);
+  start(2);
+  add(path, "r");
+  ASSERT_TRUE(change("a", true));
+  ASSERT_TRUE(change("r", true));
+  EXPECT_EQ(loaded(), "ar");
+  ASSERT_TRUE(change("r", false));
+  write_larger(path);
+  const auto plan = LoadedModel::plan_memory({path, {"r"}}, settings_of());
+  ASSERT_TRUE(plan);
+  const int64_t larger = plan->weights + plan->kv.bytes;
+  ASSERT_GT(larger, bytes_of_one() + 4096);
+  ASSERT_LE(larger, 2 * bytes_of_one());
+  ASSERT_TRUE(change("r", true));
+  EXPECT_EQ(loaded(), "r") << "both have no room beside each other any more";
+  EXPECT_EQ(count("sluice_model_memory_bytes"), static_cast<double>(larger));
+  ASSERT_TRUE(change("r", false));
+  EXPECT_EQ(count("sluice_model_memory_bytes"), 0);
+}
+
+TEST_F(OnDemandTest, WhatCouldNotBeLoadedIsLookedAtAgain) {
+  const TempFolder folder;
+  ManualClock clock;
+  const auto broken = folder.path() / "broken.gguf";
+  const auto large = folder.path() / "large.gguf";
+  ASSERT_TRUE(write_file_atomically(broken, "no model"));
+  write_larger(large);
+  backend_ = std::make_unique<OnDemandBackend>(
+      OnDemandOptions{.memory_bytes = bytes_of_one() + 4096}, team_, metrics_, clock);
+  add(broken, "broken");
+  add(large, "large");
+  EXPECT_EQ(change("broken", true).error().reason(), "model_load_failed");
+  EXPECT_EQ(change("large", true).error().reason(), "model_too_large");
+  put_story(broken);
+  put_story(large);
+  EXPECT_EQ(change("large", true).error().reason(), "model_too_large") << "not for each request";
+  clock.advance(std::chrono::seconds(6));
+  for (const char* name : {"broken", "large"}) {
+    EXPECT_TRUE(change(name, true)) << name;
+    EXPECT_EQ(loaded(), name);
+  }
+  write_larger(large);
+  ASSERT_TRUE(change("large", false));
+  EXPECT_EQ(change("large", true).error().reason(), "model_too_large");
+  EXPECT_EQ(loaded(), "");
+  backend_.reset();  // before its clock
+}
+
 TEST_F(OnDemandTest, TokenizingNeedsNoWeights) {
   start(1);
   completion::TokenizeRequest request{.model = "b", .prompt = completion::TextPrompt{"Once", true}};
@@ -301,27 +420,21 @@ TEST_F(OnDemandTest, TokenizingNeedsNoWeights) {
 
 TEST_F(OnDemandTest, AnAdministratorLoadsAndUnloads) {
   start(2);
-  const auto change = [&](const std::string& model, bool load) {
-    std::latch done(1);
-    Outcome told;
-    backend_->change_model(model, load, [&](const Outcome& outcome) {
-      told = outcome;
-      done.count_down();
-    });
-    done.wait();
-    return told;
-  };
   EXPECT_TRUE(change("b", true));
   EXPECT_EQ(loaded(), "b");
   EXPECT_TRUE(change("b", true)) << "loading what is loaded is no work";
-  while (!backend_->idle()) std::this_thread::yield();
   EXPECT_TRUE(change("b", false));
   EXPECT_EQ(loaded(), "");
   EXPECT_TRUE(change("b", false));
   EXPECT_EQ(change("x", true).error().reason(), "model_not_found");
   const auto running = ask("a", 900);
   running->wait_for_text();
-  EXPECT_EQ(change("a", false).error().reason(), "model_in_use");
+  std::latch done(1);
+  backend_->change_model("a", false, [&](const Outcome& outcome) {
+    EXPECT_EQ(outcome.error().reason(), "model_in_use");
+    done.count_down();
+  });
+  done.wait();
   running->wait();
   EXPECT_EQ(count(R"(sluice_model_unloads_total{model="b",reason="asked"})"), 1);
 }

@@ -26,7 +26,7 @@ struct ModelPath {
 
 struct ModelSettings {
   kernels::Isa isa = kernels::best_isa();
-  model::KvType kv_type = model::KvType::kF16;
+  std::optional<model::KvType> kv_type;  // none: model::default_kv_type()
   int max_model_len = 0;  // 0 = the model's own context, at most what the KV memory holds
   int max_num_seqs = limits::kMaxSequences;
   int max_num_batched_tokens = limits::kMaxBatchedTokens;

@@ -61,7 +61,7 @@ ServedModel::ServedModel(const ModelPath& path, const ModelSettings& settings,
       metrics_(metrics, path.names.front(), loaded_->max_model_len(),
                {.block_size = settings.block_size,
                 .blocks = loaded_->kv_blocks(),
-                .kv_type = std::string(kv_type_name(settings.kv_type)),
+                .kv_type = std::string(kv_type_name(loaded_->kv_type())),
                 .prefix_caching = settings.prefix_caching}),
       next_seed_(settings.seeded ? settings.seed : random_seed()) {}
 

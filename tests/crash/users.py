@@ -182,7 +182,7 @@ class Load:
         self.up, self.names, self.pause = up, names, pause
         self.ended, self.lock = threading.Event(), threading.Lock()
         self.answered, self.problems = {}, []
-        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(clients)]
+        self.threads = [threading.Thread(target=self.run, args=(i,), daemon=True) for i in range(clients)]
         for thread in self.threads:
             thread.start()
 

@@ -63,6 +63,7 @@ def examples():
 PLAN = """
 upstreams:
   - {name: story, kind: sluice, internal_token: {env: GRAPH_TOKEN}, endpoints: [{url: "%(runtime)s"}]}
+  - {name: uncached, kind: sluice, internal_token: {env: GRAPH_TOKEN}, endpoints: [{url: "%(uncached)s"}]}
   - {name: animals, endpoints: [{url: "%(service)s"}]}
 routes:
 %(transform)s
@@ -71,6 +72,11 @@ routes:
     public: true
     targets: [{upstream: story}]
     explain: {segments: sentence, max_segments: 20}
+  - name: uncached
+    match: {models: [uncached]}
+    public: true
+    targets: [{upstream: uncached, model: story}]
+    explain: {}
   - {name: animals, match: {models: [animals]}, targets: [{upstream: animals}]}
 graphs:
 %(graphs)s
@@ -194,15 +200,30 @@ def explanation(front):
     assert front.post("/v1/models/story:explain", {"instances": [prompt], "parameters": {"max_segments": 21}})[0] == 400
 
 
+def explanation_without_a_prefix_cache(front):
+    """Whether the runtime keeps prompts makes no difference, to the last bit."""
+    prompt = "Lily had a red ball. It was a sunny day. Lily loved to play with her red"
+    told = []
+    for model in "story", "uncached", "story":
+        status, body, _ = front.post("/v1/models/%s:explain" % model, {"instances": [prompt], "parameters": {"segments": "word", "max_tokens": 6,
+                                                                                                             "max_segments": 16}})
+        assert status == 200, body
+        told.append(json.loads(body)["explanations"])
+    assert len(told[0][0]["segments"]) == 16 and len(told[0][0]["answer_tokens"]) == 6, told[0]
+    assert told[0] == told[1] == told[2], told
+
+
 def main():
     service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
     service.daemon_threads = True
     threading.Thread(target=service.serve_forever, daemon=True).start()
     transform, graphs = examples()
-    checks = [transformer, switch_and_sequence, stream, kserve_sequence, ensemble, errors, explanation]
-    with Server(["--internal-token", TOKEN, "--threads", "1", "--kv-cache-memory-bytes", "64M"]) as runtime, \
+    checks = [transformer, switch_and_sequence, stream, kserve_sequence, ensemble, errors, explanation,
+              explanation_without_a_prefix_cache]
+    runtimes = ["--internal-token", TOKEN, "--threads", "1", "--kv-cache-memory-bytes", "64M"]
+    with Server(runtimes) as runtime, Server(runtimes + ["--no-enable-prefix-caching"]) as uncached, \
             tempfile.NamedTemporaryFile("w", suffix=".yaml") as plan:
-        plan.write(PLAN % {"runtime": runtime.url, "service": "http://127.0.0.1:%d" % service.server_port, "transform": transform,
+        plan.write(PLAN % {"runtime": runtime.url, "uncached": uncached.url, "service": "http://127.0.0.1:%d" % service.server_port, "transform": transform,
                            "graphs": graphs})
         plan.flush()
         with Server(["--config", plan.name, "--port", "0"], command=("gateway",), env=dict(os.environ, GRAPH_TOKEN=TOKEN)) as gateway:

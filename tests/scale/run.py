@@ -164,7 +164,7 @@ STEP = service("step", spec=own("" if LONG else "scaling: {%s}" % SHORT_WINDOWS,
 QUEUE = service("queue", spec=own("scaling: {metric: queuedTokens, target: 400, %s}" % SHORT_WINDOWS, PATIENT), args=ONE_AT_A_TIME,
                 minReplicas=1, maxReplicas=3)
 MEMORY = service("memory", spec=own("scaling: {metric: kvCache, target: 0.4, %s}" % SHORT_WINDOWS, PATIENT), minReplicas=1, maxReplicas=3,
-                 args=["--threads", "1", "--max-num-seqs", "8", "--kv-cache-memory-bytes", "8M"])
+                 args=["--threads", "1", "--max-num-seqs", "8", "--kv-cache-memory-bytes", "4M"])
 ZEROS = 8 if LONG else 2
 ZERO = "---\n".join(service("zero-%d" % i, minReplicas=0) for i in range(ZEROS))
 
@@ -232,7 +232,7 @@ class LongStreams:
                     self.failed.append(repr(e))
                 with self.lock:
                     self.done += 1
-        self.threads = [threading.Thread(target=run) for _ in range(count)]
+        self.threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
         for thread in self.threads:
             thread.start()
 

@@ -1,4 +1,5 @@
-"""Several models in one process that has room for two of three, alone and behind the gateway; what payload logs tell a sink; predictions that are joined.
+"""Several models in one process that has room for two of three, alone, behind the gateway and as services of the platform; what payload
+logs tell a sink; predictions that are joined.
   shared.py        SLUICE names the binary"""
 import concurrent.futures
 import http.client
@@ -15,6 +16,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
 import cases  # noqa: E402
 from server import BINARY, MODEL, Server  # noqa: E402
+from services import on_the_platform  # noqa: E402
 
 TOKEN = "shared-test-token"
 PATIENCE = 20
@@ -287,7 +289,7 @@ def main():
         budget = int(size_of_one(folder) * 2.5 * (1 << 20))
         arguments = ("--model-repository", folder, "--model-memory-bytes", str(budget), "--kv-cache-memory-bytes", "4M",
                      "--threads", "1")
-        return cases.run([refusals, alone, administered, behind_the_gateway], arguments)
+        return cases.run([refusals, alone, administered, behind_the_gateway, on_the_platform], arguments)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Load:
         self.port, self.ended = port, threading.Event()
         self.answered, self.refused, self.broken, self.slowest = 0, [], [], 0.0
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
         for thread in self.threads:
             thread.start()
 
@@ -83,6 +83,7 @@ class Load:
             except ConnectionRefusedError as e:
                 with self.lock:
                     self.refused.append(repr(e))
+                time.sleep(0.01)
                 continue
             except (OSError, http.client.HTTPException) as e:
                 problem = repr(e)
@@ -113,9 +114,10 @@ def a_killed_process_is_followed():
         for _ in range(10 if LONG else 3):
             answered = load.answered
             wait_for(lambda: load.answered > answered + 8)
+            wait_for(front.children)
             victim = front.children()[0]
             os.kill(victim, signal.SIGKILL)
-            wait_for(lambda: front.children() and front.children()[0] != victim)
+            wait_for(lambda: front.children() not in ([], [victim]))
             began = time.monotonic()
             status, body = ask(front.port)
             assert status == 200, (status, body)
@@ -152,7 +154,7 @@ def a_bad_new_process_leaves_the_old_one():
     with Server(["--internal-token", "inside"]) as replica, Supervised([replica]) as front:
         front.write("routes: 7\n")
         front.process.send_signal(signal.SIGUSR2)
-        front.wait_log("the one before stays")
+        front.wait_log("before it was ready; the one before stays")
         assert ask(front.port)[0] == 200
         front.write(plan([replica]))
         front.upgrade()

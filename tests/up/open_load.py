@@ -14,7 +14,7 @@ class OpenLoad:
         self.asked, self.answered, self.in_flight, self.failed = 0, 0, 0, []
         self.began = time.monotonic()
         self.requests = []
-        self.clock = threading.Thread(target=self.run)
+        self.clock = threading.Thread(target=self.run, daemon=True)
         self.clock.start()
 
     def run(self):

@@ -129,6 +129,11 @@ class Platform:
 
     def api(self, method, path, body=None):
         """One call of the control plane with the admin's token: status and JSON."""
+        status, text = self.api_text(method, path, body)
+        return status, json.loads(text)
+
+    def api_text(self, method, path, body=None):
+        """The same with the answer as it comes."""
         with open(self.kubeconfig) as f:
             token = re.search(r"token: (\S+)", f.read()).group(1)
         context = ssl.create_default_context(cafile=os.path.join(self.data, "tls.crt"))
@@ -136,7 +141,7 @@ class Platform:
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None, {"Authorization": "Bearer " + token})
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, response.read().decode()
         finally:
             connection.close()
 

@@ -149,6 +149,22 @@ def undone(up):
     assert args() == ["--max-num-seqs", "4"], args()
     assert up.get("isvc", "story")["spec"]["predictor"]["maxReplicas"] == 2, "its scale stays"
     has(up.refused("rollout", "undo", "isvc/story", "--to-revision", "77"), "has no revision")
+    promoted_again(up)
+
+
+def promoted_again(up):
+    """What was rolled back is promoted all the same."""
+    def rollout():
+        return up.get("isvc", "story")["status"]["sluice"]["rollout"]
+    manual = "sluice: {rollout: {strategy: Manual}}"
+    up.out("apply", "-f", "-", "--force-conflicts", stdin=service("story", spec=manual, args=["--max-num-seqs", "7"], minReplicas=1, maxReplicas=2))
+    wait_for(lambda: rollout().get("candidate"))
+    has(up.out("rollout", "undo", "isvc/story"), "rolled back")
+    wait_for(lambda: rollout()["phase"] == "RolledBack")
+    revision = rollout()["failed"]
+    has(up.out("rollout", "promote", "isvc/story"), "promoted: " + revision)
+    wait_for(lambda: rollout()["stable"] == revision)
+    has(up.refused("rollout", "promote", "isvc/story"), "no rollout is under way")
 
 
 def by_kubectl():
@@ -196,7 +212,7 @@ class Load:
     def __init__(self, up, model="story", clients=2):
         self.up, self.model, self.ended = up, model, threading.Event()
         self.answered, self.problems, self.lock = 0, [], threading.Lock()
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
         for thread in self.threads:
             thread.start()
 

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "cli/client/commands_kit.h"
+#include "control/json_util.h"
 
 namespace sluice::cli {
 namespace {
@@ -35,7 +36,14 @@ Result<std::vector<Place>> replicas_of(ApiClient& api, const Target& target) {
   }
   // A service that is not there is an error, one without replicas is not.
   const Place owner{target.type, all.ns, target.name};
-  SLUICE_RETURN_IF_ERROR(api.get(owner.path()));
+  SLUICE_ASSIGN_OR_RETURN(const ApiAnswer found, api.get(owner.path()));
+  const json::object& object = found.body.as_object();
+  if (!control::text_at(object, "status.sluice.leader").empty()) {
+    // It shares a process, which has the label of one service only.
+    const std::string_view revision = control::text_at(object, "status.sluice.rollout.stable");
+    if (revision.empty()) return std::vector<Place>();
+    return expand(api, all, fmt::format("sluice.dev/revision={}", revision), {});
+  }
   return expand(api, all, fmt::format("{}={}", label, target.name), {});
 }
 

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <optional>
 
+#include "base/clock.h"
 #include "cli/client/commands_kit.h"
 #include "cli/client/table_text.h"
 #include "cli/client/wait.h"
@@ -33,6 +34,7 @@ RolloutView view_of(const json::object& service) {
     view.phase = text_at(*rollout, "phase");
     view.stable = text_at(*rollout, "stable");
     view.candidate = text_at(*rollout, "candidate");
+    if (view.failed()) view.taken_back = text_at(*rollout, "failed");
     view.message = text_at(*rollout, "message");
     view.weight = control::integer_at(*rollout, "weight").value_or(0);
   }
@@ -140,6 +142,11 @@ Result<const json::object*> source_of(const Place& place,
                                              place.shown(), wanted));
   }
   const json::object* source = object_at(*revision, "spec.source");
+  if (source == nullptr && array_at(*revision, "spec.models") != nullptr) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("{} is shared by several services: apply the manifest from before",
+                            text_at(*revision, "metadata.name")));
+  }
   if (source == nullptr) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("{}: an older version made it, which did not keep the predictor as it "
@@ -187,6 +194,12 @@ Outcome show_history(ApiClient& api, const Place& place, const RolloutOptions& o
   return {};
 }
 
+// The time makes it another command than the same one given before.
+std::string command_text(std::string_view word, std::string_view revision) {
+  return fmt::format("{} {} {}", word, revision,
+                     control::micro_time_text(system_clock().unix_seconds()));
+}
+
 Outcome annotate(ApiClient& api, const Place& place, const json::value& value) {
   const json::object body{
       {"metadata",
@@ -216,7 +229,7 @@ Outcome go_back(ApiClient& api, const Place& place, const json::object& service,
   if (predictor == nullptr) return invalid("the service has no predictor");
   json::object annotations;
   if (const auto* present = object_at(service, "metadata.annotations")) annotations = *present;
-  annotations[platform::kRolloutAnnotation] = "promote " + name;
+  annotations[platform::kRolloutAnnotation] = command_text("promote", name);
   const auto step = [](std::string_view op, std::string_view path, json::value value) {
     return json::object{{"op", op}, {"path", path}, {"value", std::move(value)}};
   };
@@ -244,7 +257,9 @@ Outcome steer(ApiClient& api, const Place& place, const RolloutOptions& options)
   if (options.action == "undo" && (view.candidate.empty() || !options.revision.empty())) {
     return go_back(api, place, object, view, options);
   }
-  if (view.candidate.empty()) {
+  const bool again = options.action == "promote" && view.candidate.empty();
+  const std::string& revision = again ? view.taken_back : view.candidate;
+  if (revision.empty()) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("{}: no rollout is under way; {} has the traffic", place.shown(),
                             view.stable.empty() ? "nobody" : view.stable));
@@ -252,12 +267,11 @@ Outcome steer(ApiClient& api, const Place& place, const RolloutOptions& options)
   const std::string_view word = options.action == "promote" ? "promote"
                                 : options.action == "undo"  ? "rollback"
                                                             : "pause";
-  SLUICE_RETURN_IF_ERROR(
-      annotate(api, place, json::value(fmt::format("{} {}", word, view.candidate))));
+  SLUICE_RETURN_IF_ERROR(annotate(api, place, json::value(command_text(word, revision))));
   const std::string_view done = options.action == "promote" ? "promoted"
                                 : options.action == "undo"  ? "rolled back"
                                                             : "paused";
-  std::cout << fmt::format("{} {}: {}\n", place.shown(), done, view.candidate);
+  std::cout << fmt::format("{} {}: {}\n", place.shown(), done, revision);
   return {};
 }
 

@@ -22,9 +22,10 @@ int run_rollout(const RolloutOptions& options);
 
 // What `rollout status` says of a service.
 struct RolloutView {
-  std::string phase;      // Idle, Waiting, Progressing, Paused, RolledBack; empty: not known yet
-  std::string stable;     // that has the traffic
-  std::string candidate;  // that takes over
+  std::string phase;       // Idle, Waiting, Progressing, Paused, RolledBack; empty: not known yet
+  std::string stable;      // that has the traffic
+  std::string candidate;   // that takes over
+  std::string taken_back;  // the latest, where it was rolled back
   std::string message;
   int64_t weight = 0;  // of the candidate, in percent
   bool seen = false;   // the present specification has been seen by the platform
