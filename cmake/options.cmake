@@ -11,10 +11,9 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1 -fno-omit-frame-pointer")
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 # Results must not depend on what the compiler fuses: contraction is written out where it is wanted.
-add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off)
+add_compile_options(-fPIC -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off)
 add_link_options(-fuse-ld=lld)
 
 if(SLUICE_SANITIZE)
@@ -36,5 +35,5 @@ find_program(SLUICE_CCACHE ccache)
 if(SLUICE_CCACHE AND NOT SLUICE_LINT)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
-      CCACHE_SLOPPINESS=time_macros ${SLUICE_CCACHE})
+      CCACHE_SLOPPINESS=time_macros,pch_defines CCACHE_PCH_EXTSUM=1 ${SLUICE_CCACHE})
 endif()

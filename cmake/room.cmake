@@ -17,6 +17,11 @@ function(room name)
     list(FILTER sources EXCLUDE REGEX ${SLUICE_LEFT_OUT})
   endif()
 
+  if(NOT name STREQUAL "kernels")  # whose files have each their own instruction set
+    precompile(common ${sources})
+    precompile(common_test ${tests})
+  endif()
+
   set(kind PUBLIC)
   if(sources)
     add_library(sluice_${name} STATIC ${sources})

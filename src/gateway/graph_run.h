@@ -25,6 +25,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -49,13 +50,19 @@ struct StepHost {
   std::function<void(RequestRecord& record)> on_over;
 
   // `compute` on a worker, then `then` with what it gave on the loop's thread. Fails when too much
-  // waits for the workers.
+  // waits for the workers. What both hold goes on the loop's thread, never on the worker's.
   template <typename Compute, typename Then>
   Outcome work(net::EventLoop& loop, Compute compute, Then then) {
-    return workers.submit([&loop, compute = std::move(compute), then = std::move(then)]() mutable {
-      auto result = std::make_shared<decltype(compute())>(compute());
-      loop.post([then = std::move(then), result]() mutable { then(std::move(*result)); });
-    });
+    struct Job {
+      Compute compute;
+      Then then;
+      std::optional<std::invoke_result_t<Compute&>> result = {};
+    };
+    return workers.submit(
+        [&loop, job = std::make_shared<Job>(std::move(compute), std::move(then))]() mutable {
+          job->result.emplace(job->compute());
+          loop.post([job = std::move(job)] { job->then(*std::move(job->result)); });
+        });
   }
 };
 

@@ -11,12 +11,14 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "gateway/graph_body.h"
+#include "gateway/graph_run.h"
 #include "gateway/graph_test_support.h"
 #include "gateway/running_test_support.h"
 
@@ -36,6 +38,43 @@ using testing::RunningGateway;
 using testing::RunningUpstream;
 using testing::says;
 using testing::ScriptedUpstream;
+
+// Tells which thread it went on.
+struct Token {
+  explicit Token(std::atomic<std::thread::id>& where) : gone_on(where) {}
+  ~Token() { gone_on = std::this_thread::get_id(); }
+  std::atomic<std::thread::id>& gone_on;
+};
+
+TEST(StepHost, WhatItsWorkHoldsGoesOnTheLoopsThread) {
+  const auto loop = *net::EventLoop::create();
+  std::jthread thread([&] { loop->run(); });
+  WorkerPool workers(1, 8);
+  StepHost host{.clock = system_clock(), .workers = workers, .ask = {}, .on_over = {}};
+  std::atomic<std::thread::id> asked_gone;
+  std::atomic<std::thread::id> told_gone;
+  Signal told;
+  {
+    // Held as constants, which are copied where others are moved.
+    const auto asked = std::make_shared<Token>(asked_gone);
+    const auto after = std::make_shared<Token>(told_gone);
+    ASSERT_TRUE(host.work(
+        *loop, [asked] { return 7; },
+        [after, &told](int result) {
+          EXPECT_EQ(result, 7);
+          told.set();
+        }));
+  }
+  told.wait();
+  Signal idle;
+  ASSERT_TRUE(workers.submit([&] { idle.set(); }));  // the worker is done with the task before it
+  idle.wait();
+  const std::thread::id of_loop = thread.get_id();
+  loop->stop();
+  thread.join();
+  EXPECT_EQ(asked_gone.load(), of_loop);
+  EXPECT_EQ(told_gone.load(), of_loop);
+}
 
 TEST(Graph, ASequenceGoesOnWithTheAnswer) {
   RunningUpstream a(says("a"));
