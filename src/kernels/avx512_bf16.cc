@@ -12,6 +12,8 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/isa.h"
+
 #pragma clang attribute push(                                                               \
     __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"))), \
     apply_to = function)

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/isa.h"
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avxvnni"))), apply_to = function)
 namespace sluice::kernels {

@@ -1,6 +1,7 @@
 // Instruction sets that kernels exist for.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -30,5 +31,12 @@ Isa best_isa();
 
 // Whether attention over a BF16 cache multiplies BF16, faster than float32.
 bool multiplies_bf16_pairs(Isa isa);
+
+// How weights that are read once are best fetched ahead of their use on this processor.
+struct FetchHabit {
+  bool past_second_level;  // into the first level only
+  int64_t distance;        // bytes
+};
+FetchHabit fetch_habit();
 
 }  // namespace sluice::kernels

@@ -12,6 +12,8 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/isa.h"
+
 #pragma clang attribute push(__attribute__((target("bf16"))), apply_to = function)
 namespace sluice::kernels {
 namespace neon_bf16 {

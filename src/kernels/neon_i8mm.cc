@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/isa.h"
 
 #pragma clang attribute push(__attribute__((target("i8mm"))), apply_to = function)
 namespace sluice::kernels {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/isa.h"
 
 namespace sluice::kernels {
 namespace neon {

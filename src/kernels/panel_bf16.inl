@@ -11,7 +11,7 @@ SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
   for (int64_t g = 0; g < t.groups; ++g) {
-    Fetch::at_block(ahead, t.ahead_lines, t.reads_once);
+    Fetch::at_block(ahead, t.ahead_lines, t.fetch_to);
 #pragma clang loop unroll_count(4)
     for (int i = 0; i < kPairs; ++i) {
       Fetch::at_step(ahead, i);
@@ -35,7 +35,13 @@ void bf16_tile(const TileTask& t) {
   FloatSums<R> s;
   start_tile(t, s);
   if (is_alone(t, kBf16Layout)) {
-    add_groups<R, LoneFetch<lone_lines(kBf16Layout), kPairs>>(t, s);
+    using enum FetchTo;
+    constexpr int kLines = lone_lines(kBf16Layout);
+    if (t.fetch_to == kSecondLevel) {
+      add_groups<R, LoneFetch<kSecondLevel, kLines, kPairs>>(t, s);
+    } else {
+      add_groups<R, LoneFetch<kPastSecondLevel, kLines, kPairs>>(t, s);
+    }
   } else {
     add_groups<R, BlockFetch>(t, s);
   }

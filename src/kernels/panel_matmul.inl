@@ -57,7 +57,7 @@ SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& sums) {
     for (int c = 0; c < kTileVectors; ++c) halves[c] = group + half_of(c) * kLayout.half_bytes();
 #pragma clang loop unroll(disable)
     for (int block = 0; block < kLayout.blocks; ++block) {
-      Fetch::at_block(ahead, t.ahead_lines, t.reads_once);
+      Fetch::at_block(ahead, t.ahead_lines, t.fetch_to);
       add_block<F, R, Fetch>(rows, halves, block, ahead, sums);
       rows += R * sizeof(Int8Block);
     }
@@ -69,7 +69,13 @@ void multiply_tile(const TileTask& t) {
   FloatSums<R> sums;
   start_tile(t, sums);
   if (F::kSpreadsFetches && is_alone(t, F::kLayout)) {
-    add_groups<F, R, LoneFetch<lone_lines(F::kLayout), kSteps>>(t, sums);
+    using enum FetchTo;
+    constexpr int kLines = lone_lines(F::kLayout);
+    if (t.fetch_to == kSecondLevel) {
+      add_groups<F, R, LoneFetch<kSecondLevel, kLines, kSteps>>(t, sums);
+    } else {
+      add_groups<F, R, LoneFetch<kPastSecondLevel, kLines, kSteps>>(t, sums);
+    }
   } else {
     add_groups<F, R, BlockFetch>(t, sums);
   }

@@ -3,6 +3,13 @@
 constexpr int kTileColumns = kTileVectors * kLanes;
 constexpr int kTilesAcross = kPanelColumns / kTileColumns;
 
+// How near fetched lines come.
+enum class FetchTo {
+  kFirstLevel,
+  kSecondLevel,
+  kPastSecondLevel,  // the first level only
+};
+
 // One tile of rows against the columns of one panel, or of half of it; all groups or some of them.
 struct TileTask {
   const std::byte* rows;
@@ -11,6 +18,7 @@ struct TileTask {
   const std::byte* ahead;  // what to fetch meanwhile: this many lines at each block
   int64_t ahead_lines;
   bool reads_once;    // no other tile passes over the same weights
+  FetchTo fetch_to;
   float* const* y;    // where the rows' results begin
   const float* bias;  // of the first column, or null
   int64_t cols;       // real ones
@@ -58,31 +66,41 @@ SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& s) {
   }
 }
 
-// Fetching what is read next, at the begin of each block. Weights that are read once go past the
-// second-level cache: a step of one stream is 3 to 7 % shorter for it.
+template <FetchTo kTo>
+SLUICE_INLINE void fetch_line(const std::byte* p) {
+  if constexpr (kTo == FetchTo::kFirstLevel) __builtin_prefetch(p, 0, 3);
+  if constexpr (kTo == FetchTo::kSecondLevel) __builtin_prefetch(p, 0, 2);
+  if constexpr (kTo == FetchTo::kPastSecondLevel) __builtin_prefetch(p, 0, 0);
+}
+
+// Fetching what is read next, at the begin of each block.
 struct BlockFetch {
-  SLUICE_INLINE static void at_block(const std::byte*& p, int64_t lines, bool reads_once) {
-    if (reads_once) {
-      for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 0);
-    } else {
-      for (int64_t i = 0; i < lines; ++i, p += 64) __builtin_prefetch(p, 0, 3);
-    }
+  SLUICE_INLINE static void at_block(const std::byte*& p, int64_t lines, FetchTo to) {
+    if (to == FetchTo::kFirstLevel) return fetch<FetchTo::kFirstLevel>(p, lines);
+    if (to == FetchTo::kSecondLevel) return fetch<FetchTo::kSecondLevel>(p, lines);
+    fetch<FetchTo::kPastSecondLevel>(p, lines);
   }
   SLUICE_INLINE static void at_step(const std::byte*, int) {}
+
+ private:
+  template <FetchTo kTo>
+  SLUICE_INLINE static void fetch(const std::byte*& p, int64_t lines) {
+    for (int64_t i = 0; i < lines; ++i, p += 64) fetch_line<kTo>(p);
+  }
 };
 
 // The same of a tile that reads its weights alone, which are a whole block's lines, spread over the
 // block's kOf steps. Asked for at once they fill what a core may have under way, and its own loads
 // wait behind them: spread, a BF16 step of one stream is 7 % shorter, one of eight 18 to 30 %.
-template <int kLines, int kOf>
+template <FetchTo kTo, int kLines, int kOf>
 struct LoneFetch {
-  SLUICE_INLINE static void at_block(const std::byte*& p, int64_t, bool) { p += 64 * kLines; }
+  SLUICE_INLINE static void at_block(const std::byte*& p, int64_t, FetchTo) { p += 64 * kLines; }
   // `p` is where at_block() left it.
   SLUICE_INLINE static void at_step(const std::byte* p, int step) {
     p -= 64 * kLines;
 #pragma clang loop unroll(full)
-    for (int i = 0; i < kEach; ++i) __builtin_prefetch(p + 64 * (kEach * step + i), 0, 0);
-    if (step < kRest) __builtin_prefetch(p + 64 * (kEach * kOf + step), 0, 0);
+    for (int i = 0; i < kEach; ++i) fetch_line<kTo>(p + 64 * (kEach * step + i));
+    if (step < kRest) fetch_line<kTo>(p + 64 * (kEach * kOf + step));
   }
 
  private:
@@ -111,8 +129,6 @@ struct TileFormat {
 
 // Weights that many tiles pass over before the next ones: they stay in the first-level cache.
 constexpr int64_t kPassBytes = 32 << 10;
-// How far ahead of their use a single tile fetches weights.
-constexpr int64_t kFetchDistance = 4096;
 
 // Some groups of a panel, over which all tiles of a task pass.
 struct Pass {
@@ -131,6 +147,10 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
                              const PanelRange& range) {
   const std::byte* ahead = pass.ahead;
   const std::byte* ahead_end = ahead + pass.ahead_bytes;
+  const bool reads_once = range.tile_end - range.tile_begin == 1;
+  const FetchTo to = !reads_once                       ? FetchTo::kFirstLevel
+                     : fetch_habit().past_second_level ? FetchTo::kPastSecondLevel
+                                                       : FetchTo::kSecondLevel;
   const int64_t fetched = pass.groups * format.blocks * pass.ahead_lines * 64;
   for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
     const int64_t first = packed.tiles.first(tile);
@@ -148,7 +168,8 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
            .groups = pass.groups,
            .ahead = ahead,
            .ahead_lines = ahead < ahead_end ? pass.ahead_lines : 0,
-           .reads_once = range.tile_end - range.tile_begin == 1,
+           .reads_once = reads_once,
+           .fetch_to = to,
            .y = y,
            .bias = rows.bias == nullptr || !pass.is_last ? nullptr : rows.bias + col,
            .cols = w.out - col,
@@ -176,7 +197,7 @@ SLUICE_INLINE PanelCut cut_panel(const TileFormat& format, const PanelWeights& w
   if (tiles > 1) {
     return {groups, std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes), 0};
   }
-  const int64_t end = (kFetchDistance + format.group_bytes - 1) / format.group_bytes;
+  const int64_t end = (fetch_habit().distance + format.group_bytes - 1) / format.group_bytes;
   return jumps && end < groups ? PanelCut{groups, 2, end} : PanelCut{groups, 1, 0};
 }
 
@@ -186,6 +207,7 @@ void multiply_panels(const TileFormat& format, const PanelWeights& w, const Pack
   // Tiles that pass over some groups fetch the next ones, each its share.
   const int64_t shares = tiles * kTilesAcross * format.blocks;
   const int64_t lines = (format.group_bytes / 64 + shares - 1) / shares;
+  const int64_t distance = fetch_habit().distance;
   const std::byte* behind = w.data + range.panel_end * w.panel_bytes;
   const std::byte* next = range.next == nullptr ? behind : range.next;
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
@@ -196,7 +218,7 @@ void multiply_panels(const TileFormat& format, const PanelWeights& w, const Pack
       const int64_t first = cut.first(i), end = cut.first(i + 1);
       const int64_t bytes = (end - first) * format.group_bytes;
       const std::byte* from = weights + first * format.group_bytes;
-      const std::byte* ahead = from + (tiles == 1 ? std::min(bytes, kFetchDistance) : bytes);
+      const std::byte* ahead = from + (tiles == 1 ? std::min(bytes, distance) : bytes);
       const bool is_last = i + 1 == cut.passes;
       pass_over(format,
                 {.panel = panel,
