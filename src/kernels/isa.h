@@ -32,10 +32,12 @@ Isa best_isa();
 // Whether attention over a BF16 cache multiplies BF16, faster than float32.
 bool multiplies_bf16_pairs(Isa isa);
 
-// How weights that are read once are best fetched ahead of their use on this processor.
+// How weights are best fetched ahead of their use on this processor.
 struct FetchHabit {
-  bool past_second_level;  // into the first level only
-  int64_t distance;        // bytes
+  // Those that are read once into the first level only, those that stay into both; false: all of
+  // them into the second level only.
+  bool past_second_level;
+  int64_t distance;  // bytes
 };
 FetchHabit fetch_habit();
 

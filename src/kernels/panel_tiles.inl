@@ -148,9 +148,9 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
   const std::byte* ahead = pass.ahead;
   const std::byte* ahead_end = ahead + pass.ahead_bytes;
   const bool reads_once = range.tile_end - range.tile_begin == 1;
-  const FetchTo to = !reads_once                       ? FetchTo::kFirstLevel
-                     : fetch_habit().past_second_level ? FetchTo::kPastSecondLevel
-                                                       : FetchTo::kSecondLevel;
+  const FetchTo to = !fetch_habit().past_second_level ? FetchTo::kSecondLevel
+                     : reads_once                     ? FetchTo::kPastSecondLevel
+                                                      : FetchTo::kFirstLevel;
   const int64_t fetched = pass.groups * format.blocks * pass.ahead_lines * 64;
   for (int64_t tile = range.tile_begin; tile < range.tile_end; ++tile) {
     const int64_t first = packed.tiles.first(tile);
