@@ -17,7 +17,7 @@ struct TileTask {
   int64_t groups;
   const std::byte* ahead;  // what to fetch meanwhile: this many lines at each block
   int64_t ahead_lines;
-  bool reads_once;    // no other tile passes over the same weights
+  bool reads_once;  // no other tile passes over the same weights
   FetchTo fetch_to;
   float* const* y;    // where the rows' results begin
   const float* bias;  // of the first column, or null
