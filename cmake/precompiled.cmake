@@ -5,6 +5,11 @@
 
 option(SLUICE_PRECOMPILED "Compile common headers once (without, a file that includes too little fails)" ON)
 
+# Ninja alone compiles all files from the build folder.
+if(NOT CMAKE_GENERATOR STREQUAL "Ninja" OR CMAKE_CROSSCOMPILING)
+  set(SLUICE_PRECOMPILED OFF)
+endif()
+
 function(add_precompiled kind)
   string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
   separate_arguments(flags UNIX_COMMAND
@@ -38,13 +43,13 @@ function(add_precompiled kind)
 endfunction()
 
 function(precompile kind)
-  if(SLUICE_PRECOMPILED AND NOT CMAKE_CROSSCOMPILING)
+  if(SLUICE_PRECOMPILED)
     set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -include-pch ${kind}.pch)
     set_property(SOURCE ${ARGN} APPEND PROPERTY OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/${kind}.pch)
   endif()
 endfunction()
 
-if(SLUICE_PRECOMPILED AND NOT CMAKE_CROSSCOMPILING)
+if(SLUICE_PRECOMPILED)
   add_precompiled(common)
   add_precompiled(common_test GTest::gtest)
 endif()
