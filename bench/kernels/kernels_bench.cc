@@ -70,8 +70,9 @@ void bench_matmul(const Options& o, DType dtype, Shape shape, ThreadTeam& team) 
     matrices.push_back(
         std::move(prepare_matrix({dtype, {shape.out, shape.in}, part}, o.isa, team).value()));
   }
-  for (const int64_t n : kRowCounts) {
-    if (o.rows != 0 && o.rows != n) continue;
+  const std::vector<int64_t> counts =
+      o.rows != 0 ? std::vector{o.rows} : std::vector(std::begin(kRowCounts), std::end(kRowCounts));
+  for (const int64_t n : counts) {
     const std::vector<float> x(static_cast<size_t>(n * shape.in), 0.5F);
     std::vector<float> y(static_cast<size_t>(n * shape.out));
     size_t next = 0;

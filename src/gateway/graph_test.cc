@@ -54,6 +54,9 @@ TEST(StepHost, WhatItsWorkHoldsGoesOnTheLoopsThread) {
   std::atomic<std::thread::id> asked_gone;
   std::atomic<std::thread::id> told_gone;
   Signal told;
+  // The worker begins when the task alone holds them.
+  Signal begin;
+  ASSERT_TRUE(workers.submit([&] { begin.wait(); }));
   {
     // Held as constants, which are copied where others are moved.
     const auto asked = std::make_shared<Token>(asked_gone);
@@ -65,6 +68,7 @@ TEST(StepHost, WhatItsWorkHoldsGoesOnTheLoopsThread) {
           told.set();
         }));
   }
+  begin.set();
   told.wait();
   Signal idle;
   ASSERT_TRUE(workers.submit([&] { idle.set(); }));  // the worker is done with the task before it

@@ -44,16 +44,20 @@ constexpr Case kCases[] = {
     {4, 4, 80, 32, 130, KvElement::kBf16},      {8, 1, 256, 16, 70, KvElement::kBf16, 0, 30.0F},
 };
 
+constexpr int64_t kMostPlainWork = 11'000'000;
+
 class Attention : public EveryIsa {
  protected:
-  // The plain twin knows no partitions: long sequences would tell nothing of it and take minutes.
-  // So do large ones on an emulated processor; and all of its instruction sets share one attention.
+  // The plain twin knows no partitions: long sequences would tell nothing of it, and large ones
+  // take minutes under a sanitizer. So they do on an emulated processor; and all of its instruction
+  // sets share one attention.
   std::vector<Case> cases() const {
     const int64_t most_work = isa() == Isa::kNeon ? 30'000'000 : 2'000'000;
     std::vector<Case> found;
     for (const Case& c : kCases) {
       const int64_t work = int64_t{c.heads} * c.head_dim * c.positions * c.positions;
-      if (isa() == Isa::kReference && c.positions >= kPartitionPositions) continue;
+      const bool is_large = c.positions >= kPartitionPositions || work > kMostPlainWork;
+      if (isa() == Isa::kReference && is_large) continue;
       if (!is_emulated() || work <= most_work) found.push_back(c);
     }
     return found;

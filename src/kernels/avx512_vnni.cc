@@ -43,7 +43,9 @@ namespace sluice::kernels {
 
 const PanelTable& avx512_vnni_panels() {
   static constexpr PanelTable kTable = {
-      .int8 = {.tile_rows = avx512_vnni::kPanelRows,
+      .int8 = {.tile_rows = avx512_vnni::kUsualRows,
+               .tall_tile_rows = avx512_vnni::kTallRows,
+               .few_tile_rows = avx512_vnni::kPanelRows,
                .pack_row = avx512_vnni::pack_int8_row,
                .multiply = avx512_vnni::multiply_int8},
       .bf16 = {},

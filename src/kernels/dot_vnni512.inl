@@ -5,9 +5,12 @@ struct I {
   __m512i v;
 };
 
-// Rows of a tile: 2 × 5 sums of integers and as many of floats, two weights, their scales and an
-// activation fit the registers. More rows would need their sums in memory, and are slower.
-constexpr int kPanelRows = 5;
+// Rows of a tile. Of five, 2 × 5 sums of integers and as many of floats, two weights, their scales
+// and an activation fit the registers with room to spare, of six without; of eight, some sums are in
+// memory between the blocks.
+constexpr int kPanelRows = 8;
+constexpr int kUsualRows = 5;
+constexpr int kTallRows = 6;
 // Vectors of columns that a tile is wide.
 constexpr int kTileVectors = 2;
 // Weights with zero point 128 lose it in weights_of(), instead of in the first sum.

@@ -33,13 +33,17 @@ Isa best_isa();
 // fast on an Emerald Rapids.
 bool multiplies_bf16_pairs(Isa isa);
 
-// How weights are best fetched ahead of their use on this processor.
-struct FetchHabit {
-  // Those that are read once into the first level only, those that stay into both; false: all of
-  // them into the second level only.
+// What suits the cores of this processor beyond its instruction set. No result depends on it.
+struct CoreHabits {
+  // Where weights are fetched ahead of their use. Those that are read once into the first level
+  // only, those that stay into both; false: all of them into the second level only.
   bool past_second_level;
-  int64_t distance;  // bytes; of those that are read once
+  int64_t fetch_distance;  // bytes; of those that are read once
+  // Taller tiles of int8 rows, where the instruction set has them.
+  bool tall_tiles;
 };
-FetchHabit fetch_habit();
+const CoreHabits& core_habits();
+// For tests: others than this processor's, while nobody multiplies.
+void set_core_habits(const CoreHabits& others);
 
 }  // namespace sluice::kernels

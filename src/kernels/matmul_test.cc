@@ -216,6 +216,21 @@ TEST_P(Matmul, SpecialValues) {
   }
 }
 
+// A processor's habits, whatever this one's are.
+class Habits {
+ public:
+  explicit Habits(bool tall) {
+    set_core_habits(
+        {.past_second_level = !tall, .fetch_distance = tall ? 8192 : 4096, .tall_tiles = tall});
+  }
+  ~Habits() { set_core_habits(before_); }
+  Habits(const Habits&) = delete;
+  Habits& operator=(const Habits&) = delete;
+
+ private:
+  const CoreHabits before_ = core_habits();
+};
+
 // The promise of determinism: a row's bits do not depend on the rows beside it, on its place among
 // them, or on the team.
 TEST_P(Matmul, RowsAreBitEqualInAnyCompany) {
@@ -231,11 +246,15 @@ TEST_P(Matmul, RowsAreBitEqualInAnyCompany) {
     for (int64_t i = 0; i < kMost; ++i) {
       matmul(*w, x.data() + i * in, 1, alone.data() + i * out, bias, one_);
     }
-    for (const int64_t n : {1, 2, 3, 4, 5, 6, 7, 8, 16, 33, 101}) {
-      for (ThreadTeam* team : {&one_, &two_, &three_}) {
-        const std::vector<float> y = product(*w, x, n, bias, *team);
-        ASSERT_EQ(bits(y), bits(alone.data(), n * out))
-            << tensor::dtype_info(dtype).name << " " << n << " rows, team of " << team->size();
+    for (const bool tall : {false, true}) {
+      const Habits habits(tall);
+      for (const int64_t n : {1, 2, 3, 4, 5, 6, 7, 8, 16, 33, 101}) {
+        for (ThreadTeam* team : {&one_, &two_, &three_}) {
+          const std::vector<float> y = product(*w, x, n, bias, *team);
+          ASSERT_EQ(bits(y), bits(alone.data(), n * out))
+              << tensor::dtype_info(dtype).name << " " << n << " rows, team of " << team->size()
+              << (tall ? ", tall tiles" : "");
+        }
       }
     }
     // The last rows first: other places, other tiles.

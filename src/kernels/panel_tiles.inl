@@ -148,7 +148,7 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
   const std::byte* ahead = pass.ahead;
   const std::byte* ahead_end = ahead + pass.ahead_bytes;
   const bool reads_once = range.tile_end - range.tile_begin == 1;
-  const FetchTo to = !fetch_habit().past_second_level ? FetchTo::kSecondLevel
+  const FetchTo to = !core_habits().past_second_level ? FetchTo::kSecondLevel
                      : reads_once                     ? FetchTo::kPastSecondLevel
                                                       : FetchTo::kFirstLevel;
   const int64_t fetched = pass.groups * format.blocks * pass.ahead_lines * 64;
@@ -197,7 +197,7 @@ SLUICE_INLINE PanelCut cut_panel(const TileFormat& format, const PanelWeights& w
   if (tiles > 1) {
     return {groups, std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes), 0};
   }
-  const int64_t end = (fetch_habit().distance + format.group_bytes - 1) / format.group_bytes;
+  const int64_t end = (core_habits().fetch_distance + format.group_bytes - 1) / format.group_bytes;
   return jumps && end < groups ? PanelCut{groups, 2, end} : PanelCut{groups, 1, 0};
 }
 
@@ -207,7 +207,7 @@ void multiply_panels(const TileFormat& format, const PanelWeights& w, const Pack
   // Tiles that pass over some groups fetch the next ones, each its share.
   const int64_t shares = tiles * kTilesAcross * format.blocks;
   const int64_t lines = (format.group_bytes / 64 + shares - 1) / shares;
-  const int64_t distance = fetch_habit().distance;
+  const int64_t distance = core_habits().fetch_distance;
   const std::byte* behind = w.data + range.panel_end * w.panel_bytes;
   const std::byte* next = range.next == nullptr ? behind : range.next;
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {

@@ -76,14 +76,26 @@ struct PanelRange {
   const std::byte* next = nullptr;
 };
 
+// So few that weights are not decoded for all of their tiles, but by each.
+inline constexpr int64_t kFewRows = 64;
+
 // What an instruction set does with rows of one kind; null where it does not know the kind.
 struct PanelOps {
   int tile_rows;  // the highest tile
+  // The same for CoreHabits::tall_tiles: of many rows, and of kFewRows or less.
+  int tall_tile_rows = tile_rows;
+  int few_tile_rows = tile_rows;
   // Packs one row: its blocks go to out, out + stride, …
   void (*pack_row)(const float* x, int64_t in, std::byte* out, int64_t stride);
   // The results of the tiles' rows in the panels' columns; rows.x is not read.
   void (*multiply)(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
                    const PanelRange& range);
+
+  // How high the tiles of so many rows may be.
+  int tile_rows_of(int64_t rows) const {
+    if (!core_habits().tall_tiles) return tile_rows;
+    return rows <= kFewRows ? few_tile_rows : tall_tile_rows;
+  }
 };
 
 struct PanelTable {

@@ -53,7 +53,7 @@ size_t Packings::add(const WeightMatrix& w, const MatmulRows& rows) {
                   .rows = rows,
                   .data = nullptr,
                   .packed = {.data = nullptr,
-                             .tiles = RowTiles::of(rows.n, w.table().of(kind).tile_rows),
+                             .tiles = RowTiles::of(rows.n, w.table().of(kind).tile_rows_of(rows.n)),
                              .row_bytes = row_blocks(w.in()) * row_block_bytes(kind)},
                   .first_row = 0});
   return all_.size() - 1;

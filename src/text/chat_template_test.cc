@@ -279,9 +279,11 @@ TEST(ChatTemplate, LimitsEndWhatNeverEnds) {
   };
   for (const std::string& source : sources) {
     const auto segments = render(source);
-    EXPECT_FALSE(segments) << source.substr(0, 80);
+    ASSERT_FALSE(segments) << source.substr(0, 80);
+    if (source == endless) {
+      EXPECT_TRUE(segments.error().message().contains("steps")) << segments.error().message();
+    }
   }
-  EXPECT_TRUE(error_of(endless).contains("steps")) << error_of(endless);
 }
 
 TEST(ChatTemplate, OutputIsBoundedInBytesAndSegments) {
