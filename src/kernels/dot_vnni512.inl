@@ -5,9 +5,8 @@ struct I {
   __m512i v;
 };
 
-// Rows of a tile. Of five, 2 × 5 sums of integers and as many of floats, two weights, their scales
-// and an activation fit the registers with room to spare, of six without; of eight, some sums are in
-// memory between the blocks.
+// Rows of a tile. Of six, 2 × 6 sums of integers and as many of floats, two weights, their scales
+// and an activation just fit the registers; of eight, some sums are in memory between blocks.
 constexpr int kPanelRows = 8;
 constexpr int kUsualRows = 5;
 constexpr int kTallRows = 6;
