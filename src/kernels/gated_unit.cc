@@ -81,8 +81,9 @@ int64_t rows_of_part(const WeightMatrix& w, int64_t n) {
   const RowKind kind = row_kind(w.dtype());
   const int64_t row_bytes = row_blocks(w.in()) * row_block_bytes(kind);
   const int64_t parts = tasks_for(n, std::max<int64_t>(1, kPackedBytes / row_bytes));
-  const int64_t tile = w.table().of(kind).tile_rows_of(n);
-  return tasks_for(tasks_for(n, parts), tile) * tile;
+  const int64_t rows = tasks_for(n, parts);
+  const int64_t tile = w.table().of(kind).tile_rows_of(rows);
+  return tasks_for(rows, tile) * tile;
 }
 
 void Units::add(const Biased& gate, const Biased& up, const Biased& down, MatmulRows rows) {

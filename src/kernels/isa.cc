@@ -33,8 +33,8 @@ bool is_built(Isa isa) {
 // than five rows are slower. An Emerald Rapids has few lines on their way to the first level at a
 // time: so fetched, one stream reads 9 of the 24 GB/s that there are, and 22 to 24 by the second
 // level; several streams gain 5 to 10 %. A dot product takes five cycles there and two begin in
-// each, so that ten sums cannot keep it busy: eight rows take 5 to 17 % less time in one tile, 16
-// rows in tiles of eight 9 to 14 %, prompts in tiles of six 2 to 5 %.
+// each, so that ten sums cannot keep it busy: eight rows take 4 to 17 % less time in one tile, 16
+// rows in tiles of eight 5 to 14 %, prompts in tiles of six 2 to 5 %.
 CoreHabits habits_of_this_processor() {
 #if defined(__x86_64__)
   if (!__builtin_cpu_is("amd")) {

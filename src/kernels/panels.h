@@ -76,7 +76,7 @@ struct PanelRange {
   const std::byte* next = nullptr;
 };
 
-// So few that weights are not decoded for all of their tiles, but by each.
+// Up to so many, tall tiles are taller still.
 inline constexpr int64_t kFewRows = 64;
 
 // What an instruction set does with rows of one kind; null where it does not know the kind.
