@@ -10,8 +10,9 @@
 namespace sluice::kernels {
 namespace {
 
-// Queries of a task: enough to pay for bringing a partition of K and V into the second-level cache.
-constexpr int kQueriesPerTask = 64;
+// Queries of a task: enough to pay for bringing a partition of K and V into the second-level cache,
+// and whole tiles of 12 or 14 for groups of 2, 4, 6 and 7 heads.
+constexpr int kQueriesPerTask = 84;
 // So few rows share a task however many heads a group has: they read K and V once.
 constexpr int kRowsTogether = 8;
 // Slices of so few rows are cut along their positions too, as their rows alone are too few tasks.

@@ -24,7 +24,7 @@ namespace sluice::kernels {
 namespace avx512 {
 namespace {
 
-constexpr int kQueryTile = 8;
+constexpr int kQueryTile = 14;
 
 // Order matters: each is written over the names of those before it.
 // clang-format off

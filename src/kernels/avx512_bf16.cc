@@ -21,6 +21,8 @@ namespace sluice::kernels {
 namespace avx512_bf16 {
 namespace {
 
+constexpr RowKind kRowKind = RowKind::kBf16;
+
 // clang-format off
 #include "kernels/vec_avx512.inl"
 #include "kernels/dot_bf16.inl"
@@ -37,9 +39,10 @@ namespace sluice::kernels {
 
 const PanelTable& avx512_bf16_panels() {
   static const PanelTable kTable = {
-      .int8 = avx512_vnni_panels().int8,
-      .bf16 = {.tile_rows = avx512_bf16::kPanelRows,
-               .pack_row = avx512_bf16::pack_bf16_row,
+      .quantized = avx512_vnni_panels().quantized,
+      .bf16 = {.row_kind = avx512_bf16::kRowKind,
+               .tile_rows = avx512_bf16::kPanelRows,
+               .pack_row = avx512_bf16::pack_row,
                .multiply = avx512_bf16::multiply_bf16},
   };
   return kTable;

@@ -1,4 +1,5 @@
-// Panel products of AVX-512 with VNNI. See avx512.cc for the rules of such a file.
+// Panel products of AVX-512 with VNNI; those of BF16 weights are avx512_panels.cc's. See avx512.cc
+// for the rules of such a file.
 #include "kernels/panels.h"
 
 #if defined(__x86_64__)
@@ -6,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -27,6 +29,7 @@ namespace {
 #include "kernels/vec_avx512.inl"
 #include "kernels/dot_vnni512.inl"
 #include "kernels/panel_tiles.inl"
+#include "kernels/sums_biased.inl"
 #include "kernels/panel_formats.inl"
 #include "kernels/panel_decoded.inl"
 #include "kernels/panel_dots.inl"
@@ -42,13 +45,13 @@ namespace {
 namespace sluice::kernels {
 
 const PanelTable& avx512_vnni_panels() {
-  static constexpr PanelTable kTable = {
-      .int8 = {.tile_rows = avx512_vnni::kUsualRows,
-               .tall_tile_rows = avx512_vnni::kTallRows,
-               .few_tile_rows = avx512_vnni::kPanelRows,
-               .pack_row = avx512_vnni::pack_int8_row,
-               .multiply = avx512_vnni::multiply_int8},
-      .bf16 = {},
+  static const PanelTable kTable = {
+      .quantized = {.tile_rows = avx512_vnni::kUsualRows,
+                    .tall_tile_rows = avx512_vnni::kTallRows,
+                    .few_tile_rows = avx512_vnni::kPanelRows,
+                    .pack_row = avx512_vnni::pack_int8_row,
+                    .multiply = avx512_vnni::multiply_int8},
+      .bf16 = avx512_panels().bf16,
   };
   return kTable;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -26,6 +27,7 @@ namespace {
 #include "kernels/dot_256.inl"
 #include "kernels/dot_vnni256.inl"
 #include "kernels/panel_tiles.inl"
+#include "kernels/sums_biased.inl"
 #include "kernels/panel_formats.inl"
 #include "kernels/panel_decoded.inl"
 #include "kernels/panel_dots.inl"
@@ -42,9 +44,9 @@ namespace sluice::kernels {
 
 const PanelTable& avx_vnni_panels() {
   static constexpr PanelTable kTable = {
-      .int8 = {.tile_rows = avx_vnni::kPanelRows,
-               .pack_row = avx_vnni::pack_int8_row,
-               .multiply = avx_vnni::multiply_int8},
+      .quantized = {.tile_rows = avx_vnni::kPanelRows,
+                    .pack_row = avx_vnni::pack_int8_row,
+                    .multiply = avx_vnni::multiply_int8},
       .bf16 = {},
   };
   return kTable;

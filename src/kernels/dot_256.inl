@@ -44,12 +44,8 @@ SLUICE_INLINE V broadcast_float(const std::byte* p) {
   std::memcpy(&x, p, sizeof x);
   return set(x);
 }
-SLUICE_INLINE I no_sum() { return {_mm256_setzero_si256()}; }
-template <int N>
-SLUICE_INLINE I times_power(I a) {
-  return {_mm256_slli_epi32(a.v, N)};
-}
-SLUICE_INLINE V to_float(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
+SLUICE_INLINE I ints(int32_t n) { return {_mm256_set1_epi32(n)}; }
+SLUICE_INLINE V float_of_bits(I a) { return {_mm256_castsi256_ps(a.v)}; }
 
 SLUICE_INLINE V bytes_to_float(__m128i bytes) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))};
@@ -64,4 +60,4 @@ SLUICE_INLINE V load_high_nibbles(const std::byte* p) {
 }
 
 // No shortcut: panel_rows.inl packs all blocks alike.
-SLUICE_INLINE bool pack_whole_block(const float*, std::byte*) { return false; }
+SLUICE_INLINE bool pack_whole_block(const float*, std::byte*, int32_t (&)[2]) { return false; }

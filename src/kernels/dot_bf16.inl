@@ -18,7 +18,7 @@ SLUICE_INLINE Pairs broadcast_pair(const std::byte* p) {
 }
 SLUICE_INLINE V dot(V sum, Pairs w, Pairs a) { return {_mm512_dpbf16_ps(sum.v, w, a)}; }
 // Rounded to nearest, ties to even.
-SLUICE_INLINE void store_rounded(std::byte* p, V a) {
+SLUICE_INLINE void store_elements(std::byte* p, V a) {
   const __m256bh rounded = _mm512_cvtneps_pbh(a.v);
   std::memcpy(p, &rounded, sizeof rounded);
 }

@@ -22,4 +22,4 @@ SLUICE_INLINE Pairs broadcast_pair(const std::byte* p) {
 SLUICE_INLINE V dot(V sum, Pairs w, Pairs a) {
   return {vbfdotq_f32(sum.lo, w.lo, a.lo), vbfdotq_f32(sum.hi, w.hi, a.hi)};
 }
-SLUICE_INLINE void store_rounded(std::byte* p, V a) { store_bf16_some(p, a, kLanes); }
+SLUICE_INLINE void store_elements(std::byte* p, V a) { store_bf16_some(p, a, kLanes); }

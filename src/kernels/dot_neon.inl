@@ -62,7 +62,7 @@ SLUICE_INLINE V broadcast_float(const std::byte* p) {
   std::memcpy(&x, p, sizeof x);
   return set(x);
 }
-SLUICE_INLINE I no_sum() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+SLUICE_INLINE I ints(int32_t n) { return {vdupq_n_s32(n), vdupq_n_s32(n)}; }
 template <int N>
 SLUICE_INLINE I times_power(I a) {
   return {vshlq_n_s32(a.lo, N), vshlq_n_s32(a.hi, N)};
@@ -87,4 +87,4 @@ SLUICE_INLINE int8x16_t quants_around(const std::byte* block) {
 }
 
 // No shortcut: panel_rows.inl packs all blocks alike.
-SLUICE_INLINE bool pack_whole_block(const float*, std::byte*) { return false; }
+SLUICE_INLINE bool pack_whole_block(const float*, std::byte*, int32_t (&)[2]) { return false; }

@@ -55,7 +55,9 @@ struct Weights {
   __m512i v;
 };
 template <PanelLayout>
-SLUICE_INLINE Weights weights_of(I a) { return {a.v}; }
+SLUICE_INLINE Weights weights_of(I a) {
+  return {a.v};
+}
 // sum += the four products of each lane, exactly.
 template <int kStep>
 SLUICE_INLINE I dot(I sum, Weights w, Activations a) {
@@ -67,14 +69,8 @@ SLUICE_INLINE I broadcast_int(const std::byte* p) {
   std::memcpy(&x, p, sizeof x);
   return {_mm512_set1_epi32(x)};
 }
-SLUICE_INLINE I no_sum() { return {_mm512_setzero_si512()}; }
-template <int N>
-SLUICE_INLINE I times_power(I a) {
-  // Else the compiler shifts a scalar and moves it to a vector afterwards.
-  asm("" : "+v"(a.v));
-  return {_mm512_slli_epi32(a.v, N)};
-}
-SLUICE_INLINE V to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+SLUICE_INLINE I ints(int32_t n) { return {_mm512_set1_epi32(n)}; }
+SLUICE_INLINE V float_of_bits(I a) { return {_mm512_castsi512_ps(a.v)}; }
 
 // Unsigned nibbles of kLanes bytes.
 SLUICE_INLINE V load_low_nibbles(const std::byte* p) {
@@ -92,9 +88,10 @@ SLUICE_INLINE V broadcast_float(const std::byte* p) {
   return set(x);
 }
 
-// One whole block as panel_rows.inl packs it; false, and nothing written, if it holds no numbers or
-// only tiny ones. `largest` of the bits of absolute values sees a NaN as the largest of all.
-SLUICE_INLINE bool pack_whole_block(const float* x, std::byte* out) {
+// One whole block as panel_rows.inl packs it, but for the sums of its halves; false, and nothing
+// written, if it holds no numbers or only tiny ones. `largest` of the bits of absolute values sees
+// a NaN as the largest of all.
+SLUICE_INLINE bool pack_whole_block(const float* x, std::byte* out, int32_t (&half_sums)[2]) {
   const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
   const __m512i top = _mm512_max_epu32(_mm512_castps_si512(_mm512_abs_ps(a)),
                                        _mm512_castps_si512(_mm512_abs_ps(b)));
@@ -111,11 +108,9 @@ SLUICE_INLINE bool pack_whole_block(const float* x, std::byte* out) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), q);
   const __m256i fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), q);
   __m128i sums = _mm_hadd_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
-  sums = _mm_sub_epi32(_mm_setzero_si128(), _mm_hadd_epi32(sums, sums));
-  const int32_t whole = _mm_cvtsi128_si32(_mm_hadd_epi32(sums, sums));
+  sums = _mm_hadd_epi32(sums, sums);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(half_sums), sums);
   const float scale = largest * kRowScale;
   std::memcpy(out + offsetof(Int8Block, scale), &scale, sizeof scale);
-  std::memcpy(out + offsetof(Int8Block, minus_sum), &whole, sizeof whole);
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(out + offsetof(Int8Block, minus_half)), sums);
   return true;
 }

@@ -78,11 +78,11 @@ void Units::clear() {
 
 // Rows whose packed form stays in the second-level cache, in whole tiles.
 int64_t rows_of_part(const WeightMatrix& w, int64_t n) {
-  const RowKind kind = row_kind(w.dtype());
-  const int64_t row_bytes = row_blocks(w.in()) * row_block_bytes(kind);
+  const PanelOps& ops = w.panel_ops();
+  const int64_t row_bytes = row_blocks(w.in()) * row_block_bytes(ops.row_kind);
   const int64_t parts = tasks_for(n, std::max<int64_t>(1, kPackedBytes / row_bytes));
   const int64_t rows = tasks_for(n, parts);
-  const int64_t tile = w.table().of(kind).tile_rows_of(rows);
+  const int64_t tile = ops.tile_rows_of(rows);
   return tasks_for(rows, tile) * tile;
 }
 
@@ -111,7 +111,7 @@ void Units::add(const Biased& gate, const Biased& up, const Biased& down, Matmul
 void Units::add_part(const Biased& gate, const Biased& up, const MatmulRows& rows,
                      int64_t first_row) {
   const size_t gate_rows = inputs_.add(*gate.matrix, rows);
-  const bool is_shared = row_kind(gate.matrix->dtype()) == row_kind(up.matrix->dtype());
+  const bool is_shared = &gate.matrix->panel_ops() == &up.matrix->panel_ops();
   const int64_t panels = gate.matrix->panels().panel_bytes + up.matrix->panels().panel_bytes;
   const int64_t bytes = std::max<int64_t>(1, kPartPanels * panels);
   const int64_t work = 2 * kPartColumns * gate.matrix->in() * rows.n;
@@ -140,19 +140,17 @@ PanelWeights columns_of(const WeightMatrix& matrix, int64_t begin, int64_t cols)
 void multiply_columns(const Biased& m, const PackedRows& packed, int64_t begin, int64_t cols,
                       const std::byte* next, float* y) {
   const PanelWeights w = columns_of(*m.matrix, begin, cols);
-  m.matrix->table()
-      .of(row_kind(w.dtype))
-      .multiply(w, packed,
-                {.x = nullptr,
-                 .y = y,
-                 .ids = nullptr,
-                 .bias = m.bias == nullptr ? nullptr : m.bias + begin,
-                 .n = packed.tiles.rows},
-                {.tile_begin = 0,
-                 .tile_end = packed.tiles.count,
-                 .panel_begin = 0,
-                 .panel_end = tasks_for(cols, kPanelColumns),
-                 .next = next});
+  m.matrix->panel_ops().multiply(w, packed,
+                                 {.x = nullptr,
+                                  .y = y,
+                                  .ids = nullptr,
+                                  .bias = m.bias == nullptr ? nullptr : m.bias + begin,
+                                  .n = packed.tiles.rows},
+                                 {.tile_begin = 0,
+                                  .tile_end = packed.tiles.count,
+                                  .panel_begin = 0,
+                                  .panel_end = tasks_for(cols, kPanelColumns),
+                                  .next = next});
 }
 
 void Units::run_part(int64_t task, Activate activate) const {

@@ -133,7 +133,13 @@ std::vector<Isa> supported_isas() {
   return found;
 }
 
-Isa best_isa() { return supported_isas().back(); }
+Isa best_isa() {
+  const Isa last = supported_isas().back();
+#if defined(__x86_64__)
+  if (last == Isa::kAvx512Bf16 && !__builtin_cpu_is("amd")) return Isa::kAvx512Vnni;
+#endif
+  return last;
+}
 
 bool multiplies_bf16_pairs(Isa isa) { return isa == Isa::kAvx512Bf16; }
 

@@ -72,12 +72,12 @@ Outcome check(const TensorView& view, Isa isa) {
   return {};
 }
 
-// The panels that weights of a type are repacked into; nullptr where they are used as stored.
-const PanelTable* panels_for(tensor::DType dtype, Isa isa) {
+// What multiplies weights of a type as panels; nullptr where they are used as stored.
+const PanelOps* panel_ops_for(tensor::DType dtype, Isa isa) {
   const PanelTable* table = panel_table(isa);
-  const bool packs = table != nullptr && panel_layout(dtype).blocks > 0 &&
-                     table->of(row_kind(dtype)).multiply != nullptr;
-  return packs ? table : nullptr;
+  if (table == nullptr || panel_layout(dtype).blocks == 0) return nullptr;
+  const PanelOps& ops = table->of(dtype);
+  return ops.multiply == nullptr ? nullptr : &ops;
 }
 
 WeightRows stored_rows(const TensorView& view) {
@@ -102,15 +102,15 @@ std::shared_ptr<std::byte> panel_memory(int64_t bytes) {
 }
 
 int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa) {
-  if (panels_for(dtype, isa) == nullptr) return 0;
+  if (panel_ops_for(dtype, isa) == nullptr) return 0;
   return panels_of(out) * panel_bytes(dtype, in);
 }
 
 Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, ThreadTeam& team) {
   SLUICE_RETURN_IF_ERROR(check(view, isa));
   const WeightRows rows = stored_rows(view);
-  const PanelTable* table = panels_for(view.dtype, isa);
-  if (table == nullptr) return std::make_unique<WeightMatrix>(rows, isa);
+  const PanelOps* ops = panel_ops_for(view.dtype, isa);
+  if (ops == nullptr) return std::make_unique<WeightMatrix>(rows, isa);
   const int64_t bytes = panel_bytes(rows.dtype, rows.in);
   const int64_t panels = panels_of(rows.out);
   const int64_t total = repacked_bytes(rows.dtype, rows.out, rows.in, isa);
@@ -123,23 +123,23 @@ Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, 
     for (int64_t p = begin; p < end; ++p) pack_panel(rows, p, memory.get() + p * bytes);
   });
   const std::span<const std::byte> packed(memory.get(), static_cast<size_t>(total));
-  return std::make_unique<WeightMatrix>(rows, isa, *table, packed, std::move(memory));
+  return std::make_unique<WeightMatrix>(rows, isa, *ops, packed, std::move(memory));
 }
 
 Result<std::unique_ptr<Matrix>> adopt_matrix(const TensorView& view, Isa isa,
                                              std::span<const std::byte> repacked) {
   SLUICE_RETURN_IF_ERROR(check(view, isa));
   const WeightRows rows = stored_rows(view);
-  const PanelTable* table = panels_for(view.dtype, isa);
+  const PanelOps* ops = panel_ops_for(view.dtype, isa);
   const int64_t expected = repacked_bytes(rows.dtype, rows.out, rows.in, isa);
-  if (table == nullptr || std::ssize(repacked) != expected) {
+  if (ops == nullptr || std::ssize(repacked) != expected) {
     return invalid(fmt::format("a {} matrix of {} x {} has {} repacked bytes for {}, found {}",
                                tensor::dtype_info(rows.dtype).name, rows.out, rows.in, expected,
                                isa_name(isa), repacked.size()));
   }
   SLUICE_CHECK(reinterpret_cast<uintptr_t>(repacked.data()) % kRepackedAlignment == 0,
                "repacked weights are aligned");
-  return std::make_unique<WeightMatrix>(rows, isa, *table, repacked);
+  return std::make_unique<WeightMatrix>(rows, isa, *ops, repacked);
 }
 
 }  // namespace sluice::kernels

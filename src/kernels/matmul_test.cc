@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "kernels/kernels_testing.h"
-#include "kernels/panels.h"
+#include "kernels/weight_matrix.h"
 
 namespace sluice::kernels {
 namespace {
@@ -37,9 +37,14 @@ std::vector<int64_t> lengths(DType dtype) {
   return {block_of(dtype), 3 * block_of(dtype), 1024 + block_of(dtype)};
 }
 
-// What a matrix's kernel makes of the rows before it multiplies: see RowKind.
+// How a matrix's kernel wants rows.
+RowKind row_kind(const Matrix& w) {
+  return w.is_repacked() ? static_cast<const WeightMatrix&>(w).panel_ops().row_kind : RowKind::kF32;
+}
+
+// What it makes of them before it multiplies: see RowKind.
 std::vector<float> rounded(const Matrix& w, const std::vector<float>& x) {
-  if (!w.is_repacked()) return x;
+  if (row_kind(w) == RowKind::kF32) return x;
   std::vector<float> out(x.size());
   const auto in = static_cast<size_t>(w.in());
   for (size_t row = 0; row < x.size(); row += in) {
@@ -49,7 +54,7 @@ std::vector<float> rounded(const Matrix& w, const std::vector<float>& x) {
       for (size_t k = begin; k < end; ++k) top = std::max(top, std::fabs(x[row + k]));
       for (size_t k = begin; k < end; ++k) {
         const float v = x[row + k];
-        if (row_kind(w.dtype()) == RowKind::kInt8) {
+        if (row_kind(w) == RowKind::kInt8) {
           out[row + k] = top == 0 ? 0.0F : top * (1.0F / 127) * std::nearbyint(v * (127 / top));
         } else {
           const auto u = std::bit_cast<uint32_t>(v);
@@ -65,15 +70,15 @@ std::vector<float> rounded(const Matrix& w, const std::vector<float>& x) {
 // whose steps are as far apart as the largest of a block over 127; half of the last of BF16's
 // eight bits.
 double rounding_bound(const Matrix& w, const float* x, const float* weights) {
-  if (!w.is_repacked()) return 0;
+  if (row_kind(w) == RowKind::kF32) return 0;
   double bound = 0;
   for (int64_t begin = 0; begin < w.in(); begin += kBlockElements) {
     const int64_t end = std::min(w.in(), begin + kBlockElements);
     double top = 0;
     for (int64_t k = begin; k < end; ++k) top = std::max(top, std::fabs(double{x[k]}));
     for (int64_t k = begin; k < end; ++k) {
-      const double step = row_kind(w.dtype()) == RowKind::kInt8 ? top / 127 * (1 + 0x1p-15)
-                                                                : std::fabs(double{x[k]}) * 0x1p-7;
+      const double step = row_kind(w) == RowKind::kInt8 ? top / 127 * (1 + 0x1p-15)
+                                                        : std::fabs(double{x[k]}) * 0x1p-7;
       bound += step / 2 * std::fabs(double{weights[k]});
     }
   }

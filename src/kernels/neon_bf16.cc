@@ -19,6 +19,8 @@ namespace sluice::kernels {
 namespace neon_bf16 {
 namespace {
 
+constexpr RowKind kRowKind = RowKind::kBf16;
+
 // clang-format off
 #include "kernels/vec_neon.inl"
 #include "kernels/dot_bfdot.inl"
@@ -35,9 +37,10 @@ namespace sluice::kernels {
 
 const PanelTable& neon_bf16_panels() {
   static const PanelTable kTable = {
-      .int8 = neon_i8mm_panels().int8,
-      .bf16 = {.tile_rows = neon_bf16::kPanelRows,
-               .pack_row = neon_bf16::pack_bf16_row,
+      .quantized = neon_i8mm_panels().quantized,
+      .bf16 = {.row_kind = neon_bf16::kRowKind,
+               .tile_rows = neon_bf16::kPanelRows,
+               .pack_row = neon_bf16::pack_row,
                .multiply = neon_bf16::multiply_bf16},
   };
   return kTable;

@@ -27,6 +27,7 @@ namespace {
 #include "kernels/dot_signed.inl"
 #include "kernels/dot_sdot.inl"
 #include "kernels/panel_tiles.inl"
+#include "kernels/sums_converted.inl"
 #include "kernels/panel_formats.inl"
 #include "kernels/panel_decoded.inl"
 #include "kernels/panel_dots.inl"
@@ -43,9 +44,9 @@ namespace sluice::kernels {
 
 const PanelTable& neon_dotprod_panels() {
   static constexpr PanelTable kTable = {
-      .int8 = {.tile_rows = neon_dotprod::kPanelRows,
-               .pack_row = neon_dotprod::pack_int8_row,
-               .multiply = neon_dotprod::multiply_int8},
+      .quantized = {.tile_rows = neon_dotprod::kPanelRows,
+                    .pack_row = neon_dotprod::pack_int8_row,
+                    .multiply = neon_dotprod::multiply_int8},
       .bf16 = {},
   };
   return kTable;

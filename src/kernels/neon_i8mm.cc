@@ -26,6 +26,7 @@ namespace {
 #include "kernels/dot_neon.inl"
 #include "kernels/dot_usdot.inl"
 #include "kernels/panel_tiles.inl"
+#include "kernels/sums_converted.inl"
 #include "kernels/panel_formats.inl"
 #include "kernels/panel_decoded.inl"
 #include "kernels/panel_pairs.inl"
@@ -42,9 +43,9 @@ namespace sluice::kernels {
 
 const PanelTable& neon_i8mm_panels() {
   static constexpr PanelTable kTable = {
-      .int8 = {.tile_rows = neon_i8mm::kPanelRows,
-               .pack_row = neon_i8mm::pack_int8_row,
-               .multiply = neon_i8mm::multiply_int8},
+      .quantized = {.tile_rows = neon_i8mm::kPanelRows,
+                    .pack_row = neon_i8mm::pack_int8_row,
+                    .multiply = neon_i8mm::multiply_int8},
       .bf16 = {},
   };
   return kTable;

@@ -26,6 +26,7 @@ namespace {
 #include "kernels/dot_signed.inl"
 #include "kernels/dot_smull.inl"
 #include "kernels/panel_tiles.inl"
+#include "kernels/sums_converted.inl"
 #include "kernels/panel_formats.inl"
 #include "kernels/panel_decoded.inl"
 #include "kernels/panel_dots.inl"
@@ -38,9 +39,9 @@ namespace {
 
 const PanelTable& neon_panels() {
   static constexpr PanelTable kTable = {
-      .int8 = {.tile_rows = neon::kPanelRows,
-               .pack_row = neon::pack_int8_row,
-               .multiply = neon::multiply_int8},
+      .quantized = {.tile_rows = neon::kPanelRows,
+                    .pack_row = neon::pack_int8_row,
+                    .multiply = neon::multiply_int8},
       .bf16 = {},
   };
   return kTable;

@@ -44,10 +44,11 @@ const PanelTable* panel_table(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::kAvx2:
-    case Isa::kAvx512:
       return &avx2_panels();
     case Isa::kAvxVnni:
       return &avx_vnni_panels();
+    case Isa::kAvx512:
+      return &avx512_panels();
     case Isa::kAvx512Vnni:
       return &avx512_vnni_panels();
     case Isa::kAvx512Bf16:

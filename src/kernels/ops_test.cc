@@ -192,7 +192,10 @@ TEST(Isas, NamesAndOrder) {
   EXPECT_EQ(built.front(), Isa::kReference);
   EXPECT_GT(built.size(), 1);
   EXPECT_EQ(supported_isas().front(), Isa::kReference);
-  EXPECT_EQ(supported_isas().back(), best_isa());
+  EXPECT_TRUE(isa_supported(best_isa()));
+  // What is left out is at most the BF16 dot product.
+  EXPECT_TRUE(best_isa() == supported_isas().back() ||
+              (best_isa() == Isa::kAvx512Vnni && supported_isas().back() == Isa::kAvx512Bf16));
 }
 
 }  // namespace

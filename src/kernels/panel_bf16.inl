@@ -1,9 +1,11 @@
-// Products of bfloat16 rows with panels. The order of every result's sum, whatever the number of
+// Products of rows with panels of BF16. The order of every result's sum, whatever the number of
 // rows: pairs of elements ascending, each pair's two products added by one dot(). The bias comes
 // last.
 
 constexpr PanelLayout kBf16Layout = panel_layout(tensor::DType::kBF16);
 constexpr int kPairs = kBlockElements / 2;
+constexpr size_t kRowBlockBytes = row_block_bytes(kRowKind);
+constexpr size_t kRowElementBytes = kRowBlockBytes / kBlockElements;
 
 template <int R, typename Fetch>
 SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
@@ -21,12 +23,13 @@ SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
         w[c] = load_pairs(group + offset + i * kPlaneBytes);
       }
       for (int r = 0; r < R; ++r) {
-        const Pairs a = broadcast_pair(rows + static_cast<size_t>(r) * sizeof(Bf16Block) + 4 * i);
+        const Pairs a = broadcast_pair(rows + static_cast<size_t>(r) * kRowBlockBytes +
+                                       2 * kRowElementBytes * static_cast<size_t>(i));
         for (int c = 0; c < kTileVectors; ++c) s.sums[r][c] = dot(s.sums[r][c], w[c], a);
       }
     }
     group += kBf16Layout.group_bytes();
-    rows += R * sizeof(Bf16Block);
+    rows += R * kRowBlockBytes;
   }
 }
 
@@ -59,19 +62,19 @@ void multiply_bf16(const PanelWeights& w, const PackedRows& packed, const Matmul
   multiply_panels({.kernels = kBf16Kernels.data(),
                    .group_bytes = kBf16Layout.group_bytes(),
                    .blocks = kBf16Layout.blocks,
-                   .row_block_bytes = sizeof(Bf16Block)},
+                   .row_block_bytes = kRowBlockBytes},
                   w, packed, rows, range);
 }
 
-// To nearest, ties to even; dot() takes subnormal numbers for zero.
-void pack_bf16_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
+// As kRowKind has them; the BF16 dot() takes subnormal numbers for zero.
+void pack_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
   const int64_t blocks = row_blocks(in);
   for (int64_t b = 0; b < blocks; ++b, out += stride) {
     for (int i = 0; i < kBlockElements / kLanes; ++i) {
       const int64_t k = b * kBlockElements + i * kLanes;
       const int64_t left = std::clamp<int64_t>(in - k, 0, kLanes);
       const V values = load_some(x + std::min(k, in), static_cast<int>(left));
-      store_rounded(out + i * 2 * kLanes, values);
+      store_elements(out + static_cast<size_t>(i * kLanes) * kRowElementBytes, values);
     }
   }
 }

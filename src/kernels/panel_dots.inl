@@ -27,7 +27,7 @@ SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* plan
                              const std::byte* ahead, IntSums<R>& t,
                              std::integer_sequence<int, kEach...>) {
   for (int r = 0; r < R; ++r) {
-    const I start = first_sum<F, kSub>(block_of_row(rows, r));
+    const I start = first_sum<F::kLayout, kSub>(block_of_row(rows, r));
     for (int c = 0; c < kTileVectors; ++c) t.sums[r][c] = start;
   }
   constexpr int kFirst = kSub * static_cast<int>(sizeof...(kEach));

@@ -10,6 +10,7 @@ struct PanelFormat {
   static constexpr PanelLayout kLayout = panel_layout(kType);
   static constexpr bool kBlocksOf32 = kLayout.small == 0;
   static constexpr bool kNibbles = kType == tensor::DType::kQ2_K;
+  static constexpr int kUp = moved_up(kLayout);
   // Whether a tile alone does: of blocks of 256, which have fewer lines a block, it brings nothing.
   static constexpr bool kSpreadsFetches = kBlocksOf32;
 
@@ -17,33 +18,35 @@ struct PanelFormat {
   SLUICE_INLINE static const std::byte* small(const std::byte* half, int block, int sub, int lane) {
     return half + 32 * kLayout.halves + 16 * (kLayout.subs * block + sub) + lane;
   }
+  // Of quants that are moved up. Powers of two, here and for mins, round nothing.
   SLUICE_INLINE static V scale(const std::byte* half, int block, int sub, int lane) {
-    const std::byte* halves = half + 2 * lane;
-    if constexpr (kBlocksOf32) return load_f16(halves + 32 * block);
+    V d = load_f16(half + 2 * lane + (kBlocksOf32 ? 32 * block : 0));
+    if constexpr (kUp > 0) d = d * set(1.0F / (1 << kUp));
+    if constexpr (kBlocksOf32) return d;
     const std::byte* s = small(half, block, sub, lane);
-    return load_f16(halves) * (kNibbles ? load_low_nibbles(s) : load_i8(s));
+    return d * (kNibbles ? load_low_nibbles(s) : load_i8(s));
   }
-  // What is to be multiplied with minus the sum of a row's quants.
+  // What is to be multiplied with row_sum().
   SLUICE_INLINE static V min(const std::byte* half, int block, int sub, int lane) {
-    const std::byte* halves = half + 2 * lane;
-    if constexpr (kBlocksOf32) return load_f16(halves + 32 * (kLayout.blocks + block));
+    V m = load_f16(half + 2 * lane + 32 * (kBlocksOf32 ? kLayout.blocks + block : 1));
+    if constexpr (kMinFactor != 1.0F) m = m * set(kMinFactor);
+    if constexpr (kBlocksOf32) return m;
     const std::byte* s = small(half, block, sub, lane);
-    return load_f16(halves + 32) *
-           (kNibbles ? load_high_nibbles(s) : load_i8(s + 16 * kLayout.blocks));
+    return m * (kNibbles ? load_high_nibbles(s) : load_i8(s + 16 * kLayout.blocks));
   }
 
-  // Step kStep of the block whose planes begin at `planes`.
+  // Step kStep of the block whose planes begin at `planes`, moved up.
   template <int kStep>
   SLUICE_INLINE static I quants(const std::byte* planes, int lane) {
     constexpr int kLow = kLayout.low, kHigh = kLayout.high;
     constexpr int kShift = kStep / kLow * kLow;
     planes += 4 * lane;
     I q = load_plane(planes + kStep % kLow * kPlaneBytes);
-    if constexpr (kLow < 8) q = and_bits(shift_down<kShift>(q), (1 << kLow) - 1);
+    if constexpr (kLow < 8) q = and_bits(shift_down<kShift - kUp>(q), ((1 << kLow) - 1) << kUp);
     if constexpr (kHigh > 0) {
       constexpr int kAt = kLow + kStep % kHigh, kFrom = kStep / kHigh * kHigh;
-      const I high = shift_down<kFrom - kLow>(load_plane(planes + kAt * kPlaneBytes));
-      q = or_bits(q, high, ((1 << kHigh) - 1) << kLow);
+      const I high = shift_down<kFrom - kLow - kUp>(load_plane(planes + kAt * kPlaneBytes));
+      q = or_bits(q, high, ((1 << kHigh) - 1) << (kLow + kUp));
     }
     if constexpr (kLayout.is_table) q = table_entries(kIq4Unsigned, q);
     return q;
@@ -58,18 +61,3 @@ SLUICE_INLINE const std::byte* block_of_row(const std::byte* rows, int r) {
   return rows + static_cast<size_t>(r) * sizeof(Int8Block);
 }
 
-constexpr size_t sum_offset(int subs, int sub) {
-  return subs == 1 ? offsetof(Int8Block, minus_sum)
-                   : offsetof(Int8Block, minus_half) + static_cast<size_t>(sub) * sizeof(int32_t);
-}
-
-// What the dot products of part kSub of a row's block begin with: their zero point's share.
-template <typename F, int kSub>
-SLUICE_INLINE I first_sum(const std::byte* block) {
-  constexpr int kShift = F::kLayout.zero_shift;
-  if constexpr (kShift == 0 || (kSignedDots && kShift == 7)) {
-    return no_sum();
-  } else {
-    return times_power<kShift>(broadcast_int(block + sum_offset(F::kLayout.subs, kSub)));
-  }
-}

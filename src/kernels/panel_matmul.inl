@@ -12,21 +12,18 @@ SLUICE_INLINE void add_part(const std::byte* rows, const std::byte* const* halve
   IntSums<R> t;
   add_steps<F, R, kSub, Fetch>(rows, planes, ahead, t,
                                std::make_integer_sequence<int, kSteps / kLayout.subs>());
-  V scale[kTileVectors], min[kTileVectors];
+  Scale scale[kTileVectors];
+  V min[kTileVectors];
   for (int c = 0; c < kTileVectors; ++c) {
-    scale[c] = F::scale(halves[c], block, kSub, lane_of(c));
+    scale[c] = scale_of(F::scale(halves[c], block, kSub, lane_of(c)));
     if constexpr (kLayout.has_min) min[c] = F::min(halves[c], block, kSub, lane_of(c));
   }
   for (int r = 0; r < R; ++r) {
     const std::byte* at = block_of_row(rows, r);
     const V row_scale = broadcast_float(at + offsetof(Int8Block, scale));
-    V row_sum = zero();
-    if constexpr (kLayout.has_min) {
-      row_sum = to_float(broadcast_int(at + sum_offset(kLayout.subs, kSub)));
-    }
     for (int c = 0; c < kTileVectors; ++c) {
-      V part = to_float(t.of(r, c)) * scale[c];
-      if constexpr (kLayout.has_min) part = fma(min[c], row_sum, part);
+      V part = scaled(t.of(r, c), scale[c]);
+      if constexpr (kLayout.has_min) part = fma(min[c], row_sum<kLayout, kSub>(at), part);
       sums.sums[r][c] = fma(part, row_scale, sums.sums[r][c]);
     }
   }

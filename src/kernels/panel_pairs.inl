@@ -76,11 +76,11 @@ SLUICE_INLINE void add_steps(const std::byte* rows, const std::byte* const* plan
   constexpr int kFirst = kSub * static_cast<int>(sizeof...(kEach));
   for (int c = 0; c < kTileVectors; ++c) {
     for (int i = 0; i < R / 2; ++i) {
-      const I a = first_sum<F, kSub>(block_of_row(rows, 2 * i));
-      const I b = first_sum<F, kSub>(block_of_row(rows, 2 * i + 1));
+      const I a = first_sum<F::kLayout, kSub>(block_of_row(rows, 2 * i));
+      const I b = first_sum<F::kLayout, kSub>(block_of_row(rows, 2 * i + 1));
       for (int32x4_t& sums : t.pairs[i][c]) sums = vzip1q_s32(a.lo, b.lo);
     }
-    if constexpr (R % 2 == 1) t.odd[c] = first_sum<F, kSub>(block_of_row(rows, R - 1));
+    if constexpr (R % 2 == 1) t.odd[c] = first_sum<F::kLayout, kSub>(block_of_row(rows, R - 1));
   }
   (add_two_steps<F, R, kFirst + kEach, Fetch>(rows, planes, ahead, t), ...);
 }

@@ -27,18 +27,20 @@ SLUICE_INLINE void pack_int8_block(const float* x, int64_t count, std::byte* out
   const bool is_number = all == all;
   float scale = is_zero ? 0.0F : largest * kRowScale;
   if (!is_number) scale = std::numeric_limits<float>::quiet_NaN();
-  const int32_t first = is_number ? -static_cast<int32_t>(halves[0]) : 0;
-  const int32_t second = is_number ? -static_cast<int32_t>(halves[1]) : 0;
-  const int32_t minus[3] = {first + second, first, second};
   std::memcpy(out + offsetof(Int8Block, scale), &scale, sizeof scale);
-  std::memcpy(out + offsetof(Int8Block, minus_sum), minus, sizeof minus);
+  store_sums(is_number ? static_cast<int32_t>(halves[0]) : 0,
+             is_number ? static_cast<int32_t>(halves[1]) : 0, out);
 }
 
 void pack_int8_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
   const int64_t blocks = row_blocks(in);
   for (int64_t b = 0; b < blocks; ++b, out += stride) {
     const int64_t k = b * kBlockElements;
-    if (k + kBlockElements <= in && pack_whole_block(x + k, out)) continue;
+    int32_t half_sums[2];
+    if (k + kBlockElements <= in && pack_whole_block(x + k, out, half_sums)) {
+      store_sums(half_sums[0], half_sums[1], out);
+      continue;
+    }
     pack_int8_block(x + std::min(k, in), std::clamp<int64_t>(in - k, 0, kBlockElements), out);
   }
 }

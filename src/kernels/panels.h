@@ -2,8 +2,8 @@
 // implements of them.
 //
 // The rows of a product are packed first, once for all matrices that share them: to int8 with a
-// scale per 32 elements, or to bfloat16. Packed rows lie in tiles of nearly equal height; block b
-// of row r of a tile of R rows is number b * R + r, so that a tile is one stream.
+// scale per 32 elements, to bfloat16, or as they are. Packed rows lie in tiles of nearly equal
+// height; block b of row r of a tile of R rows is number b * R + r, so that a tile is one stream.
 #pragma once
 
 #include <cstddef>
@@ -16,27 +16,38 @@ namespace sluice::kernels {
 
 // How rows are packed. int8, by block of 32 elements: x = scale * q, scale = max |x| * (1 / 127),
 // q = round(x * (127 / max |x|)), ties to even. A block that holds a NaN or an infinity has scale
-// NaN; one whose largest is below 1e-30 is zero.
-enum class RowKind : uint8_t { kInt8, kBf16 };
+// NaN; one whose largest is below 1e-30 is zero. bfloat16: to nearest, ties to even.
+enum class RowKind : uint8_t { kInt8, kBf16, kF32 };
 
 inline constexpr float kTinyRow = 1e-30F;
 inline constexpr float kRowScale = 1.0F / 127.0F;
 
-// One block of an int8 row. The sums are those of -q: what a weight's zero point adds.
+// One block of an int8 row. With the sums of q, as store_sums() leaves them, dot products begin: by
+// that a weight's zero point is taken off.
 struct Int8Block {
   int8_t q[kBlockElements];
   float scale;
-  int32_t minus_sum;      // over all elements
-  int32_t minus_half[2];  // over the first and the last 16
+  int32_t sum;      // over all elements
+  int32_t half[2];  // over the first and the last 16
 };
 static_assert(sizeof(Int8Block) == 48);
 
-struct Bf16Block {
-  uint16_t values[kBlockElements];
-};
+// Where that of a part of a block lies, of one or two.
+constexpr size_t sum_offset(int parts, int part) {
+  return parts == 1 ? offsetof(Int8Block, sum)
+                    : offsetof(Int8Block, half) + static_cast<size_t>(part) * sizeof(int32_t);
+}
 
 constexpr int64_t row_block_bytes(RowKind kind) {
-  return kind == RowKind::kInt8 ? sizeof(Int8Block) : sizeof(Bf16Block);
+  switch (kind) {
+    case RowKind::kInt8:
+      return sizeof(Int8Block);
+    case RowKind::kBf16:
+      return kBlockElements * int64_t{sizeof(uint16_t)};
+    case RowKind::kF32:
+      return kBlockElements * int64_t{sizeof(float)};
+  }
+  return 0;
 }
 
 // Blocks of a packed row: an even number, since the groups of some layouts hold two.
@@ -79,17 +90,18 @@ struct PanelRange {
 // Up to so many, tall tiles are taller still.
 inline constexpr int64_t kFewRows = 64;
 
-// What an instruction set does with rows of one kind; null where it does not know the kind.
+// What an instruction set does with panels of some types; null where it uses these as stored.
 struct PanelOps {
-  int tile_rows;  // the highest tile
+  RowKind row_kind = RowKind::kInt8;
+  int tile_rows = 0;  // the highest tile
   // The same for CoreHabits::tall_tiles: of many rows, and of kFewRows or less.
   int tall_tile_rows = tile_rows;
   int few_tile_rows = tile_rows;
   // Packs one row: its blocks go to out, out + stride, …
-  void (*pack_row)(const float* x, int64_t in, std::byte* out, int64_t stride);
+  void (*pack_row)(const float* x, int64_t in, std::byte* out, int64_t stride) = nullptr;
   // The results of the tiles' rows in the panels' columns; rows.x is not read.
   void (*multiply)(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
-                   const PanelRange& range);
+                   const PanelRange& range) = nullptr;
 
   // How high the tiles of so many rows may be.
   int tile_rows_of(int64_t rows) const {
@@ -99,21 +111,20 @@ struct PanelOps {
 };
 
 struct PanelTable {
-  PanelOps int8;
+  PanelOps quantized;
   PanelOps bf16;
 
-  const PanelOps& of(RowKind kind) const { return kind == RowKind::kInt8 ? int8 : bf16; }
+  const PanelOps& of(tensor::DType dtype) const {
+    return dtype == tensor::DType::kBF16 ? bf16 : quantized;
+  }
 };
-
-constexpr RowKind row_kind(tensor::DType dtype) {
-  return dtype == tensor::DType::kBF16 ? RowKind::kBf16 : RowKind::kInt8;
-}
 
 // nullptr where an ISA uses weights as they are stored.
 const PanelTable* panel_table(Isa isa);
 
 const PanelTable& avx2_panels();
 const PanelTable& avx_vnni_panels();
+const PanelTable& avx512_panels();
 const PanelTable& avx512_vnni_panels();
 const PanelTable& avx512_bf16_panels();
 const PanelTable& neon_panels();

@@ -27,34 +27,32 @@ void run_panels(const WeightMatrix& matrix, const PackedRows& packed, const Matm
   const PanelWeights w = matrix.panels();
   const int64_t tile = task / cut.col_tasks * cut.rows_per_task;
   const int64_t panel = task % cut.col_tasks * cut.cols_per_task;
-  matrix.table()
-      .of(row_kind(w.dtype))
-      .multiply(w, packed, rows,
-                {.tile_begin = tile,
-                 .tile_end = std::min(tile + cut.rows_per_task, packed.tiles.count),
-                 .panel_begin = panel,
-                 .panel_end = std::min(panel + cut.cols_per_task, tasks_for(w.out, kPanelColumns)),
-                 .next = next});
+  matrix.panel_ops().multiply(
+      w, packed, rows,
+      {.tile_begin = tile,
+       .tile_end = std::min(tile + cut.rows_per_task, packed.tiles.count),
+       .panel_begin = panel,
+       .panel_end = std::min(panel + cut.cols_per_task, tasks_for(w.out, kPanelColumns)),
+       .next = next});
 }
 
 void Packing::pack(const float* x, int64_t row, int64_t begin, int64_t count) const {
   const int64_t tile = packed.tiles.of_row(row), first = packed.tiles.first(tile);
-  const int64_t block_bytes = row_block_bytes(kind);
+  const int64_t block_bytes = row_block_bytes(ops->row_kind);
   const int64_t stride = packed.tiles.height(tile) * block_bytes;
   std::byte* out = data + first * packed.row_bytes + (row - first) * block_bytes;
-  table->of(kind).pack_row(x, count, out + begin / kBlockElements * stride, stride);
+  ops->pack_row(x, count, out + begin / kBlockElements * stride, stride);
 }
 
 size_t Packings::add(const WeightMatrix& w, const MatmulRows& rows) {
-  const RowKind kind = row_kind(w.dtype());
-  all_.push_back({.table = &w.table(),
-                  .kind = kind,
+  const PanelOps& ops = w.panel_ops();
+  all_.push_back({.ops = &ops,
                   .in = w.in(),
                   .rows = rows,
                   .data = nullptr,
                   .packed = {.data = nullptr,
-                             .tiles = RowTiles::of(rows.n, w.table().of(kind).tile_rows_of(rows.n)),
-                             .row_bytes = row_blocks(w.in()) * row_block_bytes(kind)},
+                             .tiles = RowTiles::of(rows.n, ops.tile_rows_of(rows.n)),
+                             .row_bytes = row_blocks(w.in()) * row_block_bytes(ops.row_kind)},
                   .first_row = 0});
   return all_.size() - 1;
 }

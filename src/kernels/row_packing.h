@@ -58,8 +58,7 @@ struct RowInput {
 
 // Rows that some products share, as one kind of panel wants them.
 struct Packing {
-  const PanelTable* table;
-  RowKind kind;
+  const PanelOps* ops;
   int64_t in;
   MatmulRows rows;
   std::byte* data;  // where the packed rows lie

@@ -104,14 +104,14 @@ SLUICE_INLINE void mix_tile(const TilePasses* passes, const Partition& p, const 
   for (int r = 0; r < count; ++r) {
     const PositionSpan before = {at.own[r].begin, std::min(at.own[r].end, common.begin)};
     if (before.begin < before.end) {
-      passes[0].mix(p, before, head_dim, weights + r * kPartitionPositions, at.sums + r);
+      passes[0].mix(p, before, head_dim, weights + r * kScoreStride, at.sums + r);
     }
   }
   if (common.begin < common.end) passes[count - 1].mix(p, common, head_dim, weights, at.sums);
   for (int r = 0; r < count; ++r) {
     const PositionSpan after = {std::max(at.own[r].begin, common.end), at.own[r].end};
     if (after.begin < after.end) {
-      passes[0].mix(p, after, head_dim, weights + r * kPartitionPositions, at.sums + r);
+      passes[0].mix(p, after, head_dim, weights + r * kScoreStride, at.sums + r);
     }
   }
 }
@@ -136,7 +136,7 @@ void attend_tile(const Queries& queries, QueryTile tile, const Partition& p, int
   Weighed weighed[kQueryTile];
   for (int r = 0; r < tile.count; ++r) {
     if (at.own[r].begin < at.own[r].end) {
-      weighed[r] = weigh(*t.shape, p, at.own[r], s.scores + r * kPartitionPositions);
+      weighed[r] = weigh(*t.shape, p, at.own[r], s.scores + r * kScoreStride);
     }
   }
   mix_tile(passes, p, at, tile.count, head_dim, s.scores);

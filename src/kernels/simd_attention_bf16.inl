@@ -39,7 +39,7 @@ SLUICE_INLINE void load_queries(const Queries& queries, QueryTile tile, const At
     const float* q = t.slice->q + queries.offset(tile.first + r);
     for (int d = 0; d < head_dim; d += kLanes) {
       std::byte rounded[kLanes * 2];
-      store_rounded(rounded, load_some(q + d, lanes_left(head_dim, d)));
+      store_elements(rounded, load_some(q + d, lanes_left(head_dim, d)));
       for (int i = 0; i < kLanes && d + i < head_dim; i += 2) {
         std::memcpy(to + (int64_t{d + i} / 2 * tile.count + r) * kPairBytes, rounded + i * 2,
                     kPairBytes);
@@ -81,7 +81,7 @@ SLUICE_INLINE void score_columns(const Partition& p, int i, const std::byte* q, 
     add_scores<R, C>(keys, q, sums);
   }
   for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c) store(scores + r * kPartitionPositions + c * kLanes, sums[r][c]);
+    for (int c = 0; c < C; ++c) store(scores + r * kScoreStride + c * kLanes, sums[r][c]);
   }
 }
 
@@ -102,7 +102,7 @@ void score(const Partition& p, const float* q, int head_dim, float* scores) {
 // sum of weights.
 SLUICE_INLINE V keep_weights(float* weights, int i, V weight, const float* /*v_scales*/) {
   std::byte* to = reinterpret_cast<std::byte*>(weights) + i * 2;
-  store_rounded(to, weight);
+  store_elements(to, weight);
   return load_bf16(to);
 }
 
@@ -116,7 +116,7 @@ SLUICE_INLINE void load_row(const std::byte* row, int some, __m512i (&to)[(C + 1
   }
 }
 
-// Two rows of V for R queries, whose weights lie kPartitionPositions floats apart.
+// Two rows of V for R queries, whose weights lie kScoreStride floats apart.
 template <int R, int C>
 SLUICE_INLINE void add_values(const std::byte* even, const std::byte* odd, int some,
                               const std::byte* weights, V (&sums)[R][C]) {
@@ -131,7 +131,7 @@ SLUICE_INLINE void add_values(const std::byte* even, const std::byte* odd, int s
   }
   for (int r = 0; r < R; ++r) {
     const Pairs weight =
-        broadcast_pair(weights + int64_t{r} * kPartitionPositions * int64_t{sizeof(float)});
+        broadcast_pair(weights + int64_t{r} * kScoreStride * int64_t{sizeof(float)});
     for (int c = 0; c < C; ++c) sums[r][c] = dot(sums[r][c], values[c], weight);
   }
 }

@@ -6,6 +6,10 @@ constexpr int kPartGroups = kPartitionPositions / kKvGroup;
 // Groups that are asked for before their use; twice a core's bandwidth times memory's latency.
 constexpr int kGroupsAhead = 8;
 
+// Floats from one query's scores to the next one's: a line more than there are, as neighbours that
+// lie a power of two apart would share few sets of the first-level cache.
+constexpr int kScoreStride = kPartitionPositions + 16;
+
 // One partition of one KV head, positions [begin, end) counted from its start.
 struct Partition {
   int begin;
@@ -25,7 +29,7 @@ struct AttentionScratch {
   float* out;         // [queries, width], sums so far
   float* top;         // [queries] largest score so far
   float* total;       // [queries] sum of weights so far, relative to top
-  float* scores;      // [kQueryTile, kPartitionPositions], then weights
+  float* scores;      // [kQueryTile, kScoreStride], then weights
   float* sums;        // [kQueryTile, width], a partition's
   float* scales;      // [2, kPartitionPositions]
   std::byte* groups;  // a partition's K and V where a block does not hold whole groups
@@ -37,7 +41,7 @@ SLUICE_INLINE AttentionScratch attention_scratch(const AttentionTask& t, int que
   s.width = (head_dim + kLanes - 1) / kLanes * kLanes;
   const int64_t singles = (queries + 15) / 16 * 16;
   const int64_t q = int64_t{singles} * head_dim, out = int64_t{queries} * s.width;
-  constexpr int64_t kScores = int64_t{kQueryTile} * kPartitionPositions;
+  constexpr int64_t kScores = int64_t{kQueryTile} * kScoreStride;
   const int64_t sums = int64_t{kQueryTile} * s.width;
   const bool copies = t.kv->block_size % kKvGroup != 0;
   const int64_t groups = copies ? int64_t{2} * kPartitionPositions * head_dim : 0;

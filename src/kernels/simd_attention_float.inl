@@ -46,7 +46,7 @@ SLUICE_INLINE void score_columns(const Partition& p, int i, const float* q, int 
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c) store(scores + r * kPartitionPositions + c * kLanes, sums[r][c]);
+    for (int c = 0; c < C; ++c) store(scores + r * kScoreStride + c * kLanes, sums[r][c]);
   }
 }
 
@@ -88,7 +88,7 @@ SLUICE_INLINE void mix_columns(const Partition& p, int begin, int end, int head_
       const std::byte* last = row + (C - 1) * kLanes * E::kBytes;
       value[C - 1] = some == kLanes ? E::get(last) : E::get_some(last, some);
       for (int r = 0; r < R; ++r) {
-        const V weight = set(weights[r * kPartitionPositions + i]);
+        const V weight = set(weights[r * kScoreStride + i]);
         for (int c = 0; c < C; ++c) sums[r][c] = fma(weight, value[c], sums[r][c]);
       }
     }

@@ -17,25 +17,25 @@ std::shared_ptr<std::byte> panel_memory(int64_t bytes);
 class WeightMatrix final : public Matrix {
  public:
   WeightMatrix(const WeightRows& rows, Isa isa) : isa_(isa), rows_(rows) {}
-  WeightMatrix(const WeightRows& rows, Isa isa, const PanelTable& table,
+  WeightMatrix(const WeightRows& rows, Isa isa, const PanelOps& ops,
                std::span<const std::byte> panels, std::shared_ptr<std::byte> owned)
-      : WeightMatrix(rows, isa, table, panels) {
+      : WeightMatrix(rows, isa, ops, panels) {
     owned_ = std::move(owned);
   }
-  WeightMatrix(const WeightRows& rows, Isa isa, const PanelTable& table,
+  WeightMatrix(const WeightRows& rows, Isa isa, const PanelOps& ops,
                std::span<const std::byte> panels)
-      : isa_(isa), rows_(rows), table_(&table), panels_(panels) {
+      : isa_(isa), rows_(rows), panel_ops_(&ops), panels_(panels) {
     rows_.data = nullptr;
   }
 
   int64_t out() const override { return rows_.out; }
   int64_t in() const override { return rows_.in; }
   tensor::DType dtype() const override { return rows_.dtype; }
-  bool is_repacked() const override { return table_ != nullptr; }
+  bool is_repacked() const override { return panel_ops_ != nullptr; }
   std::span<const std::byte> repacked() const override { return panels_; }
   Isa isa() const { return isa_; }
   const WeightRows& rows() const { return rows_; }
-  const PanelTable& table() const { return *table_; }
+  const PanelOps& panel_ops() const { return *panel_ops_; }
   PanelWeights panels() const {
     return {.dtype = rows_.dtype,
             .data = panels_.data(),
@@ -47,7 +47,7 @@ class WeightMatrix final : public Matrix {
  private:
   Isa isa_;
   WeightRows rows_;
-  const PanelTable* table_ = nullptr;
+  const PanelOps* panel_ops_ = nullptr;
   std::span<const std::byte> panels_;
   std::shared_ptr<std::byte> owned_;
 };
