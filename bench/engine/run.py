@@ -132,8 +132,9 @@ def limit_share(case_name, work, sample):
         return rate * work["bytes"] / 1e9 / sample.get("memory_read", limits["memory_read"])
     if case["kind"] != "prefill":
         return None
-    int8 = [limits[p] for p in PROBES if p.startswith("int8") and p in limits]
-    peak = limits.get("bf16_avx512") if work["type"] == "BF16" else max(int8, default=None)
+    of_floats = work["type"] in ("BF16", "F16", "F32")
+    peak = max((limits[p] for p in PROBES if p in limits and p.startswith(("bf16", "fp32") if of_floats else "int8")),
+               default=None)
     operations = 2 * work["parameters"] + work["attention"] * case["prompt"] / 2
     return rate * operations / 1e9 / peak if peak else None
 

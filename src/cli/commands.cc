@@ -82,10 +82,9 @@ void add_engine_options(CLI::App& app, ServeOptions& o) {
       ->envname("SLUICE_BLOCK_SIZE")
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))
       ->capture_default_str();
-  app.add_option(
-         "--kv-cache-dtype", o.kv_cache_dtype,
-         "Type of K and V: auto (bf16 where the processor multiplies it and the weights are "
-         "quantized or BF16, else f16), f16, bf16, f32, int8")
+  app.add_option("--kv-cache-dtype", o.kv_cache_dtype,
+                 "Type of K and V: auto (bf16 where the kernels multiply it and the weights are "
+                 "quantized or BF16, else f16), f16, bf16, f32, int8")
       ->envname("SLUICE_KV_CACHE_DTYPE")
       ->capture_default_str();
   app.add_option(

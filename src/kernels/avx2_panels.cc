@@ -48,6 +48,7 @@ const PanelTable& avx2_panels() {
                     .pack_row = avx2::pack_int8_row,
                     .multiply = avx2::multiply_int8},
       .bf16 = {},
+      .f16 = {},
   };
   return kTable;
 }

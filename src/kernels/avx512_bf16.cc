@@ -27,7 +27,7 @@ constexpr RowKind kRowKind = RowKind::kBf16;
 #include "kernels/vec_avx512.inl"
 #include "kernels/dot_bf16.inl"
 #include "kernels/panel_tiles.inl"
-#include "kernels/panel_bf16.inl"
+#include "kernels/panel_floats.inl"
 // clang-format on
 
 }  // namespace
@@ -43,7 +43,8 @@ const PanelTable& avx512_bf16_panels() {
       .bf16 = {.row_kind = avx512_bf16::kRowKind,
                .tile_rows = avx512_bf16::kPanelRows,
                .pack_row = avx512_bf16::pack_row,
-               .multiply = avx512_bf16::multiply_bf16},
+               .multiply = avx512_bf16::multiply_floats<tensor::DType::kBF16>},
+      .f16 = avx512_panels().f16,
   };
   return kTable;
 }

@@ -1,6 +1,6 @@
-// Panel products of BF16 weights in float32, for processors without the BF16 dot product unit and
-// those whose float32 units do more; int8 ones are those of avx2_panels.cc. See avx512.cc for the
-// rules of such a file.
+// Panel products of F16 weights in float32, and of BF16 ones for processors without the BF16 dot
+// product unit and those whose float32 units do more; int8 ones are those of avx2_panels.cc. See
+// avx512.cc for the rules of such a file.
 #include "kernels/panels.h"
 
 #if defined(__x86_64__)
@@ -28,7 +28,7 @@ constexpr RowKind kRowKind = RowKind::kF32;
 #include "kernels/vec_avx512.inl"
 #include "kernels/dot_float512.inl"
 #include "kernels/panel_tiles.inl"
-#include "kernels/panel_bf16.inl"
+#include "kernels/panel_floats.inl"
 // clang-format on
 
 }  // namespace
@@ -44,7 +44,11 @@ const PanelTable& avx512_panels() {
       .bf16 = {.row_kind = avx512::kRowKind,
                .tile_rows = avx512::kPanelRows,
                .pack_row = avx512::pack_row,
-               .multiply = avx512::multiply_bf16},
+               .multiply = avx512::multiply_floats<tensor::DType::kBF16>},
+      .f16 = {.row_kind = avx512::kRowKind,
+              .tile_rows = avx512::kPanelRows,
+              .pack_row = avx512::pack_row,
+              .multiply = avx512::multiply_floats<tensor::DType::kF16>},
   };
   return kTable;
 }

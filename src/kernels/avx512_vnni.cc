@@ -1,5 +1,5 @@
-// Panel products of AVX-512 with VNNI; those of BF16 weights are avx512_panels.cc's. See avx512.cc
-// for the rules of such a file.
+// Panel products of AVX-512 with VNNI; those of BF16 and F16 weights are avx512_panels.cc's. See
+// avx512.cc for the rules of such a file.
 #include "kernels/panels.h"
 
 #if defined(__x86_64__)
@@ -52,6 +52,7 @@ const PanelTable& avx512_vnni_panels() {
                     .pack_row = avx512_vnni::pack_int8_row,
                     .multiply = avx512_vnni::multiply_int8},
       .bf16 = avx512_panels().bf16,
+      .f16 = avx512_panels().f16,
   };
   return kTable;
 }

@@ -48,6 +48,7 @@ const PanelTable& avx_vnni_panels() {
                     .pack_row = avx_vnni::pack_int8_row,
                     .multiply = avx_vnni::multiply_int8},
       .bf16 = {},
+      .f16 = {},
   };
   return kTable;
 }

@@ -7,7 +7,9 @@ constexpr int kTileVectors = 2;
 
 using Pairs = __m512bh;
 
+template <tensor::DType kType>
 SLUICE_INLINE Pairs load_pairs(const std::byte* p) {
+  static_assert(kType == tensor::DType::kBF16);
   return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
 }
 // One pair in every lane.

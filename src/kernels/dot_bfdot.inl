@@ -9,7 +9,9 @@ struct Pairs {
   bfloat16x8_t lo;
   bfloat16x8_t hi;
 };
+template <tensor::DType kType>
 SLUICE_INLINE Pairs load_pairs(const std::byte* p) {
+  static_assert(kType == tensor::DType::kBF16);
   const auto* bytes = reinterpret_cast<const uint8_t*>(p);
   return {vreinterpretq_bf16_u8(vld1q_u8(bytes)), vreinterpretq_bf16_u8(vld1q_u8(bytes + 16))};
 }

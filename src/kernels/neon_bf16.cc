@@ -25,7 +25,7 @@ constexpr RowKind kRowKind = RowKind::kBf16;
 #include "kernels/vec_neon.inl"
 #include "kernels/dot_bfdot.inl"
 #include "kernels/panel_tiles.inl"
-#include "kernels/panel_bf16.inl"
+#include "kernels/panel_floats.inl"
 // clang-format on
 
 }  // namespace
@@ -41,7 +41,8 @@ const PanelTable& neon_bf16_panels() {
       .bf16 = {.row_kind = neon_bf16::kRowKind,
                .tile_rows = neon_bf16::kPanelRows,
                .pack_row = neon_bf16::pack_row,
-               .multiply = neon_bf16::multiply_bf16},
+               .multiply = neon_bf16::multiply_floats<tensor::DType::kBF16>},
+      .f16 = {},
   };
   return kTable;
 }

@@ -48,6 +48,7 @@ const PanelTable& neon_dotprod_panels() {
                     .pack_row = neon_dotprod::pack_int8_row,
                     .multiply = neon_dotprod::multiply_int8},
       .bf16 = {},
+      .f16 = {},
   };
   return kTable;
 }

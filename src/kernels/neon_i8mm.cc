@@ -47,6 +47,7 @@ const PanelTable& neon_i8mm_panels() {
                     .pack_row = neon_i8mm::pack_int8_row,
                     .multiply = neon_i8mm::multiply_int8},
       .bf16 = {},
+      .f16 = {},
   };
   return kTable;
 }

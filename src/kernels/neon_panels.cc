@@ -43,6 +43,7 @@ const PanelTable& neon_panels() {
                     .pack_row = neon::pack_int8_row,
                     .multiply = neon::multiply_int8},
       .bf16 = {},
+      .f16 = {},
   };
   return kTable;
 }

@@ -1,4 +1,4 @@
-// The repacked layout of quantized and BF16 weights, byte for byte.
+// The repacked layout of quantized, BF16 and F16 weights, byte for byte.
 //
 // A panel holds kPanelColumns columns (rows of the stored matrix), as two halves of kHalfColumns.
 // It is a sequence of groups; a group holds PanelLayout::blocks blocks of 32 elements of each
@@ -17,7 +17,8 @@
 //   blocks of 256 in the file     d * s * (q - zero)         or d * s * q - m * n
 // (IQ4: q is an index into kIq4Values, whose entries plus 128 take its place.)
 //
-// BF16 has no head: a group is 32 elements, sixteen planes of pairs of elements.
+// BF16 and F16 have no head: a group is 32 elements, sixteen planes of pairs of elements. A pair of
+// BF16 lies together; the first elements of sixteen pairs of F16 come before their second ones.
 // Columns beyond the matrix and elements beyond its rows are zero.
 #pragma once
 
@@ -81,6 +82,7 @@ constexpr PanelLayout panel_layout(tensor::DType dtype) {
     case DType::kIQ4_XS:
       return {.blocks = 8, .low = 4, .halves = 1, .small = 8, .zero_shift = 7, .is_table = true};
     case DType::kBF16:
+    case DType::kF16:
       return {.blocks = 1, .low = 16};
     default:
       return {};

@@ -236,19 +236,24 @@ void pack_quants(const WeightRows& w, int64_t panel, std::byte* out) {
   }
 }
 
-void pack_bf16(const WeightRows& w, int64_t panel, std::byte* out) {
-  const PanelLayout layout = panel_layout(DType::kBF16);
-  const int64_t groups = panel_groups(DType::kBF16, w.in);
+// `column_bytes` lie between neighbouring columns' first elements of a pair, `pair_bytes` between
+// the elements of a pair.
+void pack_pairs(const WeightRows& w, int64_t panel, int column_bytes, int pair_bytes,
+                std::byte* out) {
+  const PanelLayout layout = panel_layout(w.dtype);
+  const int64_t groups = panel_groups(w.dtype, w.in);
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t k = g * kBlockElements;
     const auto bytes = static_cast<size_t>(std::min<int64_t>(kBlockElements, w.in - k)) * 2;
     for (int half = 0; half < kPanelColumns / kHalfColumns; ++half) {
       for (int c = 0; c < kHalfColumns; ++c) {
-        uint32_t pairs[kBlockElements / 2] = {};
+        uint16_t pairs[kBlockElements / 2][2] = {};
         const int64_t col = panel * kPanelColumns + half * kHalfColumns + c;
         if (col < w.out) std::memcpy(pairs, w.data + col * w.row_bytes + 2 * k, bytes);
         for (int i = 0; i < kBlockElements / 2; ++i) {
-          std::memcpy(out + i * kPlaneBytes + 4 * c, &pairs[i], sizeof pairs[i]);
+          std::byte* first = out + i * kPlaneBytes + column_bytes * c;
+          std::memcpy(first, &pairs[i][0], sizeof pairs[i][0]);
+          std::memcpy(first + pair_bytes, &pairs[i][1], sizeof pairs[i][1]);
         }
       }
       out += layout.half_bytes();
@@ -285,7 +290,9 @@ void pack_panel(const WeightRows& w, int64_t panel, std::byte* out) {
     case DType::kIQ4_XS:
       return pack_quants<BlockIQ4_XS>(w, panel, out);
     case DType::kBF16:
-      return pack_bf16(w, panel, out);
+      return pack_pairs(w, panel, 4, 2, out);
+    case DType::kF16:
+      return pack_pairs(w, panel, 2, kPlaneBytes / 2, out);
     default:
       SLUICE_CHECK(false, "a type that has panels");
   }

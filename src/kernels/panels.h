@@ -113,9 +113,11 @@ struct PanelOps {
 struct PanelTable {
   PanelOps quantized;
   PanelOps bf16;
+  PanelOps f16;
 
   const PanelOps& of(tensor::DType dtype) const {
-    return dtype == tensor::DType::kBF16 ? bf16 : quantized;
+    if (dtype == tensor::DType::kBF16) return bf16;
+    return dtype == tensor::DType::kF16 ? f16 : quantized;
   }
 };
 

@@ -1,13 +1,14 @@
-// Products of rows with panels of BF16. The order of every result's sum, whatever the number of
-// rows: pairs of elements ascending, each pair's two products added by one dot(). The bias comes
+// Products of rows with panels of BF16 or F16. The order of every result's sum, whatever the number
+// of rows: pairs of elements ascending, each pair's two products added by one dot(). The bias comes
 // last.
 
-constexpr PanelLayout kBf16Layout = panel_layout(tensor::DType::kBF16);
+// Of both types.
+constexpr PanelLayout kPairLayout = panel_layout(tensor::DType::kBF16);
 constexpr int kPairs = kBlockElements / 2;
 constexpr size_t kRowBlockBytes = row_block_bytes(kRowKind);
 constexpr size_t kRowElementBytes = kRowBlockBytes / kBlockElements;
 
-template <int R, typename Fetch>
+template <tensor::DType kType, int R, typename Fetch>
 SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
   const std::byte* rows = t.rows;
   const std::byte* group = t.weights;
@@ -19,8 +20,8 @@ SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
       Fetch::at_step(ahead, i);
       Pairs w[kTileVectors];
       for (int c = 0; c < kTileVectors; ++c) {
-        const int offset = half_of(c) * kBf16Layout.half_bytes() + 4 * lane_of(c);
-        w[c] = load_pairs(group + offset + i * kPlaneBytes);
+        const int offset = half_of(c) * kPairLayout.half_bytes() + 4 * lane_of(c);
+        w[c] = load_pairs<kType>(group + offset + i * kPlaneBytes);
       }
       for (int r = 0; r < R; ++r) {
         const Pairs a = broadcast_pair(rows + static_cast<size_t>(r) * kRowBlockBytes +
@@ -28,40 +29,42 @@ SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
         for (int c = 0; c < kTileVectors; ++c) s.sums[r][c] = dot(s.sums[r][c], w[c], a);
       }
     }
-    group += kBf16Layout.group_bytes();
+    group += kPairLayout.group_bytes();
     rows += R * kRowBlockBytes;
   }
 }
 
-template <int R>
-void bf16_tile(const TileTask& t) {
+template <tensor::DType kType, int R>
+void multiply_tile(const TileTask& t) {
   FloatSums<R> s;
   start_tile(t, s);
-  if (is_alone(t, kBf16Layout)) {
+  if (is_alone(t, kPairLayout)) {
     using enum FetchTo;
-    constexpr int kLines = lone_lines(kBf16Layout);
+    constexpr int kLines = lone_lines(kPairLayout);
     if (t.fetch_to == kSecondLevel) {
-      add_groups<R, LoneFetch<kSecondLevel, kLines, kPairs>>(t, s);
+      add_groups<kType, R, LoneFetch<kSecondLevel, kLines, kPairs>>(t, s);
     } else {
-      add_groups<R, LoneFetch<kPastSecondLevel, kLines, kPairs>>(t, s);
+      add_groups<kType, R, LoneFetch<kPastSecondLevel, kLines, kPairs>>(t, s);
     }
   } else {
-    add_groups<R, BlockFetch>(t, s);
+    add_groups<kType, R, BlockFetch>(t, s);
   }
   store_tile(t, s);
 }
 
-template <int... R>
-constexpr auto bf16_kernels_by_rows(std::integer_sequence<int, R...>) {
-  return std::array{&bf16_tile<R + 1>...};
+template <tensor::DType kType, int... R>
+constexpr auto kernels_by_rows(std::integer_sequence<int, R...>) {
+  return std::array{&multiply_tile<kType, R + 1>...};
 }
-constexpr auto kBf16Kernels = bf16_kernels_by_rows(std::make_integer_sequence<int, kPanelRows>());
+template <tensor::DType kType>
+constexpr auto kKernels = kernels_by_rows<kType>(std::make_integer_sequence<int, kPanelRows>());
 
-void multiply_bf16(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
+template <tensor::DType kType>
+void multiply_floats(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
                    const PanelRange& range) {
-  multiply_panels({.kernels = kBf16Kernels.data(),
-                   .group_bytes = kBf16Layout.group_bytes(),
-                   .blocks = kBf16Layout.blocks,
+  multiply_panels({.kernels = kKernels<kType>.data(),
+                   .group_bytes = kPairLayout.group_bytes(),
+                   .blocks = kPairLayout.blocks,
                    .row_block_bytes = kRowBlockBytes},
                   w, packed, rows, range);
 }
