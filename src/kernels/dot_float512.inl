@@ -1,6 +1,7 @@
 // Pairs of bfloat16 or float16 as floats, in vectors of AVX-512: each product in float32, one
 // multiply-add an element, ascending.
 
+// Rows of a tile, so that 2 × 12 sums, four weights and an element of a row fit the registers.
 constexpr int kPanelRows = 12;
 // Vectors of columns that a tile is wide.
 constexpr int kTileVectors = 2;
