@@ -60,4 +60,3 @@ struct PanelFormat {
 SLUICE_INLINE const std::byte* block_of_row(const std::byte* rows, int r) {
   return rows + static_cast<size_t>(r) * sizeof(Int8Block);
 }
-

@@ -22,8 +22,8 @@ enum class RowKind : uint8_t { kInt8, kBf16, kF32 };
 inline constexpr float kTinyRow = 1e-30F;
 inline constexpr float kRowScale = 1.0F / 127.0F;
 
-// One block of an int8 row. With the sums of q, as store_sums() leaves them, dot products begin: by
-// that a weight's zero point is taken off.
+// One block of an int8 row. Dot products begin with what store_sums() makes of the sums of q, which
+// takes the weights' zero points off.
 struct Int8Block {
   int8_t q[kBlockElements];
   float scale;

@@ -74,8 +74,8 @@ void Jobs::add(const Matrix& w, const MatmulRows& rows, size_t group) {
 size_t Jobs::packing_of(const WeightMatrix& w, const MatmulRows& rows, size_t group) {
   for (size_t i = group; i < jobs_.size(); ++i) {
     const Job& job = jobs_[i];
-    if (job.matrix->is_repacked() && packings_[job.packing].ops == &w.panel_ops())
-      return job.packing;
+    if (!job.matrix->is_repacked()) continue;
+    if (packings_[job.packing].ops == &w.panel_ops()) return job.packing;
   }
   return packings_.add(w, rows);
 }
