@@ -55,9 +55,7 @@ struct Weights {
   __m512i v;
 };
 template <PanelLayout>
-SLUICE_INLINE Weights weights_of(I a) {
-  return {a.v};
-}
+SLUICE_INLINE Weights weights_of(I a) { return {a.v}; }
 // sum += the four products of each lane, exactly.
 template <int kStep>
 SLUICE_INLINE I dot(I sum, Weights w, Activations a) {

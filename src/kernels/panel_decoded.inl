@@ -33,7 +33,7 @@ template <typename F, int... kStep>
 SLUICE_INLINE void decode_steps(const std::byte* planes, int lane, std::byte* out,
                                 std::integer_sequence<int, kStep...>) {
   constexpr int kShift = F::kLayout.zero_shift;
-  constexpr int kMove = kShift == 0 || F::kUp > 0 ? 0 : 128 - (1 << kShift);
+  constexpr int kMove = kShift == 0 ? 0 : 128 - (1 << (kShift + F::kUp));
   (store_plane(out + kStep * kPlaneBytes + 4 * lane,
                add_to_bytes(F::template quants<kStep>(planes, lane), kMove)),
    ...);
