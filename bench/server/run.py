@@ -70,8 +70,9 @@ class Server:
 
 
 class Client:
-    def __init__(self, binary):
+    def __init__(self, binary, requests):
         self.binary = binary
+        self.requests = requests  # of the case `clients`
         self.seed = 0
 
     def begin(self, server, **options):
@@ -100,7 +101,7 @@ def start_case(server, client):
 
 
 def clients_case(server, client):
-    s = client.run(server, num_prompts=48, max_concurrency=16, input_words=128, max_input_words=1024, output_tokens=128,
+    s = client.run(server, num_prompts=client.requests, max_concurrency=16, input_words=128, max_input_words=1024, output_tokens=128,
                    temperature=1)
     return {"output_tok_s": s["output_tokens_per_second"], "ttft_p99_ms": s["ttft_ms"]["p99"],
             "itl_p50_ms": s["itl_ms"]["p50"], "itl_p99_ms": s["itl_ms"]["p99"], "failed": s["failed"]}
@@ -162,7 +163,7 @@ CASES = {"start": (start_case, "first_token_s", "less"), "clients": (clients_cas
 
 def measure(a, results):
     servers = [s.split("=", 1) for s in a.server]
-    client = Client(os.path.join(a.build, "sluice"))
+    client = Client(os.path.join(a.build, "sluice"), a.requests)
     starts = 0
     name = os.path.splitext(os.path.basename(a.model))[0]
     with open(a.log, "ab") as log:
@@ -222,6 +223,7 @@ def main():
     parser.add_argument("--tiny", default=os.path.join(HERE, "..", "..", "models", "story.gguf"))
     parser.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--case", default="start,clients,prefix,long-prompt,copy,random,overhead")
+    parser.add_argument("--requests", type=int, default=48, help="of the case clients")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--port", type=int, default=18080)
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "release"))

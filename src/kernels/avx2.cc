@@ -13,8 +13,6 @@
 #include <limits>
 #include <utility>
 
-#include "base/check.h"
-#include "kernels/blocks.h"
 #include "kernels/scratch.h"
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
@@ -29,8 +27,6 @@ constexpr int kQueryTile = 4;
 #include "kernels/vec_avx2.inl"
 #include "kernels/simd_math.inl"
 #include "kernels/simd_ops.inl"
-#include "kernels/simd_formats.inl"
-#include "kernels/simd_matmul.inl"
 #include "kernels/simd_kv.inl"
 #include "kernels/simd_attention_cache.inl"
 #include "kernels/simd_attention_float.inl"
@@ -38,7 +34,6 @@ constexpr int kQueryTile = 4;
 // clang-format on
 
 constexpr OpTable kTable = {
-    .matmul = matmul,
     .attention = attention,
     .merge_attention = merge_attention,
     .store_kv = store_kv,

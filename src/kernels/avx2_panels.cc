@@ -43,13 +43,13 @@ namespace {
 namespace sluice::kernels {
 
 const PanelTable& avx2_panels() {
-  static constexpr PanelTable kTable = {
-      .quantized = {.tile_rows = avx2::kPanelRows,
-                    .pack_row = avx2::pack_int8_row,
-                    .multiply = avx2::multiply_int8},
-      .bf16 = {},
-      .f16 = {},
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = avx2_float_panels();
+    table.quantized = {.tile_rows = avx2::kPanelRows,
+                       .pack_row = avx2::pack_int8_row,
+                       .multiply = avx2::multiply_int8};
+    return table;
+  }();
   return kTable;
 }
 

@@ -13,8 +13,6 @@
 #include <limits>
 #include <utility>
 
-#include "base/check.h"
-#include "kernels/blocks.h"
 #include "kernels/scratch.h"
 
 #pragma clang attribute push(                                                    \
@@ -31,8 +29,6 @@ constexpr int kQueryTile = 14;
 #include "kernels/vec_avx512.inl"
 #include "kernels/simd_math.inl"
 #include "kernels/simd_ops.inl"
-#include "kernels/simd_formats.inl"
-#include "kernels/simd_matmul.inl"
 #include "kernels/simd_kv.inl"
 #include "kernels/simd_attention_cache.inl"
 #include "kernels/simd_attention_float.inl"
@@ -40,7 +36,6 @@ constexpr int kQueryTile = 14;
 // clang-format on
 
 constexpr OpTable kTable = {
-    .matmul = matmul,
     .attention = attention,
     .merge_attention = merge_attention,
     .store_kv = store_kv,

@@ -30,6 +30,8 @@ constexpr RowKind kRowKind = RowKind::kBf16;
 #include "kernels/panel_floats.inl"
 // clang-format on
 
+constexpr PanelOps kBf16 = float_ops<tensor::DType::kBF16>();
+
 }  // namespace
 }  // namespace avx512_bf16
 }  // namespace sluice::kernels
@@ -38,14 +40,11 @@ constexpr RowKind kRowKind = RowKind::kBf16;
 namespace sluice::kernels {
 
 const PanelTable& avx512_bf16_panels() {
-  static const PanelTable kTable = {
-      .quantized = avx512_vnni_panels().quantized,
-      .bf16 = {.row_kind = avx512_bf16::kRowKind,
-               .tile_rows = avx512_bf16::kPanelRows,
-               .pack_row = avx512_bf16::pack_row,
-               .multiply = avx512_bf16::multiply_floats<tensor::DType::kBF16>},
-      .f16 = avx512_panels().f16,
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = avx512_vnni_panels();
+    table.bf16 = avx512_bf16::kBf16;
+    return table;
+  }();
   return kTable;
 }
 

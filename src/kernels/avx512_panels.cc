@@ -1,6 +1,6 @@
-// Panel products of F16 weights in float32, and of BF16 ones for processors without the BF16 dot
-// product unit and those whose float32 units do more; int8 ones are those of avx2_panels.cc. See
-// avx512.cc for the rules of such a file.
+// Panel products of float weights with AVX-512, of BF16 for processors without the BF16 dot product
+// unit and those whose float32 units do more; int8 ones are those of avx2_panels.cc. See avx512.cc
+// for the rules of such a file.
 #include "kernels/panels.h"
 
 #if defined(__x86_64__)
@@ -26,10 +26,14 @@ constexpr RowKind kRowKind = RowKind::kF32;
 
 // clang-format off
 #include "kernels/vec_avx512.inl"
-#include "kernels/dot_float512.inl"
+#include "kernels/dot_float.inl"
 #include "kernels/panel_tiles.inl"
 #include "kernels/panel_floats.inl"
 // clang-format on
+
+constexpr PanelOps kBf16 = float_ops<tensor::DType::kBF16>();
+constexpr PanelOps kF16 = float_ops<tensor::DType::kF16>();
+constexpr PanelOps kF32 = float_ops<tensor::DType::kF32>();
 
 }  // namespace
 }  // namespace avx512
@@ -41,14 +45,9 @@ namespace sluice::kernels {
 const PanelTable& avx512_panels() {
   static const PanelTable kTable = {
       .quantized = avx2_panels().quantized,
-      .bf16 = {.row_kind = avx512::kRowKind,
-               .tile_rows = avx512::kPanelRows,
-               .pack_row = avx512::pack_row,
-               .multiply = avx512::multiply_floats<tensor::DType::kBF16>},
-      .f16 = {.row_kind = avx512::kRowKind,
-              .tile_rows = avx512::kPanelRows,
-              .pack_row = avx512::pack_row,
-              .multiply = avx512::multiply_floats<tensor::DType::kF16>},
+      .bf16 = avx512::kBf16,
+      .f16 = avx512::kF16,
+      .f32 = avx512::kF32,
   };
   return kTable;
 }

@@ -1,4 +1,4 @@
-// Panel products of AVX-512 with VNNI; those of BF16 and F16 weights are avx512_panels.cc's. See
+// Panel products of AVX-512 with VNNI; those of float weights are avx512_panels.cc's. See
 // avx512.cc for the rules of such a file.
 #include "kernels/panels.h"
 
@@ -45,15 +45,15 @@ namespace {
 namespace sluice::kernels {
 
 const PanelTable& avx512_vnni_panels() {
-  static const PanelTable kTable = {
-      .quantized = {.tile_rows = avx512_vnni::kUsualRows,
-                    .tall_tile_rows = avx512_vnni::kTallRows,
-                    .few_tile_rows = avx512_vnni::kPanelRows,
-                    .pack_row = avx512_vnni::pack_int8_row,
-                    .multiply = avx512_vnni::multiply_int8},
-      .bf16 = avx512_panels().bf16,
-      .f16 = avx512_panels().f16,
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = avx512_panels();
+    table.quantized = {.tile_rows = avx512_vnni::kUsualRows,
+                       .tall_tile_rows = avx512_vnni::kTallRows,
+                       .few_tile_rows = avx512_vnni::kPanelRows,
+                       .pack_row = avx512_vnni::pack_int8_row,
+                       .multiply = avx512_vnni::multiply_int8};
+    return table;
+  }();
   return kTable;
 }
 

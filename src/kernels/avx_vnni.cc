@@ -43,13 +43,13 @@ namespace {
 namespace sluice::kernels {
 
 const PanelTable& avx_vnni_panels() {
-  static constexpr PanelTable kTable = {
-      .quantized = {.tile_rows = avx_vnni::kPanelRows,
-                    .pack_row = avx_vnni::pack_int8_row,
-                    .multiply = avx_vnni::multiply_int8},
-      .bf16 = {},
-      .f16 = {},
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = avx2_float_panels();
+    table.quantized = {.tile_rows = avx_vnni::kPanelRows,
+                       .pack_row = avx_vnni::pack_int8_row,
+                       .multiply = avx_vnni::multiply_int8};
+    return table;
+  }();
   return kTable;
 }
 

@@ -75,9 +75,7 @@ Outcome check(const TensorView& view, Isa isa) {
 // What multiplies weights of a type as panels; nullptr where they are used as stored.
 const PanelOps* panel_ops_for(tensor::DType dtype, Isa isa) {
   const PanelTable* table = panel_table(isa);
-  if (table == nullptr || panel_layout(dtype).blocks == 0) return nullptr;
-  const PanelOps& ops = table->of(dtype);
-  return ops.multiply == nullptr ? nullptr : &ops;
+  return table == nullptr ? nullptr : &table->of(dtype);
 }
 
 WeightRows stored_rows(const TensorView& view) {
@@ -104,6 +102,11 @@ std::shared_ptr<std::byte> panel_memory(int64_t bytes) {
 int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa) {
   if (panel_ops_for(dtype, isa) == nullptr) return 0;
   return panels_of(out) * panel_bytes(dtype, in);
+}
+
+bool rounds_rows(tensor::DType dtype, Isa isa) {
+  const PanelOps* ops = panel_ops_for(dtype, isa);
+  return ops != nullptr && ops->row_kind != RowKind::kF32;
 }
 
 Result<std::unique_ptr<Matrix>> prepare_matrix(const TensorView& view, Isa isa, ThreadTeam& team) {

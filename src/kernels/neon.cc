@@ -11,8 +11,6 @@
 #include <limits>
 #include <utility>
 
-#include "base/check.h"
-#include "kernels/blocks.h"
 #include "kernels/scratch.h"
 
 namespace sluice::kernels {
@@ -26,8 +24,6 @@ constexpr int kQueryTile = 4;
 #include "kernels/vec_neon.inl"
 #include "kernels/simd_math.inl"
 #include "kernels/simd_ops.inl"
-#include "kernels/simd_formats.inl"
-#include "kernels/simd_matmul.inl"
 #include "kernels/simd_kv.inl"
 #include "kernels/simd_attention_cache.inl"
 #include "kernels/simd_attention_float.inl"
@@ -35,7 +31,6 @@ constexpr int kQueryTile = 4;
 // clang-format on
 
 constexpr OpTable kTable = {
-    .matmul = matmul,
     .attention = attention,
     .merge_attention = merge_attention,
     .store_kv = store_kv,

@@ -28,6 +28,8 @@ constexpr RowKind kRowKind = RowKind::kBf16;
 #include "kernels/panel_floats.inl"
 // clang-format on
 
+constexpr PanelOps kBf16 = float_ops<tensor::DType::kBF16>();
+
 }  // namespace
 }  // namespace neon_bf16
 }  // namespace sluice::kernels
@@ -36,14 +38,11 @@ constexpr RowKind kRowKind = RowKind::kBf16;
 namespace sluice::kernels {
 
 const PanelTable& neon_bf16_panels() {
-  static const PanelTable kTable = {
-      .quantized = neon_i8mm_panels().quantized,
-      .bf16 = {.row_kind = neon_bf16::kRowKind,
-               .tile_rows = neon_bf16::kPanelRows,
-               .pack_row = neon_bf16::pack_row,
-               .multiply = neon_bf16::multiply_floats<tensor::DType::kBF16>},
-      .f16 = {},
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = neon_i8mm_panels();
+    table.bf16 = neon_bf16::kBf16;
+    return table;
+  }();
   return kTable;
 }
 

@@ -43,13 +43,13 @@ namespace {
 namespace sluice::kernels {
 
 const PanelTable& neon_dotprod_panels() {
-  static constexpr PanelTable kTable = {
-      .quantized = {.tile_rows = neon_dotprod::kPanelRows,
-                    .pack_row = neon_dotprod::pack_int8_row,
-                    .multiply = neon_dotprod::multiply_int8},
-      .bf16 = {},
-      .f16 = {},
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = neon_float_panels();
+    table.quantized = {.tile_rows = neon_dotprod::kPanelRows,
+                       .pack_row = neon_dotprod::pack_int8_row,
+                       .multiply = neon_dotprod::multiply_int8};
+    return table;
+  }();
   return kTable;
 }
 

@@ -42,13 +42,13 @@ namespace {
 namespace sluice::kernels {
 
 const PanelTable& neon_i8mm_panels() {
-  static constexpr PanelTable kTable = {
-      .quantized = {.tile_rows = neon_i8mm::kPanelRows,
-                    .pack_row = neon_i8mm::pack_int8_row,
-                    .multiply = neon_i8mm::multiply_int8},
-      .bf16 = {},
-      .f16 = {},
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = neon_float_panels();
+    table.quantized = {.tile_rows = neon_i8mm::kPanelRows,
+                       .pack_row = neon_i8mm::pack_int8_row,
+                       .multiply = neon_i8mm::multiply_int8};
+    return table;
+  }();
   return kTable;
 }
 

@@ -38,13 +38,13 @@ namespace {
 }  // namespace neon
 
 const PanelTable& neon_panels() {
-  static constexpr PanelTable kTable = {
-      .quantized = {.tile_rows = neon::kPanelRows,
-                    .pack_row = neon::pack_int8_row,
-                    .multiply = neon::multiply_int8},
-      .bf16 = {},
-      .f16 = {},
-  };
+  static const PanelTable kTable = [] {
+    PanelTable table = neon_float_panels();
+    table.quantized = {.tile_rows = neon::kPanelRows,
+                       .pack_row = neon::pack_int8_row,
+                       .multiply = neon::multiply_int8};
+    return table;
+  }();
   return kTable;
 }
 

@@ -31,14 +31,6 @@ struct MatmulRows {
   int64_t row(int64_t i) const { return ids == nullptr ? i : ids[i]; }
 };
 
-// A rectangle of a product's result.
-struct MatmulTile {
-  int64_t row_begin;
-  int64_t row_end;
-  int64_t col_begin;
-  int64_t col_end;
-};
-
 // Attention goes through the positions of a sequence in partitions of this many, counted from
 // position 0. What a query makes of a partition depends on nothing outside it; a query's partitions
 // are merged in ascending order.
@@ -82,7 +74,6 @@ struct AttentionTask {
 };
 
 struct OpTable {
-  void (*matmul)(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile);
   void (*attention)(const AttentionTask& task);
   // The parts of all partitions that the task's rows see to slice->out. Null: tasks are never given
   // parts.
@@ -103,6 +94,10 @@ struct OpTable {
   void (*softcap)(float* x, int64_t count, float cap);
   void (*softmax)(float* x, int64_t n, int64_t width);
 };
+
+// The reference's product, columns [begin, end) of it, with weights as they are stored; the others
+// multiply panels (panels.h).
+void reference_matmul(const WeightRows& w, const MatmulRows& rows, int64_t begin, int64_t end);
 
 // The table of a supported ISA; asking for an unsupported one is a bug.
 const OpTable& ops(Isa isa);

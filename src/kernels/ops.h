@@ -45,6 +45,9 @@ inline constexpr int64_t kRepackedAlignment = 64;
 // Memory that preparing such a matrix takes; 0 where the stored bytes serve.
 int64_t repacked_bytes(tensor::DType dtype, int64_t out, int64_t in, Isa isa);
 
+// Whether products with such a matrix round their rows, to int8 or BF16, before they multiply.
+bool rounds_rows(tensor::DType dtype, Isa isa);
+
 // y[n, out] = x[n, in] · wᵀ (+ bias[out] when not empty).
 void matmul(const Matrix& w, const float* x, int64_t n, float* y, std::span<const float> bias,
             ThreadTeam& team);

@@ -1,15 +1,34 @@
-// Products of rows with panels of BF16 or F16. The order of every result's sum, whatever the number
-// of rows: pairs of elements ascending, each pair's two products added by one dot(). The bias comes
-// last.
+// Products of rows with panels of BF16, F16 or F32. The order of every result's sum, whatever the
+// number of rows: pairs of elements ascending, each pair's two products added by one dot(). The bias
+// comes last.
 
-// Of both types.
-constexpr PanelLayout kPairLayout = panel_layout(tensor::DType::kBF16);
 constexpr int kPairs = kBlockElements / 2;
 constexpr size_t kRowBlockBytes = row_block_bytes(kRowKind);
 constexpr size_t kRowElementBytes = kRowBlockBytes / kBlockElements;
 
-template <tensor::DType kType, int R, typename Fetch>
-SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
+// How the pairs of a type lie: see panel_layout.h.
+template <tensor::DType kType>
+struct PairLayout {
+  static constexpr PanelLayout kPanel = panel_layout(kType);
+  static constexpr int kPairBytes = kPanel.planes() / kPairs * kPlaneBytes;
+  static constexpr int kColumnBytes = kType == tensor::DType::kF16 ? 2 : 4;
+
+  // Of the tile's vector `c`: its first pair.
+  static constexpr int offset(int c) {
+    return half_of(c) * kPanel.half_bytes() + lane_of(c) * kColumnBytes;
+  }
+};
+
+// A result's products follow on each other: of one or two rows, columns that are half a panel are
+// too few to keep a core busy meanwhile.
+constexpr int kWideRows = 2;
+constexpr int vectors_of(int rows) {
+  return rows <= kWideRows ? kPanelColumns / kLanes : kTileVectors;
+}
+
+template <tensor::DType kType, typename Fetch, int R, int C>
+SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R, C>& s) {
+  using Layout = PairLayout<kType>;
   const std::byte* rows = t.rows;
   const std::byte* group = t.weights;
   const std::byte* ahead = t.ahead;
@@ -18,36 +37,37 @@ SLUICE_INLINE void add_groups(const TileTask& t, FloatSums<R>& s) {
 #pragma clang loop unroll_count(4)
     for (int i = 0; i < kPairs; ++i) {
       Fetch::at_step(ahead, i);
-      Pairs w[kTileVectors];
-      for (int c = 0; c < kTileVectors; ++c) {
-        const int offset = half_of(c) * kPairLayout.half_bytes() + 4 * lane_of(c);
-        w[c] = load_pairs<kType>(group + offset + i * kPlaneBytes);
+      Pairs w[C];
+      for (int c = 0; c < C; ++c) {
+        w[c] = load_pairs<kType>(group + Layout::offset(c) + i * Layout::kPairBytes);
       }
       for (int r = 0; r < R; ++r) {
         const Pairs a = broadcast_pair(rows + static_cast<size_t>(r) * kRowBlockBytes +
                                        2 * kRowElementBytes * static_cast<size_t>(i));
-        for (int c = 0; c < kTileVectors; ++c) s.sums[r][c] = dot(s.sums[r][c], w[c], a);
+        for (int c = 0; c < C; ++c) s.sums[r][c] = dot(s.sums[r][c], w[c], a);
       }
     }
-    group += kPairLayout.group_bytes();
+    group += Layout::kPanel.group_bytes();
     rows += R * kRowBlockBytes;
   }
 }
 
 template <tensor::DType kType, int R>
 void multiply_tile(const TileTask& t) {
-  FloatSums<R> s;
+  constexpr PanelLayout kPanel = PairLayout<kType>::kPanel;
+  constexpr int kVectors = vectors_of(R);
+  constexpr int kLines = lone_lines(kPanel, kVectors * kLanes);
+  FloatSums<R, kVectors> s;
   start_tile(t, s);
-  if (is_alone(t, kPairLayout)) {
+  if (is_alone(t, kLines)) {
     using enum FetchTo;
-    constexpr int kLines = lone_lines(kPairLayout);
     if (t.fetch_to == kSecondLevel) {
-      add_groups<kType, R, LoneFetch<kSecondLevel, kLines, kPairs>>(t, s);
+      add_groups<kType, LoneFetch<kSecondLevel, kLines, kPairs>>(t, s);
     } else {
-      add_groups<kType, R, LoneFetch<kPastSecondLevel, kLines, kPairs>>(t, s);
+      add_groups<kType, LoneFetch<kPastSecondLevel, kLines, kPairs>>(t, s);
     }
   } else {
-    add_groups<kType, R, BlockFetch>(t, s);
+    add_groups<kType, BlockFetch>(t, s);
   }
   store_tile(t, s);
 }
@@ -61,11 +81,13 @@ constexpr auto kKernels = kernels_by_rows<kType>(std::make_integer_sequence<int,
 
 template <tensor::DType kType>
 void multiply_floats(const PanelWeights& w, const PackedRows& packed, const MatmulRows& rows,
-                   const PanelRange& range) {
+                     const PanelRange& range) {
+  constexpr PanelLayout kPanel = PairLayout<kType>::kPanel;
   multiply_panels({.kernels = kKernels<kType>.data(),
-                   .group_bytes = kPairLayout.group_bytes(),
-                   .blocks = kPairLayout.blocks,
-                   .row_block_bytes = kRowBlockBytes},
+                   .group_bytes = kPanel.group_bytes(),
+                   .blocks = kPanel.blocks,
+                   .row_block_bytes = kRowBlockBytes,
+                   .wide_rows = kWideRows},
                   w, packed, rows, range);
 }
 
@@ -80,4 +102,12 @@ void pack_row(const float* x, int64_t in, std::byte* out, int64_t stride) {
       store_elements(out + static_cast<size_t>(i * kLanes) * kRowElementBytes, values);
     }
   }
+}
+
+template <tensor::DType kType>
+constexpr PanelOps float_ops() {
+  return {.row_kind = kRowKind,
+          .tile_rows = kPanelRows,
+          .pack_row = pack_row,
+          .multiply = multiply_floats<kType>};
 }

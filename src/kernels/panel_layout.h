@@ -1,4 +1,4 @@
-// The repacked layout of quantized, BF16 and F16 weights, byte for byte.
+// The repacked layout of weights, byte for byte.
 //
 // A panel holds kPanelColumns columns (rows of the stored matrix), as two halves of kHalfColumns.
 // It is a sequence of groups; a group holds PanelLayout::blocks blocks of 32 elements of each
@@ -17,12 +17,14 @@
 //   blocks of 256 in the file     d * s * (q - zero)         or d * s * q - m * n
 // (IQ4: q is an index into kIq4Values, whose entries plus 128 take its place.)
 //
-// BF16 and F16 have no head: a group is 32 elements, sixteen planes of pairs of elements. A pair of
-// BF16 lies together; the first elements of sixteen pairs of F16 come before their second ones.
-// Columns beyond the matrix and elements beyond its rows are zero.
+// BF16, F16 and F32 have no head: a group is 32 elements, sixteen planes of pairs of elements, of
+// F32 two planes for each. A pair of BF16 lies together; the first elements of sixteen pairs of F16
+// and F32 come before their second ones. Columns beyond the matrix and elements beyond its rows are
+// zero.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "tensor/dtype.h"
 
@@ -35,7 +37,7 @@ inline constexpr int kPlaneBytes = 64;
 inline constexpr int kSteps = 8;  // of four elements in a block
 
 struct PanelLayout {
-  int blocks = 0;      // of 32 elements in a group; 0 = a type that has no panels
+  int blocks = 0;      // of 32 elements in a group
   int low = 0;         // bits of a quant in the low planes; as many planes
   int high = 0;        // bits above them
   int halves = 0;      // vectors of float16 in the head
@@ -84,14 +86,15 @@ constexpr PanelLayout panel_layout(tensor::DType dtype) {
     case DType::kBF16:
     case DType::kF16:
       return {.blocks = 1, .low = 16};
-    default:
-      return {};
+    case DType::kF32:
+      return {.blocks = 1, .low = 32};
   }
+  std::unreachable();
 }
 
 constexpr int64_t panel_groups(tensor::DType dtype, int64_t in) {
   const int elements = panel_layout(dtype).group_elements();
-  return elements == 0 ? 0 : (in + elements - 1) / elements;
+  return (in + elements - 1) / elements;
 }
 
 constexpr int64_t panel_bytes(tensor::DType dtype, int64_t in) {

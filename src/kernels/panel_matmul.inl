@@ -65,9 +65,9 @@ template <typename F, int R>
 void multiply_tile(const TileTask& t) {
   FloatSums<R> sums;
   start_tile(t, sums);
-  if (F::kSpreadsFetches && is_alone(t, F::kLayout)) {
+  constexpr int kLines = lone_lines(F::kLayout);
+  if (F::kSpreadsFetches && is_alone(t, kLines)) {
     using enum FetchTo;
-    constexpr int kLines = lone_lines(F::kLayout);
     if (t.fetch_to == kSecondLevel) {
       add_groups<F, R, LoneFetch<kSecondLevel, kLines, kSteps>>(t, sums);
     } else {
@@ -103,7 +103,8 @@ void multiply_decoded(const PanelWeights& w, const PackedRows& packed, const Mat
   alignas(64) std::byte decoded[kDecodedGroups<kType> * kBlocks * kBlockBytes];
   const int64_t groups = w.panel_bytes / kGroupBytes;
   const int64_t passes = (groups + kDecodedGroups<kType> - 1) / kDecodedGroups<kType>;
-  const int64_t shares = (range.tile_end - range.tile_begin) * kTilesAcross * kBlocks;
+  constexpr int kAcross = kPanelColumns / kTileColumns;
+  const int64_t shares = (range.tile_end - range.tile_begin) * kAcross * kBlocks;
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
     for (int64_t i = 0; i < passes; ++i) {
       const int64_t first = groups * i / passes, end = groups * (i + 1) / passes;

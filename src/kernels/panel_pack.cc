@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/check.h"
 #include "kernels/blocks.h"
 #include "kernels/panels.h"
 
@@ -236,24 +235,31 @@ void pack_quants(const WeightRows& w, int64_t panel, std::byte* out) {
   }
 }
 
-// `column_bytes` lie between neighbouring columns' first elements of a pair, `pair_bytes` between
+// `column_bytes` lie between neighbouring columns' first elements of a pair, `second_bytes` between
 // the elements of a pair.
-void pack_pairs(const WeightRows& w, int64_t panel, int column_bytes, int pair_bytes,
+template <typename Element>
+void pack_pairs(const WeightRows& w, int64_t panel, int column_bytes, int second_bytes,
                 std::byte* out) {
+  constexpr int kPairs = kBlockElements / 2;
   const PanelLayout layout = panel_layout(w.dtype);
   const int64_t groups = panel_groups(w.dtype, w.in);
+  const int pair_bytes = layout.planes() / kPairs * kPlaneBytes;
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t k = g * kBlockElements;
-    const auto bytes = static_cast<size_t>(std::min<int64_t>(kBlockElements, w.in - k)) * 2;
+    const auto some = static_cast<size_t>(std::min<int64_t>(kBlockElements, w.in - k));
     for (int half = 0; half < kPanelColumns / kHalfColumns; ++half) {
       for (int c = 0; c < kHalfColumns; ++c) {
-        uint16_t pairs[kBlockElements / 2][2] = {};
+        Element pairs[kPairs][2] = {};
         const int64_t col = panel * kPanelColumns + half * kHalfColumns + c;
-        if (col < w.out) std::memcpy(pairs, w.data + col * w.row_bytes + 2 * k, bytes);
-        for (int i = 0; i < kBlockElements / 2; ++i) {
-          std::byte* first = out + i * kPlaneBytes + column_bytes * c;
-          std::memcpy(first, &pairs[i][0], sizeof pairs[i][0]);
-          std::memcpy(first + pair_bytes, &pairs[i][1], sizeof pairs[i][1]);
+        if (col < w.out) {
+          const std::byte* from = w.data + col * w.row_bytes;
+          std::memcpy(pairs, from + static_cast<size_t>(k) * sizeof(Element),
+                      some * sizeof(Element));
+        }
+        for (int i = 0; i < kPairs; ++i) {
+          std::byte* first = out + i * pair_bytes + column_bytes * c;
+          std::memcpy(first, &pairs[i][0], sizeof(Element));
+          std::memcpy(first + second_bytes, &pairs[i][1], sizeof(Element));
         }
       }
       out += layout.half_bytes();
@@ -290,11 +296,11 @@ void pack_panel(const WeightRows& w, int64_t panel, std::byte* out) {
     case DType::kIQ4_XS:
       return pack_quants<BlockIQ4_XS>(w, panel, out);
     case DType::kBF16:
-      return pack_pairs(w, panel, 4, 2, out);
+      return pack_pairs<uint16_t>(w, panel, 4, 2, out);
     case DType::kF16:
-      return pack_pairs(w, panel, 2, kPlaneBytes / 2, out);
-    default:
-      SLUICE_CHECK(false, "a type that has panels");
+      return pack_pairs<uint16_t>(w, panel, 2, kPlaneBytes / 2, out);
+    case DType::kF32:
+      return pack_pairs<uint32_t>(w, panel, 4, kPlaneBytes, out);
   }
 }
 

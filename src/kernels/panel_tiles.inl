@@ -1,7 +1,6 @@
 // A tile of rows against a panel: what the kernels of all formats share, and the loops around them.
 
 constexpr int kTileColumns = kTileVectors * kLanes;
-constexpr int kTilesAcross = kPanelColumns / kTileColumns;
 
 // How near fetched lines come.
 enum class FetchTo {
@@ -32,9 +31,9 @@ constexpr int lane_of(int vector) { return vector * kLanes % kHalfColumns; }
 using TileKernel = void (*)(const TileTask&);
 
 // A result's sum as it grows.
-template <int R>
+template <int R, int C = kTileVectors>
 struct FloatSums {
-  V sums[R][kTileVectors];
+  V sums[R][C];
 };
 
 SLUICE_INLINE int real_lanes(const TileTask& t, int vector) {
@@ -42,20 +41,20 @@ SLUICE_INLINE int real_lanes(const TileTask& t, int vector) {
 }
 
 // Unrolled early enough, here and below, for the sums to become registers.
-template <int R>
-SLUICE_INLINE void start_tile(const TileTask& t, FloatSums<R>& s) {
+template <int R, int C>
+SLUICE_INLINE void start_tile(const TileTask& t, FloatSums<R, C>& s) {
 #pragma clang loop unroll(full)
-  for (int c = 0; c < kTileVectors; ++c) {
+  for (int c = 0; c < C; ++c) {
     for (int r = 0; r < R; ++r) s.sums[r][c] = zero();
     if (!t.resumes) continue;
     for (int r = 0; r < R; ++r) s.sums[r][c] = load_some(t.y[r] + c * kLanes, real_lanes(t, c));
   }
 }
 
-template <int R>
-SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R>& s) {
+template <int R, int C>
+SLUICE_INLINE void store_tile(const TileTask& t, const FloatSums<R, C>& s) {
 #pragma clang loop unroll(full)
-  for (int c = 0; c < kTileVectors; ++c) {
+  for (int c = 0; c < C; ++c) {
     const int some = real_lanes(t, c);
     if (t.bias == nullptr) {
       for (int r = 0; r < R; ++r) store_some(t.y[r] + c * kLanes, s.sums[r][c], some);
@@ -109,14 +108,14 @@ struct LoneFetch {
 };
 
 // What kLines is.
-constexpr int lone_lines(const PanelLayout& layout) {
-  const int shares = kTilesAcross * layout.blocks;
+constexpr int lone_lines(const PanelLayout& layout, int columns = kTileColumns) {
+  const int shares = kPanelColumns / columns * layout.blocks;
   return (layout.group_bytes() / 64 + shares - 1) / shares;
 }
 
 // Whether it is one.
-SLUICE_INLINE bool is_alone(const TileTask& t, const PanelLayout& layout) {
-  return t.reads_once && t.ahead_lines == lone_lines(layout);
+SLUICE_INLINE bool is_alone(const TileTask& t, int64_t lone_lines) {
+  return t.reads_once && t.ahead_lines == lone_lines;
 }
 
 // What the loops know of a format.
@@ -125,6 +124,11 @@ struct TileFormat {
   int64_t group_bytes;
   int64_t blocks;  // of rows in a group
   int64_t row_block_bytes;
+  int wide_rows = 0;  // tiles of up to so many rows are a panel wide
+
+  SLUICE_INLINE int columns(int height) const {
+    return height <= wide_rows ? kPanelColumns : kTileColumns;
+  }
 };
 
 // Weights that many tiles pass over before the next ones: they stay in the first-level cache.
@@ -156,12 +160,13 @@ SLUICE_INLINE void pass_over(const TileFormat& format, const Pass& pass, const P
     const int64_t first = packed.tiles.first(tile);
     const int height = packed.tiles.height(tile);
     const int64_t skipped = pass.first_group * format.blocks * format.row_block_bytes * height;
-    for (int across = 0; across < kTilesAcross; ++across, ahead += fetched) {
-      const int64_t col = pass.panel * kPanelColumns + across * kTileColumns;
+    const int columns = format.columns(height);
+    for (int at = 0; at < kPanelColumns; at += columns, ahead += fetched) {
+      const int64_t col = pass.panel * kPanelColumns + at;
       if (col >= w.out) break;
       float* y[kPanelRows];
       for (int r = 0; r < height; ++r) y[r] = rows.y + (first + r) * w.out + col;
-      const int64_t half = across * kTileColumns / kHalfColumns;
+      const int64_t half = at / kHalfColumns;
       format.kernels[height - 1](
           {.rows = packed.data + first * packed.row_bytes + skipped,
            .weights = pass.weights + half * (format.group_bytes / 2),
@@ -190,12 +195,15 @@ struct PanelCut {
   }
 };
 
-// `jumps`: what is read after the panel lies elsewhere. A single tile turns there at its end only.
+// Groups that are read `times` over go by passes: of one tile so short that what it fetches is there
+// when its next half begins. `jumps`: what is read after the panel lies elsewhere; groups that are
+// read once turn there at their end only.
 SLUICE_INLINE PanelCut cut_panel(const TileFormat& format, const PanelWeights& w, int64_t tiles,
-                                 bool jumps) {
+                                 int64_t times, bool jumps) {
   const int64_t groups = w.panel_bytes / format.group_bytes;
-  if (tiles > 1) {
-    return {groups, std::min(groups, (w.panel_bytes + kPassBytes - 1) / kPassBytes), 0};
+  if (times > 1) {
+    const int64_t bytes = tiles > 1 ? kPassBytes : 2 * core_habits().fetch_distance;
+    return {groups, std::min(groups, (w.panel_bytes + bytes - 1) / bytes), 0};
   }
   const int64_t end = (core_habits().fetch_distance + format.group_bytes - 1) / format.group_bytes;
   return jumps && end < groups ? PanelCut{groups, 2, end} : PanelCut{groups, 1, 0};
@@ -205,7 +213,9 @@ void multiply_panels(const TileFormat& format, const PanelWeights& w, const Pack
                      const MatmulRows& rows, const PanelRange& range) {
   const int64_t tiles = range.tile_end - range.tile_begin;
   // Tiles that pass over some groups fetch the next ones, each its share.
-  const int64_t shares = tiles * kTilesAcross * format.blocks;
+  const int columns = format.columns(packed.tiles.height(range.tile_begin));
+  const int64_t times = tiles * (kPanelColumns / columns);
+  const int64_t shares = times * format.blocks;
   const int64_t lines = (format.group_bytes / 64 + shares - 1) / shares;
   const int64_t distance = core_habits().fetch_distance;
   const std::byte* behind = w.data + range.panel_end * w.panel_bytes;
@@ -213,12 +223,12 @@ void multiply_panels(const TileFormat& format, const PanelWeights& w, const Pack
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
     const std::byte* weights = w.data + panel * w.panel_bytes;
     const bool jumps = panel + 1 == range.panel_end && next != behind;
-    const PanelCut cut = cut_panel(format, w, tiles, jumps);
+    const PanelCut cut = cut_panel(format, w, tiles, times, jumps);
     for (int64_t i = 0; i < cut.passes; ++i) {
       const int64_t first = cut.first(i), end = cut.first(i + 1);
       const int64_t bytes = (end - first) * format.group_bytes;
       const std::byte* from = weights + first * format.group_bytes;
-      const std::byte* ahead = from + (tiles == 1 ? std::min(bytes, distance) : bytes);
+      const std::byte* ahead = from + (times == 1 ? std::min(bytes, distance) : bytes);
       const bool is_last = i + 1 == cut.passes;
       pass_over(format,
                 {.panel = panel,

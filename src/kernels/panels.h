@@ -90,7 +90,7 @@ struct PanelRange {
 // Up to so many, tall tiles are taller still.
 inline constexpr int64_t kFewRows = 64;
 
-// What an instruction set does with panels of some types; null where it uses these as stored.
+// What an instruction set does with panels of some types.
 struct PanelOps {
   RowKind row_kind = RowKind::kInt8;
   int tile_rows = 0;  // the highest tile
@@ -114,15 +114,28 @@ struct PanelTable {
   PanelOps quantized;
   PanelOps bf16;
   PanelOps f16;
+  PanelOps f32;
 
   const PanelOps& of(tensor::DType dtype) const {
-    if (dtype == tensor::DType::kBF16) return bf16;
-    return dtype == tensor::DType::kF16 ? f16 : quantized;
+    switch (dtype) {
+      case tensor::DType::kBF16:
+        return bf16;
+      case tensor::DType::kF16:
+        return f16;
+      case tensor::DType::kF32:
+        return f32;
+      default:
+        return quantized;
+    }
   }
 };
 
-// nullptr where an ISA uses weights as they are stored.
+// nullptr: the reference, which uses weights as they are stored.
 const PanelTable* panel_table(Isa isa);
+
+// Without quantized ones, which the tables of an architecture share.
+const PanelTable& avx2_float_panels();
+const PanelTable& neon_float_panels();
 
 const PanelTable& avx2_panels();
 const PanelTable& avx_vnni_panels();

@@ -12,23 +12,14 @@
 namespace sluice::kernels {
 namespace {
 
-// A task of stored weights has at least this many multiplications, so that handing it out costs
-// little beside it.
-constexpr int64_t kTaskWork = int64_t{1} << 16;
-// Rows of such a task: their activations stay in the second-level cache while columns pass by.
-constexpr int64_t kRowBlock = 96;
-// Its columns: a multiple of every kernel's panel.
-constexpr int64_t kColumnStep = 32;
-constexpr int64_t kMostColumns = 256;
+// Columns of a task of stored weights, which takes all rows.
+constexpr int64_t kColumnsPerTask = 32;
 
 Cut cut_stored(const WeightRows& w, int64_t rows) {
-  const int64_t work_per_column = std::max<int64_t>(1, w.in * std::min(rows, kRowBlock));
-  const int64_t wanted = kTaskWork / work_per_column / kColumnStep * kColumnStep;
-  const int64_t columns = std::clamp(wanted, kColumnStep, kMostColumns);
-  return {.rows_per_task = kRowBlock,
-          .row_tasks = tasks_for(rows, kRowBlock),
-          .cols_per_task = columns,
-          .col_tasks = tasks_for(w.out, columns)};
+  return {.rows_per_task = rows,
+          .row_tasks = 1,
+          .cols_per_task = kColumnsPerTask,
+          .col_tasks = tasks_for(w.out, kColumnsPerTask)};
 }
 
 // One matrix and the rows that it multiplies.
@@ -82,14 +73,8 @@ size_t Jobs::packing_of(const WeightMatrix& w, const MatmulRows& rows, size_t gr
 
 void run_stored(const WeightMatrix& matrix, const MatmulRows& rows, const Cut& cut, int64_t task) {
   const WeightRows& w = matrix.rows();
-  const int64_t row = task / cut.col_tasks * cut.rows_per_task;
-  const int64_t col = task % cut.col_tasks * cut.cols_per_task;
-  ops(matrix.isa())
-      .matmul(w, rows,
-              {.row_begin = row,
-               .row_end = std::min(row + cut.rows_per_task, rows.n),
-               .col_begin = col,
-               .col_end = std::min(col + cut.cols_per_task, w.out)});
+  const int64_t col = task * cut.cols_per_task;
+  reference_matmul(w, rows, col, std::min(col + cut.cols_per_task, w.out));
 }
 
 // What the task after this one of the job's begins to read; null where that is unknown.

@@ -13,20 +13,6 @@
 namespace sluice::kernels {
 namespace {
 
-void matmul(const WeightRows& w, const MatmulRows& rows, const MatmulTile& tile) {
-  std::vector<float> weights(static_cast<size_t>(w.in));
-  for (int64_t col = tile.col_begin; col < tile.col_end; ++col) {
-    dequantize(w.dtype, w.data + col * w.row_bytes, w.in, weights.data());
-    for (int64_t i = tile.row_begin; i < tile.row_end; ++i) {
-      const float* x = rows.x + rows.row(i) * w.in;
-      double sum = 0;
-      for (int64_t k = 0; k < w.in; ++k) sum += double{x[k]} * double{weights[size_t(k)]};
-      const float bias = rows.bias == nullptr ? 0.0F : rows.bias[col];
-      rows.y[i * w.out + col] = static_cast<float>(sum) + bias;
-    }
-  }
-}
-
 float load_element(KvElement element, const std::byte* at, float scale) {
   float value = 0;
   switch (element) {
@@ -232,7 +218,6 @@ void softmax(float* x, int64_t n, int64_t width) {
 }
 
 constexpr OpTable kTable = {
-    .matmul = matmul,
     .attention = attention,
     .merge_attention = nullptr,
     .store_kv = store_kv,
@@ -248,6 +233,20 @@ constexpr OpTable kTable = {
 };
 
 }  // namespace
+
+void reference_matmul(const WeightRows& w, const MatmulRows& rows, int64_t begin, int64_t end) {
+  std::vector<float> weights(static_cast<size_t>(w.in));
+  for (int64_t col = begin; col < end; ++col) {
+    dequantize(w.dtype, w.data + col * w.row_bytes, w.in, weights.data());
+    for (int64_t i = 0; i < rows.n; ++i) {
+      const float* x = rows.x + rows.row(i) * w.in;
+      double sum = 0;
+      for (int64_t k = 0; k < w.in; ++k) sum += double{x[k]} * double{weights[size_t(k)]};
+      const float bias = rows.bias == nullptr ? 0.0F : rows.bias[col];
+      rows.y[i * w.out + col] = static_cast<float>(sum) + bias;
+    }
+  }
+}
 
 const OpTable& reference_ops() { return kTable; }
 

@@ -9,7 +9,9 @@ struct V {
 using Four = __m128;
 
 constexpr int kLanes = 8;
-constexpr int kTileRows = 3;
+// Rows of a tile of floats: 2 × 4 sums, four weights, a mask and an element of a row fit the
+// registers; with a fifth row they would not.
+constexpr int kFloatTileRows = 4;
 
 SLUICE_INLINE V operator+(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }
 SLUICE_INLINE V operator-(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
@@ -74,6 +76,15 @@ SLUICE_INLINE V load_bf16(const std::byte* p) {
 }
 SLUICE_INLINE V load_bf16_some(const std::byte* p, int n) {
   return widen_bf16(load_halves_some(p, n));
+}
+SLUICE_INLINE V load_first_bf16(const std::byte* p) {
+  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16))};
+}
+SLUICE_INLINE V load_second_bf16(const std::byte* p) {
+  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  const __m256i high = _mm256_set1_epi32(static_cast<int32_t>(0xFFFF0000));
+  return {_mm256_castsi256_ps(_mm256_and_si256(pairs, high))};
 }
 SLUICE_INLINE V load_i8(const std::byte* p) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));

@@ -10,8 +10,9 @@ struct V {
 using Four = __m128;
 
 constexpr int kLanes = 16;
-// Rows × 4 columns of accumulators that fit the registers beside their operands.
-constexpr int kTileRows = 6;
+// Rows of a tile of floats, so that 2 × 12 sums, four weights and an element of a row fit the
+// registers.
+constexpr int kFloatTileRows = 12;
 
 SLUICE_INLINE V operator+(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
 SLUICE_INLINE V operator-(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -69,6 +70,14 @@ SLUICE_INLINE V load_bf16(const std::byte* p) {
 }
 SLUICE_INLINE V load_bf16_some(const std::byte* p, int n) {
   return widen_bf16(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+}
+// Of pairs of BF16 each first one, and each second one.
+SLUICE_INLINE V load_first_bf16(const std::byte* p) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
+}
+SLUICE_INLINE V load_second_bf16(const std::byte* p) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000));
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high))};
 }
 SLUICE_INLINE V load_i8(const std::byte* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));

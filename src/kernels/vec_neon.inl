@@ -1,6 +1,6 @@
 // The vector of NEON: 8 floats in two registers, of which 64-bit ARM has twice as many as AVX2,
-// half as wide; so tiles are those of AVX2. Same names as in vec_avx512.inl, where what is not
-// obvious is explained; sums over lanes in the order of vec_avx2.inl.
+// half as wide. Same names as in vec_avx512.inl, where what is not obvious is explained; sums over
+// lanes in the order of vec_avx2.inl.
 
 #define SLUICE_INLINE [[gnu::always_inline]] inline
 
@@ -11,7 +11,9 @@ struct V {
 using Four = float32x4_t;
 
 constexpr int kLanes = 8;
-constexpr int kTileRows = 3;
+// Rows of a tile of floats, so that 2 × 5 sums and four weights of two registers each, and an element
+// of a row fit the 32.
+constexpr int kFloatTileRows = 5;
 
 SLUICE_INLINE V operator+(V a, V b) { return {vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)}; }
 SLUICE_INLINE V operator-(V a, V b) { return {vsubq_f32(a.lo, b.lo), vsubq_f32(a.hi, b.hi)}; }
@@ -88,6 +90,21 @@ SLUICE_INLINE V load_f16_some(const std::byte* p, int n) {
 SLUICE_INLINE V load_bf16(const std::byte* p) { return widen_bf16(load_halves(p)); }
 SLUICE_INLINE V load_bf16_some(const std::byte* p, int n) {
   return widen_bf16(load_halves_some(p, n));
+}
+SLUICE_INLINE uint32x4_t load_bf16_pairs(const std::byte* p) {
+  return vreinterpretq_u32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(p)));
+}
+SLUICE_INLINE float32x4_t first_of_pairs(uint32x4_t pairs) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16));
+}
+SLUICE_INLINE float32x4_t second_of_pairs(uint32x4_t pairs) {
+  return vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xFFFF0000)));
+}
+SLUICE_INLINE V load_first_bf16(const std::byte* p) {
+  return {first_of_pairs(load_bf16_pairs(p)), first_of_pairs(load_bf16_pairs(p + 16))};
+}
+SLUICE_INLINE V load_second_bf16(const std::byte* p) {
+  return {second_of_pairs(load_bf16_pairs(p)), second_of_pairs(load_bf16_pairs(p + 16))};
 }
 SLUICE_INLINE V load_i8(const std::byte* p) {
   const int16x8_t words = vmovl_s8(vld1_s8(reinterpret_cast<const int8_t*>(p)));

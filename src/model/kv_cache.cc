@@ -36,7 +36,7 @@ bool rounds_rows(const formats::ModelSource& source, kernels::Isa isa) {
   for (const char* name : {"blk.0.attn_k.weight", "blk.0.attn_qkv.weight"}) {
     const tensor::TensorView* view = source.find(name);
     if (view == nullptr || view->shape.size() != 2) continue;
-    return kernels::repacked_bytes(view->dtype, view->rows(), view->cols(), isa) > 0;
+    return kernels::rounds_rows(view->dtype, isa);
   }
   return false;
 }

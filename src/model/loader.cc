@@ -107,16 +107,24 @@ FloatMatrix Loader::float_matrix(const std::string& name, int64_t out, int64_t i
   const TensorView* view = claim(name, {out, in});
   if (view == nullptr) return result;
   TensorView floats{.dtype = tensor::DType::kF32, .shape = {out, in}, .bytes = view->bytes};
-  if (view->dtype != tensor::DType::kF32) {
-    auto values = kernels::to_float(*view);
-    if (!values) {
-      problems_.push_back(fmt::format("{}: {}", name, values.error().message()));
-      return result;
-    }
-    result.values = *std::move(values);
-    floats.bytes = std::as_bytes(std::span(result.values));
+  if (view->dtype == tensor::DType::kF32) {
+    result.weight = prepare(name, floats);
+    return result;
   }
-  result.weight = prepare(name, floats);
+  auto values = kernels::to_float(*view);
+  if (!values) {
+    problems_.push_back(fmt::format("{}: {}", name, values.error().message()));
+    return result;
+  }
+  // Not by the cache, which tells matrices apart by where they lie in the source.
+  floats.bytes = std::as_bytes(std::span(*values));
+  auto matrix = kernels::prepare_matrix(floats, options_.isa, team_);
+  if (!matrix) {
+    problems_.push_back(fmt::format("{}: {}", name, matrix.error().message()));
+    return result;
+  }
+  result.weight = *std::move(matrix);
+  if (!result.weight->is_repacked()) result.values = *std::move(values);
   return result;
 }
 

@@ -33,7 +33,7 @@ struct Linear {
   kernels::Product into(float* y) const { return {.w = weight.get(), .y = y, .bias = bias}; }
 };
 
-// A projection kept in float32; `values` is empty where the file's own bytes serve.
+// A projection kept in float32; `values` is empty unless the weight reads them.
 struct FloatMatrix {
   std::vector<float> values;
   std::unique_ptr<kernels::Matrix> weight;
