@@ -1,6 +1,6 @@
 // Products of rows with panels of BF16, F16 or F32. The order of every result's sum, whatever the
-// number of rows: pairs of elements ascending, each pair's two products added by one dot(). The bias
-// comes last.
+// number of rows: pairs of elements ascending, each pair's two products added by one dot(). The
+// bias comes last.
 
 constexpr int kPairs = kBlockElements / 2;
 constexpr size_t kRowBlockBytes = row_block_bytes(kRowKind);

@@ -195,9 +195,9 @@ struct PanelCut {
   }
 };
 
-// Groups that are read `times` over go by passes: of one tile so short that what it fetches is there
-// when its next half begins. `jumps`: what is read after the panel lies elsewhere; groups that are
-// read once turn there at their end only.
+// Groups that are read `times` over go by passes: those of one tile are so short that what it
+// fetches is there when the next pass begins. `jumps`: what is read after the panel lies elsewhere;
+// groups that are read once turn there at their end only.
 SLUICE_INLINE PanelCut cut_panel(const TileFormat& format, const PanelWeights& w, int64_t tiles,
                                  int64_t times, bool jumps) {
   const int64_t groups = w.panel_bytes / format.group_bytes;

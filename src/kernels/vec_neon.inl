@@ -11,8 +11,8 @@ struct V {
 using Four = float32x4_t;
 
 constexpr int kLanes = 8;
-// Rows of a tile of floats, so that 2 × 5 sums and four weights of two registers each, and an element
-// of a row fit the 32.
+// Rows of a tile of floats, so that 2 × 5 sums and four weights, of two registers each, and an
+// element of a row fit the 32.
 constexpr int kFloatTileRows = 5;
 
 SLUICE_INLINE V operator+(V a, V b) { return {vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)}; }
