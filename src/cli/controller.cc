@@ -25,6 +25,7 @@
 #include "cli/supervisor.h"
 #include "control/control_plane.h"
 #include "control/credentials.h"
+#include "formats/model_source.h"
 #include "platform/model_store.h"
 #include "platform/platform.h"
 #include "platform/process_backend.h"
@@ -85,6 +86,11 @@ Result<platform::PlatformOptions> platform_options(const PlatformFlags& flags,
   out.models = std::make_shared<platform::ModelStoreOptions>(platform::ModelStoreOptions{
       .cache = cache ? *std::move(cache) : registry::ModelCache(data / "models"),
       .volumes = std::move(volumes)});
+  out.check_model = [](const std::string& path) -> Outcome {
+    const auto source = formats::open_model(path);
+    if (!source) return std::unexpected(source.error());
+    return {};
+  };
   return out;
 }
 

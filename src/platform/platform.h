@@ -45,6 +45,7 @@ struct PlatformOptions {
   json::object plan_base = {};                     // further fields of the plan
   std::vector<std::string> domains = {};           // of host names, besides the usual ones
   std::shared_ptr<ModelStoreOptions> models = {};  // null: the cache of `sluice pull`, no volumes
+  CheckModel check_model = {};  // of those who share a process; null: models are not looked into
   PlatformTiming timing = {};
 };
 

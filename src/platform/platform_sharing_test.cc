@@ -182,6 +182,29 @@ TEST_F(PlatformSharingTest, AModelThatIsNotHereKeepsNobodyWaiting) {
   EXPECT_EQ(shared_uri(spec_of(*revision(stable("b"))), "b"), "hf://owner/b-2");
 }
 
+TEST_F(PlatformSharingTest, AModelThatCannotBeReadIsToldAndKeepsNobodyWaiting) {
+  for (const char* name : {"a", "b"}) world_.apply(sharing(name));
+  world_.set_unreadable("hf://owner/b-1");
+  pass(seconds(6));
+  EXPECT_EQ(condition(service("b"), "Ready"), "False ModelLoadFailed");
+  EXPECT_EQ(message("b", "Ready"), "the file is cut off");
+  EXPECT_EQ(status("b", "modelStatus.lastFailureInfo.reason"), "ModelLoadFailed");
+  EXPECT_EQ(models(stable("a")), "a");
+  // Another file in its place is found.
+  world_.set_unreadable("");
+  pass_serving(seconds(20), {"a"});
+  EXPECT_EQ(condition(service("b"), "Ready"), "True ProcessShared");
+  // What runs goes on with the model before.
+  world_.set_unreadable("hf://owner/b-2");
+  SimulatedService next = sharing("b");
+  next.version = 2;
+  world_.apply(next);
+  pass_serving(seconds(10), {"a", "b"});
+  EXPECT_EQ(shared_uri(spec_of(*revision(stable("b"))), "b"), "hf://owner/b-1");
+  EXPECT_TRUE(condition(service("b"), "PredictorReady").contains("ModelLoadFailed"))
+      << condition(service("b"), "PredictorReady");
+}
+
 TEST_F(PlatformSharingTest, WhatCannotBeSharedRunsAlone) {
   world_.apply(sharing("a"));
   SimulatedService steps = sharing("b");

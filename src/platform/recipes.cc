@@ -65,6 +65,17 @@ ModelView Recipes::model(const json::object& revision_spec, const std::string& n
   return all;
 }
 
+ModelView Recipes::readable_model(const json::object& revision_spec, const std::string& ns) const {
+  ModelView view = model(revision_spec, ns);
+  if (view.phase != ModelPhase::kReady || !options_.check_model) return view;
+  if (const Outcome readable = checks_(view.path); !readable) {
+    view.phase = ModelPhase::kFailed;
+    view.error = readable.error().message();
+    view.unreadable = true;
+  }
+  return view;
+}
+
 Result<std::vector<PlacedModel>> Recipes::placed(const StoredObject& revision) const {
   const json::object& spec = spec_of(revision);
   const std::string token = storage_token(spec, finder(revision.ns));

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "control/object_store.h"
+#include "platform/model_checks.h"
 #include "platform/model_store.h"
 #include "platform/names.h"
 #include "platform/replica_template.h"
@@ -21,9 +22,10 @@
 namespace sluice::platform {
 
 struct RecipeOptions {
-  std::string sluice_program;  // what "sluice" means in a command
-  std::string master;          // of deployment_secrets()
-  std::string gateway = {};    // host:port where replicas reach it
+  std::string sluice_program;   // what "sluice" means in a command
+  std::string master;           // of deployment_secrets()
+  std::string gateway = {};     // host:port where replicas reach it
+  CheckModel check_model = {};  // null: models are not looked into
 };
 
 // Where a model lies; see ModelStore::want().
@@ -32,7 +34,10 @@ using WantModel = std::function<ModelView(const std::string& uri, const std::str
 class Recipes {
  public:
   Recipes(const control::ObjectStore& store, WantModel models, RecipeOptions options)
-      : store_(store), models_(std::move(models)), options_(std::move(options)) {}
+      : store_(store),
+        models_(std::move(models)),
+        options_(std::move(options)),
+        checks_(options_.check_model) {}
 
   // Failures have KServe's word as reason(): NoSupportingRuntime, InvalidPredictorSpec, …
   Result<json::object> revision(const control::StoredObject& service, const json::object& component,
@@ -43,6 +48,8 @@ class Recipes {
   ModelView model(const control::StoredObject& revision) const;
   // The same of a spec that may become a revision of the namespace.
   ModelView model(const json::object& revision_spec, const std::string& ns) const;
+  // The same, of one model that is for `sluice serve`: failed where that could not read it.
+  ModelView readable_model(const json::object& revision_spec, const std::string& ns) const;
 
   Result<process::ReplicaSpec> replica(const control::StoredObject& revision, std::string id,
                                        std::string model_path) const;
@@ -54,6 +61,7 @@ class Recipes {
   const control::ObjectStore& store_;
   const WantModel models_;
   const RecipeOptions options_;
+  ModelChecks checks_;
 };
 
 }  // namespace sluice::platform

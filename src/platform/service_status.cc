@@ -148,6 +148,7 @@ json::object model_status(const ComponentFacts& facts, const Condition& config) 
              config.status == "True") {
     transition = "UpToDate";
   }
+  const bool unreadable = facts.error && facts.error->reason() == "ModelLoadFailed";
   int64_t failures = 0;
   json::object last;
   for (const ObjectPtr& replica : facts.replicas) {
@@ -161,8 +162,9 @@ json::object model_status(const ComponentFacts& facts, const Condition& config) 
   }
   json::object out{
       {"transitionStatus", transition},
-      {"states", json::object{{"activeModelState", model_state(stable)},
-                              {"targetModelState", model_state(facts.latest)}}},
+      {"states",
+       json::object{{"activeModelState", model_state(stable)},
+                    {"targetModelState", unreadable ? "FailedToLoad" : model_state(facts.latest)}}},
       {"copies", json::object{{"failedCopies", failures},
                               {"totalCopies", static_cast<int64_t>(facts.replicas.size())}}}};
   if (failed) {

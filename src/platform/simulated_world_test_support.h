@@ -119,7 +119,9 @@ class SimulatedWorld {
     EXPECT_TRUE(ensure_built_in_runtime(*objects_).has_value());
     recipes_ = std::make_unique<Recipes>(
         *store_, [this](const std::string& uri, const std::string&) { return model(uri); },
-        RecipeOptions{.sluice_program = "/usr/bin/sluice", .master = std::string(64, 'k')});
+        RecipeOptions{.sluice_program = "/usr/bin/sluice",
+                      .master = std::string(64, 'k'),
+                      .check_model = [this](const std::string& path) { return read(path); }});
     backend_.on_call = [this] { maybe_die(); };
     backend_.before_drain = [this](const std::string& id) { check_drain(id); };
     watch_replicas();
@@ -209,6 +211,7 @@ class SimulatedWorld {
   void set_first_token(double ms) { first_token_ms_ = ms; }
   SimulatedSignals& signals() { return signals_; }
   void set_models_slow(bool slow) { models_slow_ = slow; }
+  void set_unreadable(std::string uri) { unreadable_ = std::move(uri); }
   void hold_plans(bool held) { plans_held_ = held; }
 
   Rng& rng() { return rng_; }
@@ -271,8 +274,12 @@ class SimulatedWorld {
     pulled_.insert(uri);
     ModelView view;
     view.phase = ModelPhase::kReady;
-    view.path = "/models/m.gguf";
+    view.path = "/models/" + uri;
     return view;
+  }
+  Outcome read(const std::string& path) const {
+    if (path != "/models/" + unreadable_) return {};
+    return fail(Code::kDataLoss, "the file is cut off");
   }
   static ModelView pulling() {
     ModelView view;
@@ -564,6 +571,7 @@ class SimulatedWorld {
   double dies_ = 0;
   int alive_for_ = -1;  // calls; below 0: for good
   bool models_slow_ = false;
+  std::string unreadable_;  // uri of a model that is none
   std::vector<std::string> looks_;
   std::map<std::string, TimePoint> pulls_;
   std::set<std::string> pulled_;

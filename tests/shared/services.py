@@ -1,13 +1,14 @@
 """Three services of the platform in one process that has room for two of their models."""
 import os
 import re
+import shutil
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "http"))
 sys.path.insert(0, os.path.join(HERE, "..", "up"))
 from open_load import OpenLoad  # noqa: E402
-from platform_process import Platform, service, wait_for  # noqa: E402
+from platform_process import MODEL, Platform, service, wait_for  # noqa: E402
 
 RATE = 10  # requests a second, while services come and go
 NAMES = ("one", "two", "three")
@@ -72,7 +73,7 @@ def what_is_shown(up):
 
 
 def changes(up, arguments, leader):
-    """The leader goes, another service comes and goes: nobody else notices."""
+    """The leader goes, another service comes and goes: nobody else notices. Who is left."""
     stay = [name for name in NAMES if name != leader]
     load = OpenLoad(lambda source: up.answer(source.choice(stay)), RATE)
     try:
@@ -88,6 +89,30 @@ def changes(up, arguments, leader):
         load.stop()
     load.check()
     print("  %d requests meanwhile" % load.answered)
+    return stay
+
+
+def ready(up, name):
+    conditions = up.get("isvc", name).get("status", {}).get("conditions", [])
+    return next(((each["status"], each.get("reason"), each.get("message", ""))
+                 for each in conditions if each["type"] == "Ready"), ("", "", ""))
+
+
+def unreadable(up, arguments, stay):
+    """A file that is no model is told by its service, and nobody else notices; a good one in its place is found."""
+    path = os.path.join(up.folder, "four.gguf")
+    with open(MODEL, "rb") as whole, open(path, "wb") as out:
+        out.write(whole.read(5000))
+    up.out("apply", "-f", "-", stdin=service("four", "sluice: {shareProcess: true}", arguments, model=path, minReplicas=1))
+    wait_for(lambda: ready(up, "four")[:2] == ("False", "ModelLoadFailed"))
+    has(ready(up, "four")[2], path)
+    settles(up, stay)
+    shutil.copy(MODEL, path)
+    wait_for(lambda: ready(up, "four")[0] == "True", 30)
+    settles(up, stay + ["four"])
+    up.answer("four")
+    up.out("delete", "isvc", "four")
+    settles(up, stay)
 
 
 def on_the_platform(options):
@@ -97,7 +122,7 @@ def on_the_platform(options):
         up.out("apply", "-f", "-", "--wait", stdin=manifest(NAMES, arguments))
         settles(up, NAMES)
         on_demand(up)
-        changes(up, arguments, what_is_shown(up))
+        unreadable(up, arguments, changes(up, arguments, what_is_shown(up)))
         told = up.run("apply", "-f", "-", stdin=manifest(["two"], arguments, "sluice: {shareProcess: true, rollout: {}}"))
         has(told.stdout + told.stderr, "spec.sluice.shareProcess has no effect beside spec.sluice.rollout")
         assert up.stop() == 0

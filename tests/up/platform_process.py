@@ -17,14 +17,14 @@ MODEL = os.path.abspath("models/story.gguf")
 START_SECONDS = 60
 
 
-def service(name, spec="", args="", **predictor):
-    """An InferenceService of the bundled model as YAML; further fields of the predictor by keyword."""
+def service(name, spec="", args="", model=MODEL, **predictor):
+    """An InferenceService of the bundled model, or another file, as YAML; further fields of the predictor by keyword."""
     lines = ["apiVersion: serving.kserve.io/v1beta1", "kind: InferenceService", "metadata: {name: %s}" % name, "spec:"]
     if spec:
         lines.append("  " + spec)
     lines.append("  predictor:")
     lines += ["    %s: %s" % item for item in predictor.items()]
-    lines += ["    model:", "      modelFormat: {name: gguf}", "      storageUri: file://" + MODEL]
+    lines += ["    model:", "      modelFormat: {name: gguf}", "      storageUri: file://" + model]
     if args:
         lines.append("      args: " + json.dumps(args))
     return "\n".join(lines) + "\n"

@@ -1,0 +1,36 @@
+// ModelChecks: what reading a model's files says of them, asked once for each state of the files.
+//
+// Any thread; one asks at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+
+namespace sluice::platform {
+
+// Whether `sluice serve` can read the model at a path, a file or a folder; loads nothing.
+using CheckModel = std::function<Outcome(const std::string& path)>;
+
+class ModelChecks {
+ public:
+  explicit ModelChecks(CheckModel check) : check_(std::move(check)) {}
+
+  Outcome operator()(const std::string& path) const;
+
+ private:
+  struct Known {
+    uint64_t stamp;
+    Outcome outcome;
+  };
+  const CheckModel check_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, Known, std::less<>> known_;
+};
+
+}  // namespace sluice::platform
