@@ -122,7 +122,8 @@ TEST_F(FieldsTest, OfAGraphAndAProvider) {
                                          std::string(more) + "}}"));
   };
   EXPECT_EQ(provider(R"(,"protocol":"openai")"), "");
-  EXPECT_TRUE(provider(R"(,"protocol":"anthropic")").starts_with("refused: spec.protocol: "));
+  EXPECT_EQ(provider(R"(,"protocol":"anthropic")"), "");
+  EXPECT_TRUE(provider(R"(,"protocol":"gemini")").starts_with("refused: spec.protocol: "));
   EXPECT_EQ(provider(R"(,"headers":[{"name":"x-team","value":"b"}])"), "");
   EXPECT_EQ(provider(R"(,"headers":[{"name":"a"}])"),
             "refused: spec.headers[0]: Invalid value: exactly one of value and secret");

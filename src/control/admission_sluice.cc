@@ -34,13 +34,6 @@ void admit_provider(Admission& admission) {
         "FieldValueInvalid", "spec.url",
         fmt::format("\"{}\": expected https://host[:port][/path]", url.substr(0, 200)));
   }
-  if (text_at(admission.object, "spec.protocol") == "anthropic") {
-    admission.refuse("FieldValueNotSupported", "spec.protocol",
-                     "\"anthropic\" is not supported: requests are not translated into it. For "
-                     "clients that ask /v1/messages themselves leave the field out, and give the "
-                     "key as spec.headers: name x-api-key with a secret; supported values: "
-                     "\"openai\"");
-  }
   if (url.contains('@')) {
     admission.refuse("FieldValueInvalid", "spec.url",
                      "a URL holds no user or password: put the key into a Secret and name it in "

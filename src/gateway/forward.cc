@@ -39,6 +39,10 @@ constexpr std::array<std::string_view, 14> kNotOnward = {"host",
 constexpr std::array<std::string_view, 5> kNotBack = {"date", "server", "set-cookie", "alt-svc",
                                                       "x-request-id"};
 
+// Of Anthropic's API: what a client that knows nothing of it gets.
+constexpr std::string_view kVersionHeader = "anthropic-version";
+constexpr std::string_view kVersion = "2023-06-01";
+
 template <size_t N>
 bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
   return std::ranges::any_of(
@@ -85,7 +89,12 @@ net::Headers onward_headers(const net::HttpRequest& request, const plan::Upstrea
     out.emplace_back(name, value);
   }
   out.insert(out.end(), upstream.headers.begin(), upstream.headers.end());
-  if (!upstream.api_key.empty()) out.emplace_back("Authorization", "Bearer " + upstream.api_key);
+  if (upstream.protocol == plan::Protocol::kAnthropic) {
+    if (net::find_header(out, kVersionHeader).empty()) out.emplace_back(kVersionHeader, kVersion);
+    if (!upstream.api_key.empty()) out.emplace_back("x-api-key", upstream.api_key);
+  } else if (!upstream.api_key.empty()) {
+    out.emplace_back("Authorization", "Bearer " + upstream.api_key);
+  }
   out.emplace_back("X-Request-Id", id);
   out.emplace_back("traceparent", traceparent);
   return out;

@@ -62,7 +62,7 @@ void MirrorComparison::compare() {
 }
 
 void send_copy(GatewayMetrics& metrics, const Route& route, Target& target, ReplicaLease lease,
-               net::HttpClient& client, net::ClientRequest request,
+               net::HttpClient& client, OnwardCall call,
                std::shared_ptr<MirrorComparison> comparison) {
   struct Copy {
     ReplicaLease lease;
@@ -73,8 +73,8 @@ void send_copy(GatewayMetrics& metrics, const Route& route, Target& target, Repl
   const std::string upstream = target.upstream().name();
   auto copy = std::make_shared<Copy>(std::move(lease), route.memory());
   ++copy->memory->mirrors;
-  client.request(
-      std::move(request),
+  std::move(call).send(
+      client,
       {.on_head = [copy](int status, const net::Headers&) { copy->status = status; },
        .on_data = [comparison](std::string_view bytes) { comparison->copy.digest.feed(bytes); },
        .on_end =

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "gateway/gateway_metrics.h"
+#include "gateway/onward_call.h"
 #include "gateway/route.h"
 #include "net/client.h"
 #include "plan/plan.h"
@@ -58,7 +59,7 @@ class MirrorComparison {
 // Sends `request` (whole, addressed by the caller) to a replica of `target`, if the route's mirror
 // has room. On the client's loop.
 void send_copy(GatewayMetrics& metrics, const Route& route, Target& target, ReplicaLease lease,
-               net::HttpClient& client, net::ClientRequest request,
+               net::HttpClient& client, OnwardCall call,
                std::shared_ptr<MirrorComparison> comparison);
 
 }  // namespace sluice::gateway

@@ -156,26 +156,33 @@ bool Relay::launch(bool hedge) {
   attempt->span = AttemptSpan::begin(host_.tracer, request_.record, reason(hedge), replica);
   const std::string traceparent =
       attempt->span ? attempt->span->traceparent() : request_.traceparent;
+  auto call = onward(*target_, replica, traceparent);
+  if (!call) {
+    // Where others were asked before, what they said counts.
+    end(*attempt);
+    if (!hedge && !failure_) refuse(call.error());
+    return false;
+  }
   excluded_.push_back(replica.name);
   if (tries_ == 0 && !request_.fields.stream) request_.visit.tells_no_first_token(attempt->began);
   attempts_.push_back(attempt);
   if (!hedge) ++tries_;
   ++request_.record.attempts;
   auto self = shared_from_this();
-  attempt->call = client_.request(onward(*target_, replica, traceparent),
-                                  {.on_head =
-                                       [self, attempt](int status, const net::Headers& headers) {
-                                         if (!attempt->over)
-                                           self->on_head(attempt, status, headers);
-                                       },
-                                   .on_data =
-                                       [self, attempt](std::string_view bytes) {
-                                         if (!attempt->over) self->on_data(attempt, bytes);
-                                       },
-                                   .on_end =
-                                       [self, attempt](Outcome outcome) {
-                                         if (!attempt->over) self->on_end(attempt, outcome);
-                                       }});
+  attempt->call =
+      std::move(*call).send(client_, {.on_head =
+                                          [self, attempt](int status, const net::Headers& headers) {
+                                            if (!attempt->over)
+                                              self->on_head(attempt, status, headers);
+                                          },
+                                      .on_data =
+                                          [self, attempt](std::string_view bytes) {
+                                            if (!attempt->over) self->on_data(attempt, bytes);
+                                          },
+                                      .on_end =
+                                          [self, attempt](Outcome outcome) {
+                                            if (!attempt->over) self->on_end(attempt, outcome);
+                                          }});
   return true;
 }
 
@@ -188,10 +195,14 @@ void Relay::mirror() {
   if (!lease || route.memory()->mirrors >= settings.max_in_flight) {
     return host_.metrics.mirror(this->settings().name, "dropped");
   }
-  net::ClientRequest copy = onward(*route.mirror(), lease->replica(), request_.traceparent);
-  copy.timeout = settings.timeout;
+  auto copy = onward(*route.mirror(), lease->replica(), request_.traceparent);
+  if (!copy) {
+    lease->report(UseResult::kUntold);
+    return host_.metrics.mirror(this->settings().name, "dropped");
+  }
+  copy->set_timeout(settings.timeout);
   mirror_ = std::make_shared<MirrorComparison>(host_.metrics, this->settings().name);
-  send_copy(host_.metrics, route, *route.mirror(), std::move(*lease), client_, std::move(copy),
+  send_copy(host_.metrics, route, *route.mirror(), std::move(*lease), client_, *std::move(copy),
             mirror_);
 }
 
@@ -201,7 +212,7 @@ std::string_view Relay::reason(bool hedge) const {
   return request_.record.fallback ? "fallback" : "first";
 }
 
-net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replica,
+Result<OnwardCall> Relay::onward(const Target& target, const ReplicaInfo& replica,
                                  const std::string& traceparent) const {
   const auto upstream = target.upstream().settings();
   const plan::Timeouts& timeouts = settings().timeouts;
@@ -218,7 +229,11 @@ net::ClientRequest Relay::onward(const Target& target, const ReplicaInfo& replic
   out.body = replica.model.empty() || !request_.fields.model
                  ? request_.http.body
                  : with_model(request_.http.body, request_.fields, replica.model);
-  return out;
+  if (upstream->protocol == plan::Protocol::kAnthropic) {
+    return OnwardCall::to_messages(std::move(out), request_.http.path,
+                                   replica.url + upstream->path_prefix, host_.clock);
+  }
+  return OnwardCall(std::move(out));
 }
 
 // --- What upstreams say -------------------------------------------------------------------------

@@ -25,6 +25,7 @@
 #include "gateway/hold_wait.h"
 #include "gateway/load_meter.h"
 #include "gateway/mirror.h"
+#include "gateway/onward_call.h"
 #include "gateway/quota.h"
 #include "gateway/record.h"
 #include "gateway/replica.h"
@@ -123,7 +124,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void try_next();
   bool launch(bool hedge);
   std::string_view reason(bool hedge) const;
-  net::ClientRequest onward(const Target& target, const ReplicaInfo& replica,
+  Result<OnwardCall> onward(const Target& target, const ReplicaInfo& replica,
                             const std::string& traceparent) const;
   void mirror();
 

@@ -251,12 +251,14 @@ Upstream read_upstream(Fields& f, const SecretSource& secrets) {
   }
   f.name("host", out.host);
   f.text("path_prefix", out.path_prefix);
+  f.choice<Protocol>("protocol", out.protocol,
+                     {{"openai", Protocol::kOpenai}, {"anthropic", Protocol::kAnthropic}});
   read_own_headers(f, secrets, out);
   if (out.kind == UpstreamKind::kSluice) {
     constexpr std::string_view kWhy =
         "has no effect on an upstream of kind sluice, which is sent typed requests with its "
         "internal_token; leave it out";
-    for (const std::string_view field : {"api_key", "host", "path_prefix", "headers"}) {
+    for (const std::string_view field : {"api_key", "host", "path_prefix", "protocol", "headers"}) {
       if (f.has(field)) f.problem(field, kWhy);
     }
   } else if (f.has("internal_token")) {

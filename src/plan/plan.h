@@ -199,6 +199,12 @@ struct FileSource {
 
 enum class UpstreamKind { kSluice, kForeign };
 
+// What servers of kind foreign speak.
+enum class Protocol {
+  kOpenai,     // or whatever clients ask: requests are passed on as they are
+  kAnthropic,  // chat completions are asked as messages
+};
+
 struct Upstream {
   std::string name;
   UpstreamKind kind = UpstreamKind::kForeign;
@@ -209,6 +215,7 @@ struct Upstream {
   std::string internal_token;  // of Sluice replicas; never logged
   std::string host;            // Host field; empty: the endpoint's own
   std::string path_prefix;     // put before every path
+  Protocol protocol = Protocol::kOpenai;
   // Sent with every request, instead of the caller's of these names (lower case); never logged.
   std::vector<std::pair<std::string, std::string>> headers;
   std::optional<UpstreamTlsPlan> tls;

@@ -111,6 +111,7 @@ std::optional<json::object> upstream(PlanDraft& draft, const control::StoredObje
                    {"endpoints", json::array{json::object{{"name", provider.name}, {"url", base}}}},
                    {"health", json::object{{"active", false}}}};
   if (!prefix.empty()) out["path_prefix"] = prefix;
+  if (text_at(spec, "protocol") == "anthropic") out["protocol"] = "anthropic";
   if (const auto most = control::integer_at(spec, "maxOutstanding"); most && *most > 0) {
     out["max_outstanding"] = std::min(*most, kMaxOutstanding);
   }

@@ -1,5 +1,6 @@
 """Starts a server with keys and gives its addresses to clients.mjs and oip_grpc.py; then the same clients
-come through a gateway, over a replica of its own kind and over one as any OpenAI-compatible server."""
+come through a gateway, over a replica of its own kind and over one as any OpenAI-compatible server; and OpenAI's
+clients over one that is asked by Anthropic's protocol (messages.mjs)."""
 import json
 import os
 import re
@@ -46,9 +47,11 @@ def ends(server, told):
         return False
 
 
-def through_a_gateway(server, kind):
+def through_a_gateway(server, kind, protocol="openai"):
     """The clients before a gateway over `server`; the runs."""
     upstream = {"name": "story", "kind": kind, "endpoints": [{"url": server.url}], "health": {"interval": "100ms"}}
+    if protocol != "openai":
+        upstream["protocol"] = protocol
     upstream.update({"internal_token": {"env": "INTERNAL_TOKEN"}} if kind == "sluice" else {"api_key": {"env": "KEY"}})
     plan = {"listen": "127.0.0.1:0", "upstreams": [upstream],
             "routes": [{"name": "story", "match": {"models": ["story"]}, "targets": [{"upstream": "story"}]}],
@@ -68,8 +71,11 @@ def through_a_gateway(server, kind):
                 except OSError:
                     time.sleep(0.05)
             address = "127.0.0.1:%d" % gateway.grpc_port() if grpc else "none"
-            runs = [run(["node", "tests/clients/clients.mjs", gateway.url, address, KEY, server.url,
-                         "gateway over %s: " % kind])]
+            if protocol == "openai":
+                runs = [run(["node", "tests/clients/clients.mjs", gateway.url, address, KEY, server.url,
+                             "gateway over %s: " % kind])]
+            else:
+                runs = [run(["node", "tests/clients/messages.mjs", gateway.url, KEY, server.url])]
             if grpc:
                 runs.append(run_grpcio(address, gateway))
             if not ends(gateway, told=bool(grpc)):
@@ -83,6 +89,7 @@ with Server(["--api-key", KEY, "--admin-key", ADMIN_KEY, "--grpc-port", "0", "--
     grpc_address = "127.0.0.1:%d" % server.grpc_port()
     runs = [run(["node", "tests/clients/clients.mjs", server.url, grpc_address, KEY, server.url]),
             *through_a_gateway(server, "sluice"), *through_a_gateway(server, "foreign"),
+            *through_a_gateway(server, "foreign", "anthropic"),
             run_grpcio(grpc_address, server)]
     if not ends(server, told=True):
         print("failed: the server did not drain")

@@ -144,7 +144,7 @@ def links(documents):
 def fuzz_targets():
     """A fuzz target for each parser of foreign bytes."""
     wanted = ["gguf", "safetensors", "request_json", "tokenizer_json", "sentencepiece", "chat_template",
-              "http1", "sse_client", "detokenizer", "infer_message",
+              "http1", "sse_client", "detokenizer", "infer_message", "chat_as_message",
               "internal_request", "internal_events", "plan", "body_scan", "registry", "hf_config",
               "replica_records"]
     return ["fuzz/%s_fuzz.cc is missing" % name for name in wanted
