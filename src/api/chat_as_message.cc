@@ -472,97 +472,117 @@ std::string message_error_as_chat(int http_status, std::string_view body) {
 
 // --- A stream -----------------------------------------------------------------------------------
 
-// `delta` is JSON; `finish` empty: not yet.
-std::string MessageChunks::chunk(std::string_view delta, std::string_view finish) const {
-  const std::string reason = finish.empty() ? "null" : fmt::format("\"{}\"", finish);
-  return fmt::format(
-      R"({{"id":{},"object":"chat.completion.chunk","created":{},"model":{},"choices":[{{"index":0,"delta":{},"logprobs":null,"finish_reason":{}}}])",
-      json::serialize(json::value(id_)), created_, json::serialize(json::value(model_)), delta,
-      reason);
+std::string MessageChunks::chunk(json::array choices, const json::object* usage) const {
+  json::object out{{"id", id_},
+                   {"object", "chat.completion.chunk"},
+                   {"created", created_},
+                   {"model", model_},
+                   {"choices", std::move(choices)}};
+  if (usage != nullptr) out["usage"] = *usage;
+  return json::serialize(out);
+}
+
+std::string MessageChunks::delta_chunk(json::object delta) const {
+  return chunk({json::object{{"index", 0},
+                             {"delta", std::move(delta)},
+                             {"logprobs", nullptr},
+                             {"finish_reason", nullptr}}},
+               nullptr);
+}
+
+std::string MessageChunks::arguments_chunk(std::string_view text) {
+  has_arguments_ = has_arguments_ || !text.empty();
+  json::object call{{"index", tools_ - 1}, {"function", json::object{{"arguments", text}}}};
+  return delta_chunk({{"tool_calls", json::array{std::move(call)}}});
+}
+
+// The start may tell of the prompt, and the end anew.
+void MessageChunks::count(const json::object& of) {
+  const json::object* usage = object_of(of, "usage");
+  if (usage == nullptr) return;
+  prompt_tokens_ = std::max(prompt_tokens_, prompt_tokens_of(*usage));
+  cached_tokens_ = std::max(cached_tokens_, count_of(*usage, "cache_read_input_tokens"));
+  completion_tokens_ = std::max(completion_tokens_, count_of(*usage, "output_tokens"));
+}
+
+std::vector<std::string> MessageChunks::block_start(const json::object& event) {
+  const json::object* block = object_of(event, "content_block");
+  in_tool_ = block != nullptr && text_of(*block, "type") == "tool_use";
+  has_arguments_ = false;
+  if (!in_tool_) return {};
+  json::object function{{"name", text_of(*block, "name")}, {"arguments", ""}};
+  json::object call{{"index", tools_++},
+                    {"id", text_of(*block, "id")},
+                    {"type", "function"},
+                    {"function", std::move(function)}};
+  return {delta_chunk({{"tool_calls", json::array{std::move(call)}}})};
+}
+
+std::vector<std::string> MessageChunks::block_delta(const json::object& event) {
+  const json::object* delta = object_of(event, "delta");
+  if (delta == nullptr) return {};
+  const std::string_view kind = text_of(*delta, "type");
+  if (kind == "text_delta") return {delta_chunk({{"content", text_of(*delta, "text")}})};
+  if (kind == "thinking_delta") {
+    return {delta_chunk({{"reasoning_content", text_of(*delta, "thinking")}})};
+  }
+  if (kind == "input_json_delta" && in_tool_) {
+    return {arguments_chunk(text_of(*delta, "partial_json"))};
+  }
+  return {};
+}
+
+// No arguments are an object without members.
+std::vector<std::string> MessageChunks::block_stop() {
+  const bool is_bare = std::exchange(in_tool_, false) && !has_arguments_;
+  return is_bare ? std::vector{arguments_chunk("{}")} : std::vector<std::string>();
+}
+
+// Who did not ask for usage gets it all the same, beside the end: limits go by it.
+std::vector<std::string> MessageChunks::message_stop() {
+  done_ = true;
+  const json::object usage = usage_of(prompt_tokens_, cached_tokens_, completion_tokens_);
+  json::object end{
+      {"index", 0}, {"delta", json::object()}, {"logprobs", nullptr}, {"finish_reason", finish_}};
+  std::vector<std::string> out{chunk({std::move(end)}, include_usage_ ? nullptr : &usage)};
+  if (include_usage_) out.push_back(chunk({}, &usage));
+  out.emplace_back("[DONE]");
+  return out;
 }
 
 Result<std::vector<std::string>> MessageChunks::event(std::string_view data) {
-  std::vector<std::string> out;
+  using Chunks = std::vector<std::string>;
   const auto parsed = parse_json(data, kBody);
   if (!parsed || !parsed->is_object()) return no_message("an event's data is no JSON object");
   const json::object& event = parsed->get_object();
   const std::string_view type = text_of(event, "type");
-  const auto add = [&](json::object delta) {
-    out.push_back(chunk(json::serialize(delta), {}) + "}");
-  };
-  const auto add_arguments = [&](std::string_view text) {
-    has_arguments_ = has_arguments_ || !text.empty();
-    json::object call{{"index", tools_ - 1}, {"function", json::object{{"arguments", text}}}};
-    add({{"tool_calls", json::array{std::move(call)}}});
-  };
   if (type == "error") {
     const json::object* error = object_of(event, "error");
     const std::string_view message = error == nullptr ? "" : text_of(*error, "message");
     return fail(Code::kUnavailable, fmt::format("the provider ended the stream: {}",
                                                 message.empty() ? "no reason given" : message));
   }
-  if (done_ || type == "ping") return out;
+  if (done_ || type == "ping") return Chunks();
   if (type == "message_start") {
     const json::object* message = object_of(event, "message");
     if (message == nullptr || started_) return no_message("its stream does not begin with one");
     started_ = true;
     id_ = text_of(*message, "id");
     model_ = text_of(*message, "model");
-    if (const json::object* usage = object_of(*message, "usage")) {
-      prompt_tokens_ = prompt_tokens_of(*usage);
-      cached_tokens_ = count_of(*usage, "cache_read_input_tokens");
-      completion_tokens_ = count_of(*usage, "output_tokens");
-    }
-    add({{"role", "assistant"}, {"content", ""}});
-    return out;
+    count(*message);
+    return Chunks{delta_chunk({{"role", "assistant"}, {"content", ""}})};
   }
   if (!started_) return no_message("its stream does not begin with one");
-  if (type == "content_block_start") {
-    const json::object* block = object_of(event, "content_block");
-    in_tool_ = block != nullptr && text_of(*block, "type") == "tool_use";
-    has_arguments_ = false;
-    if (!in_tool_) return out;
-    json::object call{
-        {"index", tools_++},
-        {"id", text_of(*block, "id")},
-        {"type", "function"},
-        {"function", json::object{{"name", text_of(*block, "name")}, {"arguments", ""}}}};
-    add({{"tool_calls", json::array{std::move(call)}}});
-  } else if (type == "content_block_delta") {
+  if (type == "content_block_start") return block_start(event);
+  if (type == "content_block_delta") return block_delta(event);
+  if (type == "content_block_stop") return block_stop();
+  if (type == "message_stop") return message_stop();
+  if (type == "message_delta") {
     const json::object* delta = object_of(event, "delta");
-    const std::string_view kind = delta == nullptr ? "" : text_of(*delta, "type");
-    if (kind == "text_delta") add({{"content", text_of(*delta, "text")}});
-    if (kind == "thinking_delta") add({{"reasoning_content", text_of(*delta, "thinking")}});
-    if (kind == "input_json_delta" && in_tool_) add_arguments(text_of(*delta, "partial_json"));
-  } else if (type == "content_block_stop") {
-    // No arguments are an object without members.
-    if (in_tool_ && !has_arguments_) add_arguments("{}");
-    in_tool_ = false;
-  } else if (type == "message_delta") {
-    if (const json::object* delta = object_of(event, "delta")) {
-      finish_ = finish_reason(text_of(*delta, "stop_reason"));
-    }
-    // What the start told of the prompt may be told anew.
-    if (const json::object* usage = object_of(event, "usage")) {
-      completion_tokens_ = std::max(completion_tokens_, count_of(*usage, "output_tokens"));
-      prompt_tokens_ = std::max(prompt_tokens_, prompt_tokens_of(*usage));
-      cached_tokens_ = std::max(cached_tokens_, count_of(*usage, "cache_read_input_tokens"));
-    }
-  } else if (type == "message_stop") {
-    done_ = true;
-    const std::string usage =
-        json::serialize(usage_of(prompt_tokens_, cached_tokens_, completion_tokens_));
-    // Whoever did not ask for it still gets it, beside the end: that is what limits go by.
-    out.push_back(chunk("{}", finish_) + (include_usage_ ? "}" : ",\"usage\":" + usage + "}"));
-    if (include_usage_) {
-      out.push_back(fmt::format(
-          R"({{"id":{},"object":"chat.completion.chunk","created":{},"model":{},"choices":[],"usage":{}}})",
-          json::serialize(json::value(id_)), created_, json::serialize(json::value(model_)),
-          usage));
-    }
-    out.emplace_back("[DONE]");
+    if (delta != nullptr) finish_ = finish_reason(text_of(*delta, "stop_reason"));
+    count(event);
   }
-  return out;
+  return Chunks();
 }
 
 }  // namespace sluice::api

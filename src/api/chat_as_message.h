@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "base/status.h"
 
 namespace sluice::api {
@@ -49,7 +50,14 @@ class MessageChunks {
   bool done() const { return done_; }
 
  private:
-  std::string chunk(std::string_view delta, std::string_view finish) const;
+  std::string chunk(json::array choices, const json::object* usage) const;
+  std::string delta_chunk(json::object delta) const;
+  std::string arguments_chunk(std::string_view text);
+  void count(const json::object& of);
+  std::vector<std::string> block_start(const json::object& event);
+  std::vector<std::string> block_delta(const json::object& event);
+  std::vector<std::string> block_stop();
+  std::vector<std::string> message_stop();
 
   const bool include_usage_;
   const int64_t created_;

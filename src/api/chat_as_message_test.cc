@@ -54,12 +54,14 @@ TEST(ChatAsMessage, SaysToolsCallsAndTheirResults) {
   const json::value body = asked(R"({
     "model": "claude", "parallel_tool_calls": false,
     "tools": [{"type": "function", "function": {
-      "name": "now", "description": "the time", "parameters": {"type": "object", "properties": {}}}},
+      "name": "now", "description": "the time",
+      "parameters": {"type": "object", "properties": {}}}},
       {"type": "function", "function": {"name": "bare"}}],
     "messages": [
       {"role": "user", "content": "When?"},
       {"role": "assistant", "content": null, "tool_calls": [
-        {"id": "a", "type": "function", "function": {"name": "now", "arguments": "{\"zone\":\"UTC\"}"}},
+        {"id": "a", "type": "function",
+         "function": {"name": "now", "arguments": "{\"zone\":\"UTC\"}"}},
         {"id": "b", "type": "function", "function": {"name": "bare", "arguments": ""}}]},
       {"role": "tool", "tool_call_id": "a", "content": "noon"},
       {"role": "tool", "tool_call_id": "b", "content": ""},
@@ -76,7 +78,8 @@ TEST(ChatAsMessage, SaysToolsCallsAndTheirResults) {
         {"type": "tool_result", "tool_use_id": "b"},
         {"type": "text", "text": "So?"}]}],
     "tools": [
-      {"name": "now", "description": "the time", "input_schema": {"type": "object", "properties": {}}},
+      {"name": "now", "description": "the time",
+       "input_schema": {"type": "object", "properties": {}}},
       {"name": "bare", "input_schema": {"type": "object"}}],
     "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}})"));
   const auto choice = [](std::string_view given) {
@@ -210,17 +213,18 @@ TEST_F(MessageChunksTest, SaysAStream) {
                      "delta":{"type":"text_delta","text":"Hé\n"}})"),
             "{\"content\":\"Hé\\n\"}");
   EXPECT_EQ(told(R"({"type":"content_block_stop","index":0})"), "");
-  EXPECT_EQ(
-      told(R"({"type":"content_block_start","index":1,"content_block":
+  EXPECT_EQ(told(R"({"type":"content_block_start","index":1,"content_block":
                      {"type":"tool_use","id":"t","name":"now","input":{}}})"),
-      R"({"tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"now","arguments":""}}]})");
+            R"({"tool_calls":[{"index":0,"id":"t","type":"function",)"
+            R"("function":{"name":"now","arguments":""}}]})");
   EXPECT_EQ(told(R"({"type":"content_block_delta","index":1,
                      "delta":{"type":"input_json_delta","partial_json":"{\"a\""}})"),
             R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]})");
   EXPECT_EQ(told(R"({"type":"content_block_stop","index":1})"), "");
   // A call without arguments is one of an empty object.
   told(
-      R"({"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"u","name":"b"}})");
+      R"({"type":"content_block_start","index":2,"content_block":
+          {"type":"tool_use","id":"u","name":"b"}})");
   EXPECT_EQ(told(R"({"type":"content_block_stop","index":2})"),
             R"({"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]})");
   EXPECT_EQ(told(R"({"type":"message_delta","delta":{"stop_reason":"tool_use"},
@@ -235,7 +239,8 @@ TEST_F(MessageChunksTest, UsageHasAChunkOfItsOwnWhereItIsAskedFor) {
   chunks_.emplace(true, 7);
   start();
   told(
-      R"({"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":9}})");
+      R"({"type":"message_delta","delta":{"stop_reason":"max_tokens"},
+          "usage":{"output_tokens":9}})");
   EXPECT_EQ(told(R"({"type":"message_stop"})"), R"({}"length" 14 [DONE])");
 }
 

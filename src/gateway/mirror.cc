@@ -63,7 +63,7 @@ void MirrorComparison::compare() {
 
 void send_copy(GatewayMetrics& metrics, const Route& route, Target& target, ReplicaLease lease,
                net::HttpClient& client, OnwardCall call,
-               std::shared_ptr<MirrorComparison> comparison) {
+               const std::shared_ptr<MirrorComparison>& comparison) {
   struct Copy {
     ReplicaLease lease;
     std::shared_ptr<RouteMemory> memory;

@@ -60,6 +60,6 @@ class MirrorComparison {
 // has room. On the client's loop.
 void send_copy(GatewayMetrics& metrics, const Route& route, Target& target, ReplicaLease lease,
                net::HttpClient& client, OnwardCall call,
-               std::shared_ptr<MirrorComparison> comparison);
+               const std::shared_ptr<MirrorComparison>& comparison);
 
 }  // namespace sluice::gateway

@@ -111,7 +111,8 @@ void read_header(Fields& f, const std::string& given, const SecretSource& secret
   }
   const auto is_it = [&](const auto& header) { return header.first == name; };
   if (std::ranges::any_of(out.headers, is_it)) return f.problem(given, "stands there twice");
-  if (name == "authorization" && !out.api_key.empty()) {
+  const bool is_anthropic = out.protocol == Protocol::kAnthropic;
+  if (name == (is_anthropic ? "x-api-key" : "authorization") && !out.api_key.empty()) {
     return f.problem(given, "api_key is sent in it: leave one of them out");
   }
   out.headers.emplace_back(std::move(name), std::move(value));

@@ -29,6 +29,8 @@ TEST_F(PlanWriterTest, Providers) {
                      {"name":"x-api-key","secret":{"secretName":"keys","key":"k"}}]})"),
       provider("default", "a", R"({"url":"https://a.example:8443","models":[{"name":"gpt"}],
           "timeoutSeconds":30})"),
+      provider("default", "claude", R"({"url":"https://c.example","protocol":"anthropic",
+          "apiKey":{"secretName":"keys","key":"k"},"models":[{"name":"claude"}]})"),
       provider("default", "badheader", R"({"url":"https://c.example","headers":[{"name":"host",
           "value":"x"}],"models":[{"name":"lost"}]})"),
       provider("default", "noheader", R"({"url":"https://c.example","headers":[{"name":"x-a",
@@ -48,6 +50,8 @@ TEST_F(PlanWriterTest, Providers) {
   EXPECT_EQ(b->max_outstanding, 9);
   EXPECT_EQ(b->headers, (Headers{{"x-team", "blue"}, {"x-api-key", "sk-123"}}));
   EXPECT_FALSE(b->health.active);
+  EXPECT_EQ(b->protocol, plan::Protocol::kOpenai);
+  EXPECT_EQ(plan->find_upstream("provider:default/claude")->protocol, plan::Protocol::kAnthropic);
   EXPECT_FALSE(text_.text.contains("sk-123")) << "secrets stand in files of their own";
   EXPECT_EQ(targets(*plan, "default/gpt"), "provider:default/a:1 provider:default/b:3");
   const plan::Route* gpt = route(*plan, "default/gpt");

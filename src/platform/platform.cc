@@ -185,11 +185,10 @@ Result<std::unique_ptr<Platform>> Platform::start(control::ControlPlane& plane,
       [store = all->models.get()](const std::string& uri, const std::string& key) {
         return store->want(uri, key);
       },
-      RecipeOptions{
-          .sluice_program = options.sluice_program.string(),
-          .master = master,
-          .gateway = fmt::format("{}:{}", options.gateway_address, options.gateway_port),
-          .check_model = options.check_model});
+      RecipeOptions{.sluice_program = options.sluice_program.string(),
+                    .master = master,
+                    .gateway = fmt::format("{}:{}", options.gateway_address, options.gateway_port),
+                    .check_model = options.check_model});
   // Load reports may come before there is a core to wake.
   SLUICE_ASSIGN_OR_RETURN(
       all->api, InternalApi::start({.port = options.internal_port, .token = token}, *all->book,
