@@ -312,7 +312,8 @@ def checks_configurations():
     with open("docs/gateway.md", encoding="utf-8") as f:
         examples = re.findall(r"```yaml\n(.*?)```", f.read(), re.S)
     assert len(examples) >= 2
-    env = dict(os.environ, OPENAI_API_KEY="x", STORY_TOKEN="x", TEAM_KEY="x", CLOUD_KEY="x", REDIS_PASSWORD="x", CONTROL_TOKEN="x")
+    env = dict(os.environ, **{name: "x" for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "STORY_TOKEN", "TEAM_KEY", "CLOUD_KEY",
+                                                     "REDIS_PASSWORD", "CONTROL_TOKEN")})
     with tempfile.TemporaryDirectory() as folder:
         for number, text in enumerate(examples):
             if "upstreams:" not in text:  # a part of a plan, over others
