@@ -291,8 +291,8 @@ TEST(Plan, FieldsWithoutEffectAreMistakes) {
       "routes:\n  - {name: r, targets: [{upstream: u}], ";
   EXPECT_TRUE(wrong(both + "mirror: {upstream: f}}\n").contains("must be of kind sluice"));
   EXPECT_TRUE(wrong(both + "fallbacks: [{upstream: f}]}\n").contains("must be of kind sluice"));
-  for (const char* field : {"api_key: {env: KEY}", "host: a", "path_prefix: /x",
-                            "protocol: anthropic"}) {
+  for (const char* field :
+       {"api_key: {env: KEY}", "host: a", "path_prefix: /x", "protocol: anthropic"}) {
     const std::string message = wrong(
         "upstreams:\n  - name: u\n    kind: sluice\n    internal_token: {env: KEY}\n    "
         "endpoints: [{url: \"http://127.0.0.1:9000\"}]\n    " +
