@@ -401,8 +401,7 @@ Result<MessageRequest> chat_as_message(std::string_view chat) {
   SLUICE_RETURN_IF_ERROR(add_tool_choice(fields, out));
   MessageRequest made;
   SLUICE_ASSIGN_OR_RETURN(const auto stream, fields.boolean("stream"));
-  made.stream = stream.value_or(false);
-  if (made.stream) out["stream"] = true;
+  if (stream.value_or(false)) out["stream"] = true;
   SLUICE_ASSIGN_OR_RETURN(const json::object* options, fields.object("stream_options"));
   if (options != nullptr) {
     SLUICE_ASSIGN_OR_RETURN(const auto usage,

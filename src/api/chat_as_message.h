@@ -23,7 +23,6 @@ inline constexpr int64_t kMessageMaxTokens = 4096;
 // service_tier, reasoning_effort, …) are left out.
 struct MessageRequest {
   std::string body;
-  bool stream = false;
   bool include_usage = false;  // stream_options
 };
 Result<MessageRequest> chat_as_message(std::string_view chat);

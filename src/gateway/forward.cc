@@ -113,6 +113,10 @@ net::Headers answer_headers(const net::Headers& headers, std::string_view id) {
   return out;
 }
 
+bool is_event_stream(const net::Headers& headers) {
+  return net::find_header(headers, "content-type").starts_with("text/event-stream");
+}
+
 net::ClientOptions client_options(const plan::Plan& plan) {
   constexpr size_t kOwnQuestions = 1024;
   net::ClientOptions options{.may_connect = net::is_service_address};

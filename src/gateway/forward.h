@@ -19,6 +19,8 @@ net::Headers onward_headers(const net::HttpRequest& request, const plan::Upstrea
 // Fields of an answer that go to the client.
 net::Headers answer_headers(const net::Headers& headers, std::string_view id);
 
+bool is_event_stream(const net::Headers& headers);
+
 // Of a client for all of a plan's requests: an attempt and a second one beside it for each
 // connection that the server takes, the copies, and the gateway's own questions. Names and URLs may
 // be users' own: it connects to services' addresses only.

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "gateway/errors.h"
+#include "gateway/forward.h"
 #include "net/sse.h"
 
 namespace sluice::gateway {
@@ -53,10 +54,6 @@ Status status_of(const net::HttpResponse& response) {
   if (error == nullptr || !error->is_string())
     return {code, response.body.substr(0, kMaxShownBytes)};
   return {code, std::string(std::string_view(error->get_string())), {}, std::move(reason)};
-}
-
-bool is_event_stream(const net::Headers& headers) {
-  return net::find_header(headers, "content-type").starts_with("text/event-stream");
 }
 
 }  // namespace

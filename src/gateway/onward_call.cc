@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/forward.h"
 #include "net/sse.h"
 
 namespace sluice::gateway {
@@ -16,10 +17,6 @@ constexpr std::string_view kMessages = "/v1/messages";
 // Of an answer that is not streamed.
 constexpr size_t kMostBytes = 64u << 20;
 constexpr size_t kMostErrorBytes = 64u << 10;
-
-bool is_event_stream(const net::Headers& headers) {
-  return net::find_header(headers, "content-type").starts_with("text/event-stream");
-}
 
 net::Headers with_body(net::Headers headers, std::string_view type, std::optional<size_t> length) {
   std::erase_if(headers, [](const auto& header) {
@@ -55,7 +52,6 @@ class MessageListener {
   }
 
   void on_end(Outcome outcome) {
-    call_ = {};
     if (!failure_) return told_.on_end(failure_);
     if (outcome && streams_ && !chunks_.done()) {
       outcome = fail(Code::kUnavailable, "the provider's stream ended before its message did");

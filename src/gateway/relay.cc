@@ -20,10 +20,6 @@ using plan::ErrorClass;
 constexpr uint64_t kCollectedBytes = 256u << 10;
 constexpr size_t kKeptErrorBytes = 64u << 10;
 
-bool is_event_stream(const net::Headers& headers) {
-  return net::find_header(headers, "content-type").starts_with("text/event-stream");
-}
-
 bool is_short(const net::Headers& headers) {
   const std::string_view text = net::find_header(headers, "content-length");
   uint64_t length = 0;
