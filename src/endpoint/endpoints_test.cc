@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <mutex>
 #include <thread>
 
 #include "base/json.h"
@@ -25,10 +26,11 @@ class FakeBackend : public completion::Backend {
   Result<std::shared_ptr<completion::Call>> generate(
       completion::Request request, std::shared_ptr<completion::ResponseSink> sink) override {
     if (refusal) return std::unexpected(*refusal);
-    tenant = request.tenant;
     ++calls;
     sink->on_start({.tokens = {{1, 2}}, .text = {}});
     auto call = std::make_shared<FakeCall>(*this);
+    std::lock_guard lock(mutex_);  // workers call at the same time
+    tenant_ = request.tenant;
     if (hang) {
       held_.push_back(sink);
       return call;
@@ -64,7 +66,10 @@ class FakeBackend : public completion::Backend {
   std::atomic<int> calls{0};
   std::atomic<int> cancels{0};
   std::optional<Status> refusal;
-  std::string tenant;
+  std::string tenant() const {
+    std::lock_guard lock(mutex_);
+    return tenant_;
+  }
 
  private:
   struct FakeCall : completion::Call {
@@ -74,6 +79,8 @@ class FakeBackend : public completion::Backend {
   };
   static completion::ModelCard card() { return {"m", "m.gguf", 512, 1.0, "fp_1"}; }
   mutable std::atomic<uint64_t> steps_{0};
+  mutable std::mutex mutex_;  // guards the three below
+  std::string tenant_;
   std::vector<std::shared_ptr<completion::ResponseSink>> held_;
   std::vector<std::jthread> answering_;
 };
@@ -161,9 +168,9 @@ TEST_F(EndpointsTest, KeysGuardAllButHealthAndReady) {
   EXPECT_EQ(send("GET", "/ready").status, 200);
   EXPECT_EQ(send("GET", "/v1/models", {}, {{"Authorization", "Bearer right"}}).status, 200);
   send("POST", "/v1/completions", kStream, {{"Authorization", "Bearer right"}});
-  const std::string first = backend_.tenant;
+  const std::string first = backend_.tenant();
   send("POST", "/v1/completions", kStream, {{"X-Api-Key", "other"}});
-  EXPECT_NE(first, backend_.tenant);
+  EXPECT_NE(first, backend_.tenant());
   EXPECT_EQ(first.find("right"), std::string::npos);
 }
 
