@@ -25,6 +25,7 @@ Sequence& Scheduler::add(Sequence sequence) {
   const bool fresh = sequences_.emplace(added.id, std::move(owned)).second;
   SLUICE_CHECK(fresh, "two live requests have one id");
   waiting_.push_back(&added);
+  step_budget_.mix().began(added.size(), added.max_size - added.size());
   return added;
 }
 
@@ -34,6 +35,11 @@ Sequence* Scheduler::find(RequestId id) {
 }
 
 void Scheduler::remove(Sequence& sequence) {
+  const int streamed = sequence.output_size() - sequence.resumed_size;
+  if (streamed > 0) {
+    const int known = sequence.prompt_size + sequence.resumed_size;
+    step_budget_.mix().ended(known - sequence.cached_tokens, streamed);
+  }
   cache_.release(sequence);
   fair_share_.leave(*sequence.share);
   std::erase(sequence.state == SequenceState::kRunning ? running_ : waiting_, &sequence);

@@ -6,8 +6,13 @@
 // wait, prompts and not streams are the work that is left over, and the stretch grows step by step
 // until the queue is short, and falls slowly again: under a steady load steps are even, because a
 // step's size follows the load and not the arrivals. At the least, the prompts that wait behind the
-// first one and the streams get time in proportion to their numbers; at most, prompts get two and a
-// half times the streams'. Without streams there is nothing to protect and a step takes what fits.
+// first one and the streams get time in proportion to their numbers. At most, prompts get a little
+// more than keeps all who are there streaming, if each is followed by one of its kind: with more
+// they would come in waves, steps long while many wait and short when none does. And a step then
+// takes the time that it will when those who wait stream too, so that it is as long while a burst
+// is worked off as afterwards. In any case prompts may get as much time as the streams take, and
+// never more than two and a half times that. Without streams there is nothing to protect and a step
+// takes what fits.
 //
 // Never below kLeastPromptRows, so prompts go on whatever the model says; but for single steps that
 // streams have to themselves where it is not known what about so many take. What it answers follows
@@ -18,6 +23,7 @@
 #include <cstdint>
 
 #include "base/clock.h"
+#include "engine/request_mix.h"
 #include "engine/step_cost.h"
 
 namespace sluice::engine {
@@ -40,19 +46,23 @@ class StepBudget {
   // The time of a step that ran.
   void learn(const StepShape& step, Duration time) { cost_.learn(step, time); }
   const StepCost& cost() const { return cost_; }
+  // What requests bring and take.
+  RequestMix& mix() { return mix_; }
 
   // Prompt rows for the next step; to be asked once a step. Without prompts: those for one that a
   // place is found for after all.
   int prompt_rows(const StepLoad& load);
 
  private:
-  void follow(const StepLoad& load);
+  double greatest_share(const StepLoad& load, StepShape all) const;
+  void follow(const StepLoad& load, double greatest);
 
   const double least_share_;  // of a step's time, over the streams' part
   const int max_rows_;
   double share_;            // what prompts get now
   bool gave_none_ = false;  // in the last step, to learn what streams take
   StepCost cost_;
+  RequestMix mix_;
 };
 
 }  // namespace sluice::engine

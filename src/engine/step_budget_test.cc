@@ -137,6 +137,35 @@ TEST(StepBudget, ManyPromptsBesideOneStreamGetMostOfTheTimeAtOnce) {
   EXPECT_NEAR(stretch(1, budget.prompt_rows(load(1, 11))), 3.5, 0.3);
 }
 
+// Of the time of a step that 16 streams and a queue share, prompts get what the requests make of
+// it.
+TEST(StepBudget, AQueueGetsLittleMoreThanKeepsEveryoneStreaming) {
+  for (const int rows_per_token : {1, 4, 100}) {
+    StepBudget budget = taught(1.25);
+    for (int i = 0; i < 10; ++i) budget.mix().ended(100 * rows_per_token, 100);
+    int rows = 0;
+    for (int i = 0; i < 500; ++i) rows = budget.prompt_rows(load(14, 2));
+    // 16 tokens bring so many rows; one in half a millisecond.
+    const double balanced = 16 * rows_per_token * 0.5 / to_seconds(machine(16)) / 1e3;
+    const double expected = 1.0 + std::clamp(1.15 * balanced, 1.0, 2.5);
+    EXPECT_NEAR(stretch(14, rows), expected, 0.2) << rows_per_token;
+  }
+}
+
+// While eight of sixteen wait a step is as long as when two do, and later as long as it was.
+TEST(StepBudget, StepsAreEvenWhileABurstIsWorkedOff) {
+  StepBudget budget = taught(1.25);
+  for (int i = 0; i < 10; ++i) budget.mix().ended(200, 100);
+  for (int i = 0; i < 200; ++i) budget.prompt_rows(load(8, 8));
+  const auto time = [&](int streams, int prompts) {
+    return to_seconds(machine(streams + budget.prompt_rows(load(streams, prompts))));
+  };
+  const double first = time(8, 8);
+  for (int streams = 9; streams < 15; ++streams) {
+    EXPECT_NEAR(time(streams, 16 - streams) / first, 1.0, 0.05) << streams;
+  }
+}
+
 TEST(StepBudget, ABurstIsForgottenSoon) {
   StepBudget budget = taught(1.25);
   for (int i = 0; i < 1000; ++i) budget.prompt_rows(load(8, 200));
