@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "cli/sizes.h"
-
 namespace sluice::cli {
 namespace {
 
@@ -35,17 +33,6 @@ TEST(Summary, FollowsTheDefinitions) {
   EXPECT_DOUBLE_EQ(s.at("goodput_requests_per_second").to_number<double>(), 0.25);
   EXPECT_EQ(s.at("errors").as_object().at("HTTP 429").to_number<int>(), 1);
   EXPECT_NE(show_summary(s).find("TTFT"), std::string::npos);
-}
-
-TEST(Sizes, ParseAndShow) {
-  EXPECT_EQ(*parse_size("4096"), 4096);
-  EXPECT_EQ(*parse_size("2G"), int64_t{2} << 30);
-  EXPECT_EQ(*parse_size("3MiB"), 3 << 20);
-  for (const char* bad : {"", "G", "-1", "1.5G", "9999999999G", "5T", "1 G"}) {
-    EXPECT_FALSE(parse_size(bad)) << bad;
-  }
-  EXPECT_EQ(show_size(512), "512 B");
-  EXPECT_EQ(show_size(3 << 20), "3.0 MiB");
 }
 
 }  // namespace

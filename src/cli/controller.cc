@@ -14,18 +14,20 @@
 #include "base/build_info.h"
 #include "base/log.h"
 #include "base/memory_info.h"
+#include "base/sizes.h"
 #include "cli/client/kube_config.h"
 #include "cli/drain.h"
 #include "cli/http_metrics.h"
 #include "cli/replica_metrics.h"
 #include "cli/service_metrics.h"
 #include "cli/signals.h"
-#include "cli/sizes.h"
 #include "cli/spot_drain.h"
 #include "cli/supervisor.h"
 #include "control/control_plane.h"
 #include "control/credentials.h"
 #include "formats/model_source.h"
+#include "kernels/isa.h"
+#include "model/model.h"
 #include "platform/model_store.h"
 #include "platform/platform.h"
 #include "platform/process_backend.h"
@@ -86,10 +88,9 @@ Result<platform::PlatformOptions> platform_options(const PlatformFlags& flags,
   out.models = std::make_shared<platform::ModelStoreOptions>(platform::ModelStoreOptions{
       .cache = cache ? *std::move(cache) : registry::ModelCache(data / "models"),
       .volumes = std::move(volumes)});
-  out.check_model = [](const std::string& path) -> Outcome {
-    const auto source = formats::open_model(path);
-    if (!source) return std::unexpected(source.error());
-    return {};
+  out.check_model = [](const std::string& path) -> Result<int64_t> {
+    SLUICE_ASSIGN_OR_RETURN(const auto source, formats::open_model(path));
+    return model::weight_memory_bytes(*source, kernels::best_isa());
   };
   return out;
 }

@@ -10,8 +10,8 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/sizes.h"
 #include "cli/model_path.h"
-#include "cli/sizes.h"
 #include "formats/model_source.h"
 #include "serving/tokenizer_setup.h"
 

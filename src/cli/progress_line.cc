@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <iostream>
 
-#include "cli/sizes.h"
+#include "base/sizes.h"
 
 namespace sluice::cli {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/sizes.h"
 #include "cli/progress_line.h"
-#include "cli/sizes.h"
 #include "registry/model_cache.h"
 #include "registry/pull.h"
 

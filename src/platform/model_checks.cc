@@ -50,17 +50,17 @@ uint64_t stamp_of(const fs::path& path) {
 
 }  // namespace
 
-Outcome ModelChecks::operator()(const std::string& path) const {
+Result<int64_t> ModelChecks::operator()(const std::string& path) const {
   const std::lock_guard lock(mutex_);
   const uint64_t stamp = stamp_of(path);
   const auto known = known_.find(path);
   if (known != known_.end() && known->second.stamp == stamp && stamp != 0) {
-    return known->second.outcome;
+    return known->second.weight_bytes;
   }
   if (known_.size() >= kMostKnown) known_.clear();
-  Outcome outcome = check_(path);
-  known_.insert_or_assign(path, Known{stamp, outcome});
-  return outcome;
+  Result<int64_t> weight_bytes = check_(path);
+  known_.insert_or_assign(path, Known{stamp, weight_bytes});
+  return weight_bytes;
 }
 
 }  // namespace sluice::platform

@@ -14,19 +14,20 @@
 
 namespace sluice::platform {
 
-// Whether `sluice serve` can read the model at a path, a file or a folder; loads nothing.
-using CheckModel = std::function<Outcome(const std::string& path)>;
+// Whether `sluice serve` can read the model at a path, a file or a folder, and how many bytes of
+// memory its weights take then; loads nothing.
+using CheckModel = std::function<Result<int64_t>(const std::string& path)>;
 
 class ModelChecks {
  public:
   explicit ModelChecks(CheckModel check) : check_(std::move(check)) {}
 
-  Outcome operator()(const std::string& path) const;
+  Result<int64_t> operator()(const std::string& path) const;
 
  private:
   struct Known {
     uint64_t stamp;
-    Outcome outcome;
+    Result<int64_t> weight_bytes;
   };
   const CheckModel check_;
   mutable std::mutex mutex_;

@@ -27,9 +27,9 @@ class ModelChecksTest : public testing::Test {
   fs::path root_;
   int asked_ = 0;
   bool good_ = true;
-  ModelChecks checks_{[this](const std::string&) -> Outcome {
+  ModelChecks checks_{[this](const std::string&) -> Result<int64_t> {
     ++asked_;
-    if (good_) return {};
+    if (good_) return 4;
     return fail(Code::kDataLoss, "the file is cut off");
   }};
 };

@@ -43,9 +43,9 @@ struct ModelView {
   uint64_t done = 0;      // bytes that are there
   uint64_t total = 0;     // 0: not known yet
   std::string error = {};
-  bool final = false;       // trying again is of no use: the uri itself is wrong
-  bool unreadable = false;  // it is here, and is no model that can be loaded
-  TimePoint retry_at{};     // of kFailed
+  bool final = false;        // trying again is of no use: the uri itself is wrong
+  bool cannot_load = false;  // it is here, and is no model that its process can load
+  TimePoint retry_at{};      // of kFailed
   int attempts = 0;
 };
 

@@ -205,6 +205,21 @@ TEST_F(PlatformSharingTest, AModelThatCannotBeReadIsToldAndKeepsNobodyWaiting) {
       << condition(service("b"), "PredictorReady");
 }
 
+TEST_F(PlatformSharingTest, AModelThatIsLargerThanAllMayTakeIsToldAndKeepsNobodyWaiting) {
+  for (const char* name : {"a", "b"}) world_.apply(sharing(name));
+  world_.set_large("hf://owner/b-1");
+  pass(seconds(6));
+  EXPECT_EQ(condition(service("b"), "Ready"), "False ModelLoadFailed");
+  EXPECT_TRUE(message("b", "Ready")
+                  .contains("take 49.0 MiB of memory, and all models of the "
+                            "process may take 48.0 MiB"))
+      << message("b", "Ready");
+  EXPECT_EQ(models(stable("a")), "a");
+  world_.set_large("");
+  pass_serving(seconds(20), {"a"});
+  EXPECT_EQ(condition(service("b"), "Ready"), "True ProcessShared");
+}
+
 TEST_F(PlatformSharingTest, WhatCannotBeSharedRunsAlone) {
   world_.apply(sharing("a"));
   SimulatedService steps = sharing("b");

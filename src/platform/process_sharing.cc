@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/sizes.h"
 #include "control/admission.h"
 #include "control/json_util.h"
 #include "control/scalars.h"
@@ -263,6 +264,34 @@ Result<json::object> shared_template(const json::object& service_spec,
 
 std::string process_key(const json::object& shared_template) {
   return template_hash({{"shared", shared_template}});
+}
+
+std::optional<int64_t> model_budget(const json::object& shared_template) {
+  std::optional<int64_t> budget;
+  const auto take = [&budget](std::string_view text) {
+    const auto bytes = parse_size(text);
+    budget = bytes ? std::optional(*bytes) : std::nullopt;
+  };
+  const auto* variables = array_at(shared_template, "container.env");
+  for (size_t i = 0; variables != nullptr && i < variables->size(); ++i) {
+    const auto* variable = (*variables)[i].if_object();
+    if (variable == nullptr || text_at(*variable, "name") != kBudgetVariable) continue;
+    take(text_at(*variable, "value"));
+  }
+  // Arguments go before variables, and the last of them holds.
+  for (const std::string_view field : {"container.command", "container.args"}) {
+    const auto* words = array_at(shared_template, field);
+    for (size_t i = 0; words != nullptr && i < words->size(); ++i) {
+      const std::string_view word = text_of((*words)[i]);
+      if (!is_option(word, kBudgetOption)) continue;
+      if (word != kBudgetOption) {
+        take(word.substr(kBudgetOption.size() + 1));
+      } else {
+        take(i + 1 < words->size() ? text_of((*words)[i + 1]) : std::string_view());
+      }
+    }
+  }
+  return budget;
 }
 
 std::vector<std::string> template_differences(const json::object& a, const json::object& b) {

@@ -11,6 +11,8 @@
 // Pure functions and values; any thread.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +58,9 @@ bool asks_to_share(const json::object& service_spec);
 Result<json::object> shared_template(const json::object& service_spec,
                                      const json::object& revision_spec);
 std::string process_key(const json::object& shared_template);
+// Bytes that the models of such a process may take together; none where that cannot be told before
+// it runs.
+std::optional<int64_t> model_budget(const json::object& shared_template);
 // Names of what differs between two templates, such as "container.args".
 std::vector<std::string> template_differences(const json::object& a, const json::object& b);
 

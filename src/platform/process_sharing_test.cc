@@ -83,8 +83,15 @@ TEST(ProcessSharing, TheBudgetMayBeGiven) {
     const json::object made = template_of_model("a", given);
     EXPECT_FALSE(json::serialize(made).contains("805306368")) << given;
     EXPECT_TRUE(json::serialize(made).contains("2G")) << given;
+    EXPECT_EQ(model_budget(made), int64_t{2} << 30) << given;
   }
   EXPECT_TRUE(problem(R"("args":[])").contains("resources.limits.memory"));
+  EXPECT_EQ(model_budget(template_of_model("a", kLimits)), 805306368);
+  for (const std::string_view unknown :
+       {R"("args":["--model-memory-bytes"])", R"x("args":["--model-memory-bytes","$(SIZE)"])x",
+        R"("env":[{"name":"SLUICE_MODEL_MEMORY_BYTES","valueFrom":{"fieldRef":{}}}])"}) {
+    EXPECT_EQ(model_budget(template_of_model("a", unknown)), std::nullopt) << unknown;
+  }
 }
 
 TEST(ProcessSharing, WhatConcernsOneModelKeepsItsOwnProcess) {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/sizes.h"
 #include "control/json_util.h"
 #include "platform/process_sharing.h"
 #include "platform/revision_spec.h"
@@ -65,13 +66,22 @@ ModelView Recipes::model(const json::object& revision_spec, const std::string& n
   return all;
 }
 
-ModelView Recipes::readable_model(const json::object& revision_spec, const std::string& ns) const {
+ModelView Recipes::loadable_model(const json::object& revision_spec, const std::string& ns,
+                                  std::optional<int64_t> budget) const {
   ModelView view = model(revision_spec, ns);
   if (view.phase != ModelPhase::kReady || !options_.check_model) return view;
-  if (const Outcome readable = checks_(view.path); !readable) {
+  const Result<int64_t> weight_bytes = checks_(view.path);
+  if (!weight_bytes) {
+    view.error = weight_bytes.error().message();
+  } else if (budget && *weight_bytes > *budget) {
+    view.error = fmt::format(
+        "{}: its weights take {} of memory, and all models of the process may take {}: raise "
+        "--model-memory-bytes or resources.limits.memory, or give it a process of its own",
+        view.path, show_size(*weight_bytes), show_size(*budget));
+  }
+  if (!view.error.empty()) {
     view.phase = ModelPhase::kFailed;
-    view.error = readable.error().message();
-    view.unreadable = true;
+    view.cannot_load = true;
   }
   return view;
 }

@@ -5,7 +5,9 @@
 // Any thread, when `models` is.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,8 +50,10 @@ class Recipes {
   ModelView model(const control::StoredObject& revision) const;
   // The same of a spec that may become a revision of the namespace.
   ModelView model(const json::object& revision_spec, const std::string& ns) const;
-  // The same, of one model that is for `sluice serve`: failed where that could not read it.
-  ModelView readable_model(const json::object& revision_spec, const std::string& ns) const;
+  // The same, of one model that is for a `sluice serve` with room for `budget` bytes of models:
+  // failed where that could not load it.
+  ModelView loadable_model(const json::object& revision_spec, const std::string& ns,
+                           std::optional<int64_t> budget) const;
 
   Result<process::ReplicaSpec> replica(const control::StoredObject& revision, std::string id,
                                        std::string model_path) const;

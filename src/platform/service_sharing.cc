@@ -52,7 +52,8 @@ bool ServiceReconciler::joins_group(const ObjectPtr& service, const json::object
   const std::string process = process_key(sharing.process);
   const std::vector<ShareClaim> before = share_claims(*service);
   const auto present = std::ranges::find(before, process, &ShareClaim::process);
-  const ModelView model = context_.recipes.readable_model(spec, service->ns);
+  const ModelView model =
+      context_.recipes.loadable_model(spec, service->ns, model_budget(sharing.process));
   std::string uri(text_at(spec, "storageUri"));
   if (model.phase != ModelPhase::kReady) {
     // A model that is not here, or is none, keeps nobody else waiting: the group holds the one
@@ -81,7 +82,7 @@ void ServiceReconciler::wait_for_model(const json::object& spec, const ModelView
   std::string reason = "ModelPulling";
   std::string message = fmt::format("{}: {} of {} bytes are here", uri, model.done, model.total);
   if (model.phase == ModelPhase::kFailed) {
-    reason = model.final || model.unreadable ? "ModelLoadFailed" : "ModelPullFailed";
+    reason = model.final || model.cannot_load ? "ModelLoadFailed" : "ModelPullFailed";
     message = model.error;
     // That one is being brought here is told; another try has to be asked for.
     const Duration pause = std::max(context_.timing.look, model.retry_at - context_.clock().now());

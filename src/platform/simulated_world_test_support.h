@@ -211,6 +211,7 @@ class SimulatedWorld {
   void set_first_token(double ms) { first_token_ms_ = ms; }
   SimulatedSignals& signals() { return signals_; }
   void set_models_slow(bool slow) { models_slow_ = slow; }
+  void set_large(std::string uri) { large_ = std::move(uri); }
   void set_unreadable(std::string uri) { unreadable_ = std::move(uri); }
   void hold_plans(bool held) { plans_held_ = held; }
 
@@ -277,8 +278,9 @@ class SimulatedWorld {
     view.path = "/models/" + uri;
     return view;
   }
-  Outcome read(const std::string& path) const {
-    if (path != "/models/" + unreadable_) return {};
+  Result<int64_t> read(const std::string& path) const {
+    if (path == "/models/" + large_) return int64_t{49} << 20;
+    if (path != "/models/" + unreadable_) return 1 << 20;
     return fail(Code::kDataLoss, "the file is cut off");
   }
   static ModelView pulling() {
@@ -572,6 +574,7 @@ class SimulatedWorld {
   int alive_for_ = -1;  // calls; below 0: for good
   bool models_slow_ = false;
   std::string unreadable_;  // uri of a model that is none
+  std::string large_;       // of one with 49 MiB of weights
   std::vector<std::string> looks_;
   std::map<std::string, TimePoint> pulls_;
   std::set<std::string> pulled_;

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <optional>
 
-#include "cli/sizes.h"
+#include "base/sizes.h"
 #include "kernels/isa.h"
 #include "net/socket.h"
 

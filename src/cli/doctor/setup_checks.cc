@@ -9,10 +9,10 @@
 #include <algorithm>
 
 #include "base/memory_info.h"
+#include "base/sizes.h"
 #include "cli/client/api_client.h"
 #include "cli/client/manifests.h"
 #include "cli/model_path.h"
-#include "cli/sizes.h"
 #include "control/json_util.h"
 #include "formats/model_source.h"
 #include "net/socket.h"

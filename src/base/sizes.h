@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 
-namespace sluice::cli {
+namespace sluice {
 
 // "4096", "512K", "64M", "2G" (also KiB, MiB, GiB; powers of 1024).
 Result<int64_t> parse_size(std::string_view text);
@@ -15,4 +15,4 @@ Result<int64_t> parse_size(std::string_view text);
 // "3.4 MiB".
 std::string show_size(int64_t bytes);
 
-}  // namespace sluice::cli
+}  // namespace sluice

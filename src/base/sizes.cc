@@ -1,4 +1,4 @@
-#include "cli/sizes.h"
+#include "base/sizes.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <charconv>
 #include <limits>
 
-namespace sluice::cli {
+namespace sluice {
 
 Result<int64_t> parse_size(std::string_view text) {
   int64_t number = 0;
@@ -35,4 +35,4 @@ std::string show_size(int64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
-}  // namespace sluice::cli
+}  // namespace sluice
