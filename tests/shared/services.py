@@ -115,6 +115,17 @@ def unreadable(up, arguments, stay):
     settles(up, stay)
 
 
+def too_large(up, arguments, stay):
+    """A model whose weights alone are more than its process may hold is told by its service."""
+    little = list(arguments)
+    little[little.index("--model-memory-bytes") + 1] = "1M"
+    up.out("apply", "-f", "-", stdin=manifest(["five"], little))
+    wait_for(lambda: ready(up, "five")[:2] == ("False", "ModelLoadFailed"))
+    has(ready(up, "five")[2], MODEL, "may take 1.0 MiB", "--model-memory-bytes")
+    up.out("delete", "isvc", "five")
+    settles(up, stay)
+
+
 def on_the_platform(options):
     at = options.index("--model-repository")
     arguments = list(options[:at] + options[at + 2:])
@@ -122,7 +133,9 @@ def on_the_platform(options):
         up.out("apply", "-f", "-", "--wait", stdin=manifest(NAMES, arguments))
         settles(up, NAMES)
         on_demand(up)
-        unreadable(up, arguments, changes(up, arguments, what_is_shown(up)))
+        stay = changes(up, arguments, what_is_shown(up))
+        unreadable(up, arguments, stay)
+        too_large(up, arguments, stay)
         told = up.run("apply", "-f", "-", stdin=manifest(["two"], arguments, "sluice: {shareProcess: true, rollout: {}}"))
         has(told.stdout + told.stderr, "spec.sluice.shareProcess has no effect beside spec.sluice.rollout")
         assert up.stop() == 0
