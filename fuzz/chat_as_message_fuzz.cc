@@ -41,7 +41,7 @@ void read_events(std::string_view lines) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const auto asked = sluice::api::chat_as_message(bytes);
-  if (is_good(asked)) check_json(asked->body);
+  if (is_good(asked)) check_json(asked->body(asked->model));
   const auto chat = sluice::api::message_as_chat(bytes, 7);
   if (is_good(chat)) check_json(*chat);
   check_json(sluice::api::message_error_as_chat(500, bytes));

@@ -394,12 +394,12 @@ Result<MessageRequest> chat_as_message(std::string_view chat) {
   json::object out;
   SLUICE_ASSIGN_OR_RETURN(const auto model, fields.string("model", kMaxName));
   if (!model) return fail(Code::kInvalidArgument, "'model' is required", "model");
-  out["model"] = *model;
   SLUICE_RETURN_IF_ERROR(add_sampling(fields, out));
   SLUICE_RETURN_IF_ERROR(add_messages(fields, out));
   SLUICE_RETURN_IF_ERROR(add_tools(fields, out));
   SLUICE_RETURN_IF_ERROR(add_tool_choice(fields, out));
   MessageRequest made;
+  made.model = *model;
   SLUICE_ASSIGN_OR_RETURN(const auto stream, fields.boolean("stream"));
   if (stream.value_or(false)) out["stream"] = true;
   SLUICE_ASSIGN_OR_RETURN(const json::object* options, fields.object("stream_options"));
@@ -408,8 +408,12 @@ Result<MessageRequest> chat_as_message(std::string_view chat) {
                             Fields(*options, "stream_options.").boolean("include_usage"));
     made.include_usage = usage.value_or(false);
   }
-  made.body = json::serialize(out);
+  made.rest = json::serialize(out).substr(1);  // max_tokens at least
   return made;
+}
+
+std::string MessageRequest::body(std::string_view for_model) const {
+  return fmt::format(R"({{"model":{},{})", json::serialize(json::string(for_model)), rest);
 }
 
 Result<std::string> message_as_chat(std::string_view message, int64_t created) {

@@ -22,8 +22,11 @@ inline constexpr int64_t kMessageMaxTokens = 4096;
 // logprobs, response_format, penalties, audio, …), is refused by name; hints (seed,
 // service_tier, reasoning_effort, …) are left out.
 struct MessageRequest {
-  std::string body;
+  std::string model;           // that was asked for
+  std::string rest;            // of the body: what stands behind the model, up to the end
   bool include_usage = false;  // stream_options
+
+  std::string body(std::string_view for_model) const;
 };
 Result<MessageRequest> chat_as_message(std::string_view chat);
 

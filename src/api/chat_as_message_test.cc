@@ -13,7 +13,7 @@ namespace {
 json::value asked(std::string_view chat) {
   const auto made = chat_as_message(chat);
   EXPECT_TRUE(made) << (made ? "" : made.error().message());
-  return made ? *parse_json(made->body) : json::value();
+  return made ? *parse_json(made->body(made->model)) : json::value();
 }
 
 std::string refused(std::string_view more) {

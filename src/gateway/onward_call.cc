@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kChat = "/v1/chat/completions";
 constexpr std::string_view kMessages = "/v1/messages";
 // Of an answer that is not streamed.
-constexpr size_t kMostBytes = 64u << 20;
+constexpr size_t kMostBytes = 8u << 20;
 constexpr size_t kMostErrorBytes = 64u << 10;
 
 net::Headers with_body(net::Headers headers, std::string_view type, std::optional<size_t> length) {
@@ -31,8 +31,8 @@ net::Headers with_body(net::Headers headers, std::string_view type, std::optiona
 // Hears a message, tells a chat completion. What is no stream is told at its end, when it is known.
 class MessageListener {
  public:
-  MessageListener(net::ClientCallbacks told, const api::MessageRequest& asked, int64_t created)
-      : told_(std::move(told)), chunks_(asked.include_usage, created), created_(created) {}
+  MessageListener(net::ClientCallbacks told, bool include_usage, int64_t created)
+      : told_(std::move(told)), chunks_(include_usage, created), created_(created) {}
 
   void on_head(int status, const net::Headers& headers) {
     status_ = status;
@@ -113,28 +113,35 @@ class MessageListener {
 
 }  // namespace
 
-Result<OnwardCall> OnwardCall::to_messages(net::ClientRequest request, std::string_view path,
-                                           const std::string& base, const Clock& clock) {
-  OnwardCall call(std::move(request));
-  if (path == kMessages || path.starts_with("/v1/messages/")) return call;
-  if (path != kChat) {
-    return fail(Code::kNotFound,
-                fmt::format("the model's provider speaks Anthropic's Messages API: ask {} or {}, "
-                            "not {}",
-                            kChat, kMessages, path.substr(0, 200)),
-                {}, "unsupported_path");
+bool OnwardCall::is_chat(std::string_view path) { return path == kChat; }
+
+Result<OnwardCall> OnwardCall::to_messages(net::ClientRequest request, std::string_view path) {
+  if (path == kMessages || path.starts_with("/v1/messages/")) {
+    return OnwardCall(std::move(request));
   }
-  SLUICE_ASSIGN_OR_RETURN(call.message_, api::chat_as_message(call.request_.body));
+  return fail(Code::kNotFound,
+              fmt::format("the model's provider speaks Anthropic's Messages API: ask {} or {}, "
+                          "not {}",
+                          kChat, kMessages, path.substr(0, 200)),
+              {}, "unsupported_path");
+}
+
+OnwardCall OnwardCall::chat_to_messages(net::ClientRequest request,
+                                        const api::MessageRequest& message, std::string_view model,
+                                        const std::string& base, const Clock& clock) {
+  OnwardCall call(std::move(request));
   call.request_.url = base;
   call.request_.url += kMessages;
-  call.request_.body = std::move(call.message_->body);
+  call.request_.body = message.body(model);
+  call.is_message_ = true;
+  call.include_usage_ = message.include_usage;
   call.created_ = static_cast<int64_t>(clock.unix_seconds());
   return call;
 }
 
 net::ClientCall OnwardCall::send(net::HttpClient& client, net::ClientCallbacks told) && {
-  if (!message_) return client.request(std::move(request_), std::move(told));
-  auto listener = std::make_shared<MessageListener>(std::move(told), *message_, created_);
+  if (!is_message_) return client.request(std::move(request_), std::move(told));
+  auto listener = std::make_shared<MessageListener>(std::move(told), include_usage_, created_);
   net::ClientCall call = client.request(
       std::move(request_),
       {.on_head = [listener](int status,

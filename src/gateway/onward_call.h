@@ -5,7 +5,6 @@
 // The loop of the client that it is sent by.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,10 +19,14 @@ class OnwardCall {
  public:
   explicit OnwardCall(net::ClientRequest request) : request_(std::move(request)) {}
 
-  // `path`: what the client asked for; `base`: the server's URL and what stands before each path.
-  // A request of the Messages API itself goes on as it is. Refused: what cannot be asked there.
-  static Result<OnwardCall> to_messages(net::ClientRequest request, std::string_view path,
-                                        const std::string& base, const Clock& clock);
+  // To a server that speaks the Messages API. A request of that API goes on as it is; a chat is
+  // asked as the message that it was made into, of `model`, at the server's `base` URL; anything
+  // else is refused.
+  static bool is_chat(std::string_view path);
+  static Result<OnwardCall> to_messages(net::ClientRequest request, std::string_view path);
+  static OnwardCall chat_to_messages(net::ClientRequest request, const api::MessageRequest& message,
+                                     std::string_view model, const std::string& base,
+                                     const Clock& clock);
 
   void set_timeout(Duration timeout) { request_.timeout = timeout; }
   // As HttpClient::request().
@@ -31,7 +34,8 @@ class OnwardCall {
 
  private:
   net::ClientRequest request_;
-  std::optional<api::MessageRequest> message_;  // none: it goes on as it is; its body is moved away
+  bool is_message_ = false;  // of a chat; else it goes on as it is
+  bool include_usage_ = false;
   int64_t created_ = 0;
 };
 

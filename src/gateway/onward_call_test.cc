@@ -158,6 +158,56 @@ TEST(OnwardCall, AStreamThatFailsAtOnceIsAskedElsewhere) {
   EXPECT_EQ(other.handler->seen().at(0).target, kPath) << "this one speaks OpenAI's protocol";
 }
 
+// The chat is made into a message when that is asked for first: by a fallback, or by a mirror.
+TEST(OnwardCall, AFallbackOfAnotherProtocolIsAskedInItsWords) {
+  RunningUpstream bad([](const HttpRequest&, const Responder& responder) {
+    responder->send(ScriptedUpstream::json(R"({"error":{"message":"x"}})", 500));
+  });
+  RunningUpstream other([](const HttpRequest&, const Responder& responder) {
+    responder->send(ScriptedUpstream::json(kMessage));
+  });
+  std::string plan = plan_text({bad.url()},
+                               "    retry: {attempts: 0}\n"
+                               "    fallbacks: [{upstream: v, model: real, on: [server_error]}]\n");
+  plan.insert(plan.find("routes:"),
+              "  - {name: v, protocol: anthropic, health: {active: false}, endpoints: [{url: \"" +
+                  other.url() + "\"}]}\n");
+  RunningGateway gateway(plan);
+  for (int i = 0; i < 3; ++i) {
+    const HttpResponse response = gateway.post(kChat, {}, kPath);
+    EXPECT_EQ(response.status, 200) << response.body;
+    EXPECT_EQ(parse_json(response.body)->at("choices").at(0).at("message").at("content"), "Hello");
+  }
+  EXPECT_EQ(other.handler->seen().at(0).target, "/v1/messages");
+  EXPECT_EQ(parse_json(other.handler->seen().at(0).body)->at("model"), "real");
+  // What cannot be asked of the fallback is told as the first one's failure.
+  const HttpResponse two =
+      gateway.post(R"({"model":"m","n":2,"messages":[{"role":"user","content":"x"}]})", {}, kPath);
+  EXPECT_EQ(two.status, 500);
+}
+
+TEST(OnwardCall, AMirrorOfAnotherProtocolIsAskedInItsWords) {
+  RunningUpstream first(answers("first"));
+  net::testing::Signal asked;
+  RunningUpstream other([&asked](const HttpRequest&, const Responder& responder) {
+    responder->send(ScriptedUpstream::json(kMessage));
+    asked.set();
+  });
+  std::string plan = plan_text({first.url()}, "    mirror: {upstream: v, percent: 100}\n");
+  plan.insert(plan.find("routes:"),
+              "  - {name: v, protocol: anthropic, health: {active: false}, endpoints: [{url: \"" +
+                  other.url() + "\"}]}\n");
+  RunningGateway gateway(plan);
+  // What cannot be asked of the mirror is nobody's trouble.
+  EXPECT_TRUE(
+      gateway.post(R"({"model":"m","n":2,"messages":[{"role":"user","content":"x"}]})", {}, kPath)
+          .body.contains("first"));
+  EXPECT_TRUE(gateway.post(kChat, {}, kPath).body.contains("first"));
+  ASSERT_TRUE(asked.wait());
+  ASSERT_EQ(other.handler->count(), 1);
+  EXPECT_EQ(other.handler->seen().at(0).target, "/v1/messages");
+}
+
 TEST(OnwardCall, AStreamThatBreaksOffSaysSo) {
   const std::string text =
       R"({"type":"content_block_delta","delta":{"type":"text_delta","text":"Hel"}})";

@@ -116,12 +116,35 @@ void Relay::choose_branch() {
     return decide();
   }
   visit_branch();
+  if (!waits_for_message(route.mirror(), &Relay::begin_branch)) begin_branch();
+}
+
+void Relay::begin_branch() {
+  if (waits_for_message(target_, &Relay::begin_branch)) return;
   mirror();
   try_next();
 }
 
+// Whether `target` is to be asked for a message and the chat has not been made into one: what holds
+// whole conversations and images is read on a worker. Goes on with `then`.
+bool Relay::waits_for_message(const Target* target, void (Relay::*then)()) {
+  if (target == nullptr || message_ || !OnwardCall::is_chat(request_.http.path)) return false;
+  if (target->upstream().settings()->protocol != plan::Protocol::kAnthropic) return false;
+  const Outcome begun = host_.workers.submit(
+      [self = shared_from_this(), &loop = loop_, body = request_.http.body, then]() mutable {
+        auto made = std::make_shared<Result<api::MessageRequest>>(api::chat_as_message(body));
+        loop.post([self = std::move(self), made = std::move(made), then] {
+          if (self->over_) return;
+          self->message_ = std::move(*made);
+          (*self.*then)();
+        });
+      });
+  if (!begun) message_ = std::unexpected(begun.error());
+  return begun.has_value();
+}
+
 void Relay::try_next() {
-  if (over_) return;
+  if (over_ || waits_for_message(target_, &Relay::try_next)) return;
   if (launch(false)) return arm_hedge();
   if (over_ || !attempts_.empty()) return;
   // Whoever was tried already may be tried again once all were.
@@ -222,13 +245,19 @@ Result<OnwardCall> Relay::onward(const Target& target, const ReplicaInfo& replic
   out.connect_timeout = timeouts.connect;
   out.first_byte_timeout = timeouts.first_byte;
   out.read_timeout = timeouts.idle;
+  const bool speaks_messages = upstream->protocol == plan::Protocol::kAnthropic;
+  if (speaks_messages && OnwardCall::is_chat(request_.http.path)) {
+    if (!message_) return fail(Code::kUnavailable, "the server's protocol has just been changed");
+    const Result<api::MessageRequest>& message = *message_;
+    if (!message) return std::unexpected(message.error());
+    return OnwardCall::chat_to_messages(std::move(out), *message,
+                                        replica.model.empty() ? message->model : replica.model,
+                                        replica.url + upstream->path_prefix, host_.clock);
+  }
   out.body = replica.model.empty() || !request_.fields.model
                  ? request_.http.body
                  : with_model(request_.http.body, request_.fields, replica.model);
-  if (upstream->protocol == plan::Protocol::kAnthropic) {
-    return OnwardCall::to_messages(std::move(out), request_.http.path,
-                                   replica.url + upstream->path_prefix, host_.clock);
-  }
+  if (speaks_messages) return OnwardCall::to_messages(std::move(out), request_.http.path);
   return OnwardCall(std::move(out));
 }
 

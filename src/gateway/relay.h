@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/prefix_hash.h"
+#include "base/worker_pool.h"
 #include "gateway/access_log.h"
 #include "gateway/admission.h"
 #include "gateway/body_scan.h"
@@ -42,6 +43,7 @@ namespace sluice::gateway {
 struct RelayHost {
   const Clock& clock;
   GatewayMetrics& metrics;
+  WorkerPool& workers;
   // Called once for each request, at its end.
   std::function<void(RequestRecord& record)> on_over;
   const telemetry::Tracer* tracer = nullptr;  // null: nothing is traced
@@ -121,6 +123,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void ask_admission();
   void admitted(Admission::Permit permit);
   void choose_branch();
+  void begin_branch();
+  bool waits_for_message(const Target* target, void (Relay::*then)());
   void try_next();
   bool launch(bool hedge);
   std::string_view reason(bool hedge) const;
@@ -172,6 +176,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   std::string sticky_;
   std::vector<PrefixHash> prefix_;
 
+  // The chat as a message, where it was asked for; see OnwardCall.
+  std::optional<Result<api::MessageRequest>> message_;
   Target* target_ = nullptr;
   size_t next_fallback_ = 0;
   int tries_ = 0;                      // at this target
