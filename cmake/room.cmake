@@ -7,6 +7,9 @@ set(SLUICE_ROOMS
     completion serving api rpc endpoint registry plan store gateway control
     process platform cli)
 
+# Whose tests calculate: optimized, as the rooms are.
+set(SLUICE_COMPUTING_ROOMS tensor kernels formats text model engine)
+
 function(room name)
   cmake_parse_arguments(ROOM "" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -19,7 +22,11 @@ function(room name)
 
   if(NOT name STREQUAL "kernels")  # whose files have each their own instruction set
     precompile(common ${sources})
-    precompile(common_test ${tests})
+    if(name IN_LIST SLUICE_COMPUTING_ROOMS AND NOT SLUICE_SANITIZE)
+      precompile(common ${tests})
+    else()
+      precompile(common_test ${tests})
+    endif()
   endif()
 
   set(kind PUBLIC)
